@@ -1,0 +1,44 @@
+# Two commands for people: `make serve` and `make test`. `make check` is what CI runs.
+SHELL := /bin/bash
+PYTHON ?= python3
+export COE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coe
+# One environment per checkout, outside the tree.
+VENV ?= $(COE_CACHE)/venv-$(shell pwd | cksum | cut -d' ' -f1)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: serve test check format lint types gpu-check setup clean demo
+
+serve: setup demo
+	$(BIN)/coe serve --config examples/demo/coe.toml
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Runs with whatever torch and transformers the machine has: nothing is installed, nothing is fetched.
+gpu-check:
+	$(PYTHON) -m pytest -m gpu
+
+demo: setup
+	$(BIN)/python examples/demo/build.py
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "coe needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; run: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,11 @@
+"""coe: a Composition-of-Experts serving runtime.
+
+`import coe` is light: it gives the client and the errors, and imports no torch.
+"""
+
+from __future__ import annotations
+
+from coe.errors import CoeError
+
+__all__ = ["CoeError"]
+__version__ = "0.1.0"

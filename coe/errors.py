@@ -1,0 +1,97 @@
+"""Every error that coe raises on purpose, in one tree.
+
+A message says what is wrong, the value, and what to do. `server/app.py` maps each class to an HTTP status in one
+table; nothing else in the project knows about HTTP.
+
+    CoeError
+    ├── ConfigError            a configuration that cannot be used (command line: exit code 2)
+    ├── ExpertError            one expert cannot be had; the others go on
+    │   ├── SourceError        its source is missing, unsupported or refused (pickle, remote code)
+    │   └── WeightsError       its stored bytes are missing, short or corrupt
+    ├── RequestError           the request itself is wrong
+    │   ├── UnknownExpertError
+    │   ├── InvalidRequestError
+    │   └── ContextLengthError
+    ├── OverloadedError        a queue limit is reached: try again later
+    ├── DeadlineError          no token within the deadline
+    ├── CancelledError         the client went away or asked to stop
+    └── ShutdownError          the runtime is closing
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CancelledError",
+    "CoeError",
+    "ConfigError",
+    "ContextLengthError",
+    "DeadlineError",
+    "ExpertError",
+    "InvalidRequestError",
+    "OverloadedError",
+    "RequestError",
+    "ShutdownError",
+    "SourceError",
+    "UnknownExpertError",
+    "WeightsError",
+]
+
+
+class CoeError(Exception):
+    """The root of every error that coe raises on purpose."""
+
+
+class ConfigError(CoeError):
+    """A configuration that cannot be used."""
+
+
+class ExpertError(CoeError):
+    """One expert cannot be had; the others go on."""
+
+    def __init__(self, expert: str, message: str) -> None:
+        super().__init__(f"expert '{expert}': {message}")
+        self.expert = expert
+
+
+class SourceError(ExpertError):
+    """An expert's source is missing, unsupported or refused."""
+
+
+class WeightsError(ExpertError):
+    """An expert's stored bytes are missing, short or corrupt."""
+
+
+class RequestError(CoeError):
+    """The request itself is wrong; `param` names the offending field in the request."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnknownExpertError(RequestError):
+    """The request names an expert that the catalogue does not have."""
+
+
+class InvalidRequestError(RequestError):
+    """A field of the request has a value that cannot be used."""
+
+
+class ContextLengthError(RequestError):
+    """The prompt does not fit into the expert's context."""
+
+
+class OverloadedError(CoeError):
+    """A queue limit is reached; the request was not accepted."""
+
+
+class DeadlineError(CoeError):
+    """The request got no token within its deadline."""
+
+
+class CancelledError(CoeError):
+    """The request was cancelled before it ended."""
+
+
+class ShutdownError(CoeError):
+    """The runtime is closing and takes no more work."""

@@ -1,0 +1,70 @@
+"""What a unit is: the weights of one step of an expert's forward pass, and the manifest that lists them.
+
+A unit is stored as one flat run of bytes, named by the hash of those bytes, and everything above it (which tensor is
+where) is in the manifest, so that equal bytes are one unit whatever they are called. Knows nothing about files,
+memory or torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ALIGNMENT", "DTYPE_SIZES", "Manifest", "TensorSpec", "Unit"]
+
+ALIGNMENT = 4096  # bytes: what O_DIRECT asks of offsets, lengths and addresses
+
+# safetensors' names, bytes per element
+DTYPE_SIZES: Mapping[str, int] = {"F32": 4, "BF16": 2, "F16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Where one tensor lies in its unit. `name` is transformers' parameter name, `dtype` safetensors' name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int  # bytes from the start of the unit
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * DTYPE_SIZES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One step's weights. `size_bytes` is a multiple of ALIGNMENT; the tail is zeros."""
+
+    name: str  # "embed", "layer.0" … "layer.29", "head"
+    hash: str  # BLAKE2b-256 of the padded bytes, in hex
+    size_bytes: int
+    tensors: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An imported expert: its units in execution order and what is needed to run them.
+
+    `tied` maps the name of a tensor that has no bytes of its own to the tensor whose bytes it uses
+    (`lm_head.weight` -> `model.embed_tokens.weight`). `tokenizer_dir` holds tokenizer files and chat template.
+    """
+
+    key: str
+    source: str
+    dtype: str
+    config: Mapping[str, Any]  # the model's config.json
+    generation_config: Mapping[str, Any]
+    tokenizer_dir: str
+    units: tuple[Unit, ...]
+    tied: Mapping[str, str]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(unit.size_bytes for unit in self.units)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(math.prod(spec.shape) for unit in self.units for spec in unit.tensors)

@@ -1,0 +1,1 @@
+"""The HTTP face of coe: OpenAI shapes live here and nowhere else."""
