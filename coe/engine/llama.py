@@ -1,0 +1,303 @@
+"""The fast path: one functional forward for every decoder that shares Llama's shape.
+
+Covered: Llama 2/3, SmolLM2, Mistral, Qwen2/2.5, Qwen3 (qkv bias, q/k norm, grouped-query attention, tied embeddings,
+any rotary scaling that is a constant table). Not covered, and left to `modules.py`: sliding windows, biases elsewhere,
+partial rotary, mixtures of experts, other activations than SiLU. Fused projections are views: the unit store lays
+q, k, v and gate, up adjacent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from coe.engine.kv import KvShape, SequenceKv
+from coe.engine.step import Row
+from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
+
+__all__ = ["LlamaModel", "LlamaShape"]
+
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_FAMILY = {"llama", "mistral", "qwen2", "qwen3"}
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaShape:
+    """The numbers of a Llama-shaped decoder; `of` reads them from a manifest."""
+
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    norm_eps: float
+    max_positions: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> LlamaShape | None:
+        """None if the expert does not share Llama's shape."""
+        config = manifest.config
+        if config.get("model_type") not in _FAMILY or not _is_covered(config):
+            return None
+        num_heads = config["num_attention_heads"]
+        return cls(
+            num_layers=config["num_hidden_layers"],
+            hidden_size=config["hidden_size"],
+            num_heads=num_heads,
+            num_kv_heads=config.get("num_key_value_heads") or num_heads,
+            head_dim=config.get("head_dim") or config["hidden_size"] // num_heads,
+            norm_eps=config["rms_norm_eps"],
+            max_positions=config["max_position_embeddings"],
+            dtype=_DTYPES[manifest.units[0].tensors[0].dtype],
+        )
+
+
+def _is_covered(config: Mapping[str, Any]) -> bool:
+    slides = config.get("sliding_window") is not None and config.get("use_sliding_window", True)
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    return (
+        config.get("hidden_act", "silu") == "silu"
+        and not config.get("mlp_bias")
+        and not (config.get("attention_bias") and config["model_type"] == "llama")  # Llama's biases o_proj too
+        and not (slides and config["sliding_window"] < config["max_position_embeddings"])
+        and kind in {"default", "linear", "llama3", "yarn"}
+        and scaling.get("partial_rotary_factor", 1.0) == 1.0
+    )
+
+
+class _Embed(NamedTuple):
+    weight: torch.Tensor  # (vocab, hidden)
+
+
+class _Layer(NamedTuple):
+    input_norm: torch.Tensor
+    qkv: torch.Tensor  # ((heads + 2 kv heads) * head dim, hidden)
+    qkv_bias: torch.Tensor | None
+    q_norm: torch.Tensor | None
+    k_norm: torch.Tensor | None
+    out: torch.Tensor
+    mlp_norm: torch.Tensor
+    gate_up: torch.Tensor  # (2 * intermediate, hidden)
+    down: torch.Tensor
+
+
+class _Head(NamedTuple):
+    norm: torch.Tensor
+    lm_head: torch.Tensor | None  # None: tied to the embedding
+
+
+class _Span(NamedTuple):
+    """A row's slice of the ragged batch."""
+
+    start: int
+    end: int
+    kv: SequenceKv
+
+
+@dataclass(slots=True)
+class _State:
+    token_ids: torch.Tensor  # (tokens,)
+    cos: torch.Tensor  # (tokens, 1, head dim)
+    sin: torch.Tensor
+    spans: list[_Span]
+    masks: list[torch.Tensor | None]  # per span, (new, length) or None
+    hidden: torch.Tensor | None = None  # (tokens, hidden)
+    embedding: torch.Tensor | None = None
+    logits: torch.Tensor | None = None  # (rows, vocab)
+
+
+class LlamaModel:
+    """Runs any expert of one Llama shape; holds no weights, only the rotary table."""
+
+    def __init__(self, shape: LlamaShape, config: Mapping[str, Any], device: torch.device) -> None:
+        self.shape = shape
+        self.device = device
+        self._kv_shape = KvShape(shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.dtype, device)
+        inv_freq, self._rope_scale = _rotary(config)
+        self._inv_freq = inv_freq.to(device)
+        self._cos = self._sin = torch.empty(0, 1, shape.head_dim)
+
+    # -- the Model seam (step.py)
+
+    def bind(self, unit: Unit, flat: torch.Tensor) -> _Embed | _Layer | _Head:
+        views = _Views(unit, flat)
+        if unit.name == "embed":
+            return _Embed(views.one("embed_tokens.weight"))
+        if unit.name == "head":
+            return _Head(views.one("norm.weight"), views.maybe("lm_head.weight"))
+        return _Layer(
+            input_norm=views.one("input_layernorm.weight"),
+            qkv=views.fused("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+            qkv_bias=views.maybe_fused("q_proj.bias", "k_proj.bias", "v_proj.bias"),
+            q_norm=views.maybe("self_attn.q_norm.weight"),
+            k_norm=views.maybe("self_attn.k_norm.weight"),
+            out=views.one("o_proj.weight"),
+            mlp_norm=views.one("post_attention_layernorm.weight"),
+            gate_up=views.fused("gate_proj.weight", "up_proj.weight"),
+            down=views.one("down_proj.weight"),
+        )
+
+    def kv_bytes(self, num_tokens: int) -> int:
+        return self._kv_shape.size_bytes(num_tokens)
+
+    def new_kv(self, num_tokens: int) -> SequenceKv:
+        return SequenceKv(self._kv_shape, num_tokens)
+
+    def begin(self, rows: Sequence[Row]) -> _State:
+        spans, start = [], 0
+        positions: list[int] = []
+        for row in rows:
+            assert isinstance(row.kv, SequenceKv)
+            end = start + len(row.token_ids)
+            spans.append(_Span(start, end, row.kv))
+            positions.extend(range(row.kv.length, row.kv.length + end - start))
+            start = end
+        self._grow_rotary(max(positions) + 1)
+        at = torch.tensor(positions, device=self.device)
+        flat = torch.tensor([token for row in rows for token in row.token_ids], device=self.device)
+        masks = [_chunk_mask(span.kv.length, span.end - span.start, self.device) for span in spans]
+        return _State(flat, self._cos[at], self._sin[at], spans, masks)
+
+    def run_unit(self, index: int, weights: Any, state: _State) -> None:
+        if index == 0:
+            state.embedding = weights.weight
+            state.hidden = F.embedding(state.token_ids, weights.weight)
+        elif index <= self.shape.num_layers:
+            state.hidden = self._layer(index - 1, weights, state)
+        else:
+            state.logits = self._head(weights, state)
+
+    def logits(self, state: _State) -> torch.Tensor:
+        assert state.logits is not None
+        for span in state.spans:
+            span.kv.advance(span.end - span.start)
+        return state.logits.float()
+
+    # -- the arithmetic
+
+    def _layer(self, layer: int, w: _Layer, state: _State) -> torch.Tensor:
+        assert state.hidden is not None
+        residual = state.hidden
+        mixed = self._attention(layer, w, self._norm(residual, w.input_norm), state)
+        hidden = residual + F.linear(mixed, w.out)
+        gate, up = F.linear(self._norm(hidden, w.mlp_norm), w.gate_up).chunk(2, dim=-1)
+        return hidden + F.linear(F.silu(gate) * up, w.down)
+
+    def _attention(self, layer: int, w: _Layer, x: torch.Tensor, state: _State) -> torch.Tensor:
+        shape = self.shape
+        qkv = F.linear(x, w.qkv, w.qkv_bias).view(x.shape[0], -1, shape.head_dim)
+        q, k, v = qkv.split((shape.num_heads, shape.num_kv_heads, shape.num_kv_heads), dim=1)
+        if w.q_norm is not None and w.k_norm is not None:
+            q, k = self._norm(q, w.q_norm), self._norm(k, w.k_norm)
+        q, k = _rotate(q, state.cos, state.sin), _rotate(k, state.cos, state.sin)
+        mixed = torch.empty_like(q)  # (tokens, heads, head dim)
+        for span, mask in zip(state.spans, state.masks, strict=True):
+            keys, values = span.kv.append(layer, k[span.start : span.end], v[span.start : span.end])
+            mixed[span.start : span.end] = _attend(q[span.start : span.end], keys, values, mask)
+        return mixed.view(x.shape[0], -1)
+
+    def _head(self, w: _Head, state: _State) -> torch.Tensor:
+        assert state.hidden is not None
+        assert state.embedding is not None
+        last = torch.tensor([span.end - 1 for span in state.spans], device=self.device)
+        hidden = self._norm(state.hidden[last], w.norm)
+        return F.linear(hidden, state.embedding if w.lm_head is None else w.lm_head)
+
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        if x.dtype is torch.float32:
+            return F.rms_norm(x, (x.shape[-1],), weight, self.shape.norm_eps)
+        # transformers normalises in float32 and multiplies by the weight in the model's dtype
+        return weight * F.rms_norm(x.float(), (x.shape[-1],), None, self.shape.norm_eps).to(x.dtype)
+
+    def _grow_rotary(self, num_positions: int) -> None:
+        if num_positions <= self._cos.shape[0]:
+            return
+        size = min(self.shape.max_positions, 1 << math.ceil(math.log2(max(num_positions, 256))))
+        angles = torch.outer(torch.arange(max(size, num_positions), device=self.device).float(), self._inv_freq)
+        table = torch.cat((angles, angles), dim=-1)[:, None]
+        self._cos = (table.cos() * self._rope_scale).to(self.shape.dtype)
+        self._sin = (table.sin() * self._rope_scale).to(self.shape.dtype)
+
+
+class _Views:
+    """Tensors of one unit as views over its flat bytes, found by the end of their names."""
+
+    def __init__(self, unit: Unit, flat: torch.Tensor) -> None:
+        self._unit, self._flat = unit, flat
+
+    def one(self, suffix: str) -> torch.Tensor:
+        view = self.maybe(suffix)
+        assert view is not None, f"unit {self._unit.name} has no {suffix}"
+        return view
+
+    def maybe(self, suffix: str) -> torch.Tensor | None:
+        spec = self._spec(suffix)
+        return None if spec is None else self._view(spec, spec.shape)
+
+    def fused(self, *suffixes: str) -> torch.Tensor:
+        view = self.maybe_fused(*suffixes)
+        assert view is not None, f"unit {self._unit.name} has no {suffixes}"
+        return view
+
+    def maybe_fused(self, *suffixes: str) -> torch.Tensor | None:
+        specs = [spec for suffix in suffixes if (spec := self._spec(suffix)) is not None]
+        if len(specs) < len(suffixes):
+            return None
+        for left, right in zip(specs, specs[1:], strict=False):
+            assert right.offset == left.offset + left.size_bytes, f"{left.name} and {right.name} are not adjacent"
+        return self._view(specs[0], (sum(spec.shape[0] for spec in specs), *specs[0].shape[1:]))
+
+    def _spec(self, suffix: str) -> TensorSpec | None:
+        return next((spec for spec in self._unit.tensors if spec.name.endswith(suffix)), None)
+
+    def _view(self, first: TensorSpec, shape: tuple[int, ...]) -> torch.Tensor:
+        size_bytes = math.prod(shape) * DTYPE_SIZES[first.dtype]
+        return self._flat[first.offset : first.offset + size_bytes].view(_DTYPES[first.dtype]).view(shape)
+
+
+def _rotary(config: Mapping[str, Any]) -> tuple[torch.Tensor, float]:
+    """Inverse frequencies and attention scale from transformers' own tables (any constant rope type)."""
+    from transformers import AutoConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    values = {key: value for key, value in config.items() if key != "model_type"}
+    rotary = LlamaRotaryEmbedding(AutoConfig.for_model(config["model_type"], **values))
+    return rotary.inv_freq.float(), float(rotary.attention_scaling)
+
+
+def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding in transformers' half-split layout; x is (tokens, heads, head dim)."""
+    left, right = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-right, left), dim=-1) * sin
+
+
+def _chunk_mask(past: int, new: int, device: torch.device) -> torch.Tensor | None:
+    """Causal mask (new, past + new) for a chunk that follows `past` tokens; None where none is needed."""
+    if new == 1 or past == 0:
+        return None
+    return torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
+
+
+def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Attention of one sequence: q (new, heads, dim), keys and values (kv heads, length, dim) -> like q."""
+    new, num_heads, head_dim = q.shape
+    num_kv_heads = keys.shape[0]
+    if new == 1:  # one query per head: the heads of a group are the rows of one product
+        grouped = q.view(1, num_kv_heads, num_heads // num_kv_heads, head_dim)
+        return F.scaled_dot_product_attention(grouped, keys[None], values[None]).view(1, num_heads, head_dim)
+    groups = num_heads // num_kv_heads
+    out = F.scaled_dot_product_attention(
+        q.transpose(0, 1)[None],
+        keys.repeat_interleave(groups, dim=0)[None],
+        values.repeat_interleave(groups, dim=0)[None],
+        attn_mask=mask,
+        is_causal=mask is None,
+    )
+    return out[0].transpose(0, 1)

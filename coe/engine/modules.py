@@ -1,0 +1,132 @@
+"""The general path: transformers' own modules, for every architecture without a fast path.
+
+The skeleton is built once per architecture on the meta device and bound to an expert's units by pointer. Sequences of a
+batch run one after another, each with transformers' own cache, so batched equals alone by construction; a step
+needs all units before it computes. Slower than `llama.py`, right for anything transformers can run without remote code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from coe.engine.kv import KvShape
+from coe.engine.step import Row
+from coe.weights.unit import Manifest, Unit
+
+__all__ = ["ModulesModel"]
+
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+
+
+class _CacheKv:
+    """transformers' DynamicCache behind the Kv seam."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    @property
+    def length(self) -> int:
+        return int(self.cache.get_seq_length())
+
+
+@dataclass(slots=True)
+class _State:
+    rows: Sequence[Row]
+    bound: dict[str, torch.Tensor] = field(default_factory=dict)
+    logits: list[torch.Tensor] = field(default_factory=list)
+
+
+class ModulesModel:
+    """Runs any expert of one configuration through transformers' modules; holds a skeleton, no weights."""
+
+    def __init__(self, manifest: Manifest, device: torch.device) -> None:
+        self.device = device
+        self._num_units = len(manifest.units)
+        self._tied = dict(manifest.tied)
+        self._skeleton = _build_skeleton(manifest.config, device)
+        self._slots = _parameter_slots(self._skeleton)
+        self._kv_shape = _kv_shape(self._skeleton.config, _DTYPES[manifest.units[0].tensors[0].dtype], device)
+
+    def bind(self, unit: Unit, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            spec.name: flat[spec.offset : spec.offset + spec.size_bytes].view(_DTYPES[spec.dtype]).view(spec.shape)
+            for spec in unit.tensors
+        }
+
+    def kv_bytes(self, num_tokens: int) -> int:
+        return self._kv_shape.size_bytes(num_tokens)
+
+    def new_kv(self, num_tokens: int) -> _CacheKv:
+        del num_tokens  # transformers' cache grows by itself; the scheduler has booked its bytes
+        from transformers import DynamicCache
+
+        return _CacheKv(DynamicCache(config=self._skeleton.config))
+
+    def begin(self, rows: Sequence[Row]) -> _State:
+        return _State(rows)
+
+    def run_unit(self, index: int, weights: Mapping[str, torch.Tensor], state: _State) -> None:
+        state.bound.update(weights)
+        if index == self._num_units - 1:
+            self._point(state.bound)
+            state.logits = [self._run(row) for row in state.rows]
+
+    def logits(self, state: _State) -> torch.Tensor:
+        return torch.stack(state.logits)
+
+    def _run(self, row: Row) -> torch.Tensor:
+        assert isinstance(row.kv, _CacheKv)
+        token_ids = torch.tensor([row.token_ids], device=self.device)
+        out = self._skeleton(input_ids=token_ids, past_key_values=row.kv.cache, use_cache=True, logits_to_keep=1)
+        logits: torch.Tensor = out.logits[0, -1].float()
+        return logits
+
+    def _point(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Make the skeleton's parameters these bytes: a pointer each, nothing is copied."""
+        for name, module, attribute in self._slots:
+            source = tensors.get(self._tied.get(name, name))
+            assert source is not None, f"no unit holds {name}"
+            module._parameters[attribute] = nn.Parameter(source, requires_grad=False)
+
+
+def _build_skeleton(config: Mapping[str, Any], device: torch.device) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    values = {key: value for key, value in config.items() if key != "model_type"}
+    settings = AutoConfig.for_model(config["model_type"], **values)
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(settings)
+    for module in skeleton.modules():
+        absent = {name: buffer for name, buffer in module._buffers.items() if buffer is not None and buffer.is_meta}
+        for name, buffer in absent.items():
+            module._buffers[name] = torch.empty_like(buffer, device=device)
+        if absent:  # tables such as rotary frequencies are computed, not stored
+            skeleton._init_weights(module)
+    return skeleton.eval()
+
+
+def _parameter_slots(skeleton: nn.Module) -> list[tuple[str, nn.Module, str]]:
+    """(full name, owning module, attribute) of every parameter, tied ones under each of their names."""
+    return [
+        (f"{prefix}.{attribute}" if prefix else attribute, module, attribute)
+        for prefix, module in skeleton.named_modules()
+        for attribute, parameter in module._parameters.items()
+        if parameter is not None
+    ]
+
+
+def _kv_shape(config: Any, dtype: torch.dtype, device: torch.device) -> KvShape:
+    text = config.get_text_config(decoder=True)
+    num_heads = text.num_attention_heads
+    return KvShape(
+        num_layers=text.num_hidden_layers,
+        num_kv_heads=getattr(text, "num_key_value_heads", None) or num_heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // num_heads,
+        dtype=dtype,
+        device=device,
+    )
