@@ -1,0 +1,193 @@
+"""Reading TOML tables: one reader per value, and every problem found rather than only the first.
+
+A reader takes a raw value and the folder of the file it stands in, and returns the typed value or raises
+ValueError with what is wrong and what to do; `read_table` puts table, key and value in front of that. Knows
+nothing about which tables and keys coe has, and opens no file: readers for paths only ask whether they exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "Reader",
+    "boolean",
+    "cache_dir",
+    "choice",
+    "existing_file",
+    "existing_path",
+    "expand",
+    "folder_path",
+    "list_of",
+    "nearest",
+    "read_table",
+    "real",
+    "size",
+    "text",
+    "whole",
+]
+
+Reader = Callable[[Any, Path], Any]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?i?B)")
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def read_table(
+    raw: object, where: str, readers: Mapping[str, Reader], folder: Path, problems: list[str]
+) -> dict[str, Any]:
+    """Return the values of the table's known keys; append a sentence to `problems` for everything else."""
+    if not isinstance(raw, Mapping):
+        problems.append(f"{where} = {shown(raw)}: not a table; write it as {where} with one key a line")
+        return {}
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in readers:
+            problems.append(f"unknown key '{key}' in {where}; {nearest(key, readers, 'known keys')}")
+            continue
+        try:
+            values[key] = readers[key](value, folder)
+        except ValueError as error:
+            problems.append(f"{where} {key} = {shown(value)}: {error}")
+    return values
+
+
+def nearest(word: str, known: Iterable[str], heading: str) -> str:
+    """Return `did you mean '…'?` for a near miss, else the list of what is known."""
+    names = sorted(known)
+    matches = difflib.get_close_matches(word.lower(), names, n=1)
+    return f"did you mean '{matches[0]}'?" if matches else f"{heading}: {', '.join(names)}"
+
+
+def shown(value: object) -> str:
+    """Return a value the way a person would write it in TOML, shortened."""
+    try:
+        written = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):  # dates and times
+        written = str(value)
+    return written if len(written) <= 80 else written[:77] + "..."
+
+
+def boolean(value: Any, _folder: Path) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("neither true nor false; write one of them, without quotes")
+    return value
+
+
+def text(value: Any, _folder: Path) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError('not a text; write it in quotes, "like this"')
+    return value
+
+
+def whole(least: int, most: int | None = None) -> Reader:
+    """Return a reader of whole numbers within bounds."""
+    bounds = f"{least} to {most}" if most is not None else f"{least} or more"
+
+    def read(value: Any, _folder: Path) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"not a whole number; write {bounds}, without quotes")
+        if value < least or (most is not None and value > most):
+            raise ValueError(f"out of range; write {bounds}")
+        return value
+
+    return read
+
+
+def real(least: float, most: float = math.inf, *, above: bool = False) -> Reader:
+    """Return a reader of finite numbers within bounds; `above` leaves the lower one out."""
+    bounds = f"{'above' if above else 'at least'} {least:g}" + (f" and at most {most:g}" if most < math.inf else "")
+
+    def read(value: Any, _folder: Path) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"not a number; write one {bounds}, without quotes")
+        if not math.isfinite(value) or value > most or value < least or (above and value == least):
+            raise ValueError(f"out of range; write a number {bounds}")
+        return float(value)
+
+    return read
+
+
+def choice(*allowed: str) -> Reader:
+    """Return a reader of one of a few words."""
+
+    def read(value: Any, _folder: Path) -> str:
+        if value not in allowed:
+            raise ValueError(f"unknown value; write one of {', '.join(map(json.dumps, allowed))}")
+        return str(value)
+
+    return read
+
+
+def list_of(item: Reader) -> Reader:
+    """Return a reader of a list, or of one bare item, into a tuple."""
+
+    def read(value: Any, folder: Path) -> tuple[Any, ...]:
+        return tuple(item(part, folder) for part in (value if isinstance(value, list) else [value]))
+
+    return read
+
+
+def size(value: Any, _folder: Path) -> int:
+    """Read a number of bytes: 1000000, "500MB" (10^6) or "24GiB" (2^30)."""
+    remedy = 'write a number of bytes or a text such as "500MB" or "24GiB"'
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        prefix = match[2].rstrip("B")
+        base = 1024 if prefix.endswith("i") else 1000
+        value = int(float(match[1]) * base ** _POWERS[prefix.rstrip("i").upper()])
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"not a size; {remedy}")
+    if value <= 0:
+        raise ValueError(f"a size must be above zero; {remedy}")
+    return value
+
+
+def folder_path(value: Any, folder: Path) -> Path:
+    """Read the path of a folder that need not exist yet."""
+    path = expand(text(value, folder), folder)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is not a folder; name another one")
+    return path
+
+
+def existing_file(value: Any, folder: Path) -> Path:
+    path = existing_path(value, folder)
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file; name one")
+    return path
+
+
+def existing_path(value: Any, folder: Path) -> Path:
+    path = expand(text(value, folder), folder)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; paths are relative to the configuration file")
+    return path
+
+
+def expand(value: str, folder: Path) -> Path:
+    """Return an absolute path: variables and `~` expanded, relative to `folder`. Raises ValueError."""
+    return Path(os.path.normpath(folder / Path(_VARIABLE.sub(_variable, value)).expanduser()))
+
+
+def cache_dir() -> Path:
+    """Return the folder for everything coe keeps: $COE_CACHE, else coe in the user's cache folder."""
+    if chosen := os.environ.get("COE_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "coe"
+
+
+def _variable(match: re.Match[str]) -> str:
+    name = match[1]
+    if name == "COE_CACHE":
+        return str(cache_dir())
+    if name not in os.environ:
+        raise ValueError(f"environment variable '{name}' is not set; set it or write the path out")
+    return os.environ[name]
