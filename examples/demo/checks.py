@@ -1,0 +1,80 @@
+"""How an answer is judged against its reference, one rule for each `check` of the data.
+
+Owns the rules and what counts as the same answer. Knows nothing about models: everything here is text in, truth out.
+`loss` is no rule on text; it is scored in answers.py.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+WORD = re.compile(r"\w+")
+
+
+def last_number(text: str) -> float | None:
+    """The last number in a text, thousands separators removed; None where there is none."""
+    found = NUMBER.findall(text)
+    return float(found[-1].replace(",", "")) if found else None
+
+
+def normalised_sql(text: str) -> str:
+    """Lower case, one kind of quote, single spaces between tokens, no final semicolon."""
+    spaced = re.sub(r"([(),;=<>])", r" \1 ", text.lower().replace("'", '"'))
+    return " ".join(spaced.split()).removesuffix(";").rstrip()
+
+
+def first_word(text: str) -> str:
+    """The first word in lower case, or nothing."""
+    found = WORD.search(text)
+    return found[0].lower() if found else ""
+
+
+def spaced_once(text: str) -> str:
+    """The text with every run of white space as one space and none at the ends."""
+    return " ".join(text.split())
+
+
+def same_last_number(answer: str, gold: str) -> bool:
+    """True if both end in the same number; a reference without one is a mistake in the data."""
+    expected = last_number(gold)
+    if expected is None:
+        raise ValueError(f"reference {gold!r} holds no number; the row's check cannot be last_number")
+    found = last_number(answer)
+    return found is not None and abs(found - expected) < 1e-6
+
+
+def same_sql(answer: str, gold: str) -> bool:
+    """True for the same query text but for case, quotes and spacing; equivalent queries count as wrong."""
+    return normalised_sql(answer) == normalised_sql(gold)
+
+
+def same_first_word(answer: str, gold: str) -> bool:
+    """True if both begin with the same word."""
+    return first_word(answer) == first_word(gold)
+
+
+def same_text(answer: str, gold: str) -> bool:
+    """True if both are equal, case included, but for white space."""
+    return spaced_once(answer) == spaced_once(gold)
+
+
+CHECKS: Mapping[str, Callable[[str, str], bool]] = {
+    "last_number": same_last_number,
+    "sql_normalised": same_sql,
+    "first_word": same_first_word,
+    "exact": same_text,
+}
+
+
+def squeezed(text: str) -> str:
+    """Lower case, one kind of quote, no white space and no semicolon: a beginning stays one when text is added."""
+    return re.sub(r"[\s;]", "", text.lower().replace("'", '"'))
+
+
+def can_still_match(check: str, answer_so_far: str, gold: str) -> bool:
+    """False once no continuation can pass the check, so that the rest need not be generated."""
+    if check in ("exact", "sql_normalised"):
+        return squeezed(gold).startswith(squeezed(answer_so_far).rstrip("\ufffd"))
+    if check == "first_word":
+        return len(WORD.findall(answer_so_far)) < 2
+    return True
