@@ -1,0 +1,106 @@
+"""A folder of safetensors, single or sharded, read one tensor at a time.
+
+Owns the open files and the errors for tensors that are missing, twice there, or do not fit. Knows nothing about
+models, units or the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from coe.errors import WeightsError
+
+__all__ = ["Checkpoint", "weight_files"]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold a model's weights: those of its index, else model.safetensors."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return [folder / "model.safetensors"]
+    return sorted({folder / name for name in json.loads(index.read_text())["weight_map"].values()})
+
+
+class Checkpoint:
+    """The tensors of some safetensors files by name. Raises WeightsError by expert, file and tensor."""
+
+    def __init__(self, expert: str, files: list[Path]) -> None:
+        self.expert = expert
+        self._stack = ExitStack()
+        self._files: dict[str, Any] = {}  # tensor name -> open file
+        self._paths: dict[str, Path] = {}
+        try:
+            for path in files:
+                self._open(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stack.close()
+        self._files.clear()
+
+    @property
+    def names(self) -> Mapping[str, Path]:
+        """Every tensor with its file."""
+        return self._paths
+
+    @property
+    def main_dtype(self) -> str:
+        """The dtype of most tensors, by safetensors' name; float32 if there is no tensor at all."""
+        if not self._files:
+            return "F32"
+        return Counter(self.dtype(name) for name in self._files).most_common(1)[0][0]
+
+    def dtype(self, name: str) -> str:
+        return str(self._files[name].get_slice(name).get_dtype())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._files[name].get_slice(name).get_shape())
+
+    def read(self, name: str) -> torch.Tensor:
+        """Return one tensor; its bytes are those of the mapped file, not to be written to."""
+        try:
+            tensor: torch.Tensor = self._files[name].get_tensor(name)
+        except SafetensorError as error:
+            raise WeightsError(self.expert, f"{self._paths[name]}: tensor '{name}': {error}; fetch it again") from error
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            raise WeightsError(
+                self.expert,
+                f"{self._paths[name]}: tensor '{name}' is {self.dtype(name)}: quantised weights are not read; "
+                "name the unquantised original",
+            )
+        return tensor
+
+    def _open(self, path: Path) -> None:
+        try:
+            file = self._stack.enter_context(safe_open(path, framework="pt"))
+        except FileNotFoundError:
+            raise WeightsError(self.expert, f"{path} is missing; fetch it again") from None
+        except SafetensorError as error:
+            raise WeightsError(
+                self.expert, f"{path} is truncated or no safetensors ({error}); fetch it again"
+            ) from error
+        for name in file.keys():  # noqa: SIM118  (not a mapping)
+            if name in self._paths:
+                raise WeightsError(
+                    self.expert, f"tensor '{name}' is in {self._paths[name]} and {path}; fetch them again"
+                )
+            self._files[name], self._paths[name] = file, path

@@ -1,0 +1,211 @@
+"""Imports an expert: its tensors cast, merged and packed into units of the store, once.
+
+Owns the order of work and what is checked on the way; memory stays bounded by one unit. A second import of an
+unchanged source is a look-up. Knows nothing about memory tiers: what it leaves behind are files and a manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coe.catalog import ExpertSpec
+from coe.errors import WeightsError
+from coe.weights.checkpoint import Checkpoint, weight_files
+from coe.weights.lora import LoraAdapter
+from coe.weights.plan import Parameter, lay_out, padded_bytes, plan_model
+from coe.weights.store import UnitStore
+from coe.weights.unit import Manifest, TensorSpec, Unit
+
+__all__ = ["Progress", "import_expert", "resident_dtype"]
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+FORMAT = 1  # part of every manifest's key: raise it when the layout changes
+
+_NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+
+
+def import_expert(
+    store: UnitStore, spec: ExpertSpec, *, device: str = "cpu", progress: Progress | None = None
+) -> Manifest:
+    """Return the expert's manifest, writing what the store lacks.
+
+    `device` (cpu, cuda, emulated) decides what dtype "auto" means. Raises SourceError when the source cannot become
+    units and WeightsError when bytes are missing, do not fit or cannot be written; either names the expert, and
+    nothing half-written stays.
+    """
+    with _errors_of(spec, store), store.hold(), ExitStack() as stack:
+        checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
+        dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
+        key = _key(spec, dtype)
+        if (manifest := store.lookup(key)) is not None:
+            return manifest
+        adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
+        manifest = _Import(store, spec, checkpoint, adapter, dtype).run(key, progress)
+        store.save(manifest)
+        return manifest
+
+
+def resident_dtype(stored: str, device: str) -> str:
+    """Return the dtype to compute in, given the stored one (safetensors' name).
+
+    A GPU keeps the stored one. A CPU without native bfloat16 or float16 multiplies those 3–4 times slower than
+    float32, so there they become float32.
+    """
+    if device == "cuda":
+        is_native = stored in ("BF16", "F16")
+    elif stored == "BF16":
+        is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        is_native = stored == "F16" and torch.cpu._is_amx_fp16_supported()
+    return {"BF16": "bfloat16", "F16": "float16"}[stored] if is_native else "float32"
+
+
+@contextmanager
+def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(
+            spec.name,
+            f"cannot be imported into {store.folder} ({error}); free space there, or name another [cache] dir",
+        ) from error
+
+
+def _key(spec: ExpertSpec, dtype: str) -> str:
+    """Return the identity of what an import reads: paths, sizes, times and inodes, never the bytes themselves."""
+    folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
+    described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
+    adapter = (
+        [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")] if spec.adapter else []
+    )
+    files = [_identity(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
+    facts = [FORMAT, dtype, spec.source, str(spec.tokenizer_dir), files]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def _identity(path: Path) -> tuple[str, int, int, int]:
+    status = path.stat()
+    return str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino
+
+
+class _Import:
+    """One import under way."""
+
+    def __init__(
+        self, store: UnitStore, spec: ExpertSpec, checkpoint: Checkpoint, adapter: LoraAdapter | None, dtype: str
+    ) -> None:
+        self.store = store
+        self.spec = spec
+        self.checkpoint = checkpoint
+        self.adapter = adapter
+        self.dtype = dtype
+        self.config = _json(spec.folder / "config.json")
+        self.plan = plan_model(spec.name, self.config)
+
+    def run(self, key: str, progress: Progress | None) -> Manifest:
+        sources = self.sources()
+        self.check_adapter()
+        layouts = {unit.name: lay_out(unit.parameters, _NAMES[self.dtype]) for unit in self.plan.units}
+        total = sum(padded_bytes(specs) for specs in layouts.values())
+        units: list[Unit] = []
+        for name, specs in layouts.items():
+            data = self.pack(specs, sources)
+            units.append(Unit(name, self.store.put(data.numpy().data), data.numel(), specs))
+            if progress is not None:
+                progress(sum(unit.size_bytes for unit in units), total)
+        generation = self.spec.folder / "generation_config.json"
+        return Manifest(
+            key,
+            self.spec.source,
+            self.dtype,
+            self.config,
+            _json(generation) if generation.is_file() else {},
+            str(self.spec.tokenizer_dir),
+            tuple(units),
+            dict(self.plan.tied),
+        )
+
+    def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
+        """Return one unit's flat bytes: cast and merged tensors at their offsets, zeros between."""
+        data = torch.zeros(padded_bytes(specs), dtype=torch.uint8)
+        for spec in specs:
+            tensor = self.checkpoint.read(sources[spec.name])
+            if self.adapter and spec.name in self.adapter.targets:
+                tensor = self.adapter.merge(spec.name, tensor)
+            flat = data[spec.offset : spec.offset + spec.size_bytes]
+            flat.view(_DTYPES[spec.dtype]).view(spec.shape).copy_(tensor)
+        return data
+
+    def sources(self) -> dict[str, str]:
+        """Return the checkpoint's name for every parameter, having checked that all fit and none is left over."""
+        found = {name: self.find(parameter) for name, parameter in self.plan.parameters.items()}
+        left = self.checkpoint.names.keys() - set(found.values())
+        self.check_tied(left, found)
+        tied = {candidate for name in self.plan.tied for candidate in self.spellings(name)}
+        unknown = sorted(
+            name for name in left - tied if not any(re.search(pattern, name) for pattern in self.plan.ignored)
+        )
+        if unknown:
+            raise self.error(
+                f"{self.checkpoint.names[unknown[0]]}: tensor '{unknown[0]}' ({len(unknown)} in all) is not part of "
+                f"the model that config.json describes; fetch both again"
+            )
+        return found
+
+    def find(self, parameter: Parameter) -> str:
+        aliases = [name for name, owner in self.plan.tied.items() if owner == parameter.name]
+        candidates = [spelling for name in (parameter.name, *aliases) for spelling in self.spellings(name)]
+        name = next((candidate for candidate in candidates if candidate in self.checkpoint.names), None)
+        if name is None:
+            raise self.error(
+                f"tensor '{parameter.name}' is missing in {self.spec.folder}; fetch it again (a checkpoint whose "
+                "tensors transformers splits or joins while loading, such as most mixtures of experts, is not read)"
+            )
+        if self.checkpoint.shape(name) != parameter.shape:
+            raise self.error(
+                f"{self.checkpoint.names[name]}: tensor '{name}' is {self.checkpoint.shape(name)} and config.json "
+                f"asks for {parameter.shape}; fetch both again"
+            )
+        return name
+
+    def spellings(self, name: str) -> list[str]:
+        """Return a parameter's names: some checkpoints leave out the model's prefix."""
+        prefix = f"{self.plan.prefix}."
+        return [name, name.removeprefix(prefix)] if name.startswith(prefix) else [name]
+
+    def check_tied(self, left: set[str], found: dict[str, str]) -> None:
+        for name, owner in self.plan.tied.items():
+            for spelling in left & set(self.spellings(name)):
+                if not torch.equal(self.checkpoint.read(spelling), self.checkpoint.read(found[owner])):
+                    raise self.error(
+                        f"config.json ties {name} to {owner} and their tensors differ; set tie_word_embeddings to "
+                        "false there"
+                    )
+
+    def check_adapter(self) -> None:
+        for name in sorted(self.adapter.targets if self.adapter else ()):
+            if name in self.plan.tied or name in self.plan.tied.values():
+                raise self.error(
+                    f"the adapter changes {name}, which is tied; merge it with PEFT's merge_and_unload, save the "
+                    "model and name that folder"
+                )
+            if name not in self.plan.parameters:
+                raise self.error(f"the adapter changes {name}, which the base has not; name its base with base = ...")
+
+    def error(self, message: str) -> WeightsError:
+        return WeightsError(self.spec.name, message)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

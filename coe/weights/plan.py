@@ -1,0 +1,178 @@
+"""Which tensor goes where: a model's parameters assigned to units, and a unit's tensors to offsets.
+
+Learns the parameters from transformers' own class on the meta device, so every decoder it knows can be planned.
+Knows nothing about files or values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from coe.errors import SourceError
+from coe.weights.unit import ALIGNMENT, DTYPE_SIZES, TensorSpec
+
+__all__ = ["Parameter", "Plan", "PlannedUnit", "lay_out", "padded_bytes", "plan_model"]
+
+TENSOR_ALIGNMENT = 64  # bytes: a cache line, and enough for every kernel
+
+_LAYER = re.compile(r"(.+?)\.(\d+)\.")
+# what runs after the last layer, by the name of its module; all else outside the layers runs before the first
+_FINAL = re.compile(r"(^|\.)(norm|norm_f|ln_f|final_norm|final_layer_?norm|project_out)\.[^.]+$")
+# tensors in this order without gaps: a fused projection is one view
+_ADJACENT = (
+    ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+    ("q_proj.bias", "k_proj.bias", "v_proj.bias"),
+    ("gate_proj.weight", "up_proj.weight"),
+    ("gate_proj.bias", "up_proj.bias"),
+)
+# in old checkpoints, computed by today's models
+_COMPUTED = (r"rotary_emb\.inv_freq$", r"\.attn\.(masked_)?bias$", r"\.attention\.(masked_)?bias$")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One tensor of the model. `is_float32`: transformers never stores or computes it in less."""
+
+    name: str
+    shape: tuple[int, ...]
+    is_float32: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUnit:
+    """The parameters of one step of the forward pass."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A model's units in execution order.
+
+    `tied` maps a parameter without bytes of its own to the one it shares; `ignored` are patterns of names that a
+    checkpoint may have and the model has not; `prefix` is what some checkpoints leave out of every name.
+    """
+
+    units: tuple[PlannedUnit, ...]
+    tied: Mapping[str, str]
+    ignored: tuple[str, ...]
+    prefix: str
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for unit in self.units for parameter in unit.parameters}
+
+
+def plan_model(expert: str, config: Mapping[str, Any]) -> Plan:
+    """Return the units of the model that this config.json describes; raises SourceError when it cannot be built."""
+    try:
+        return _plan(json.dumps(config, sort_keys=True))
+    except Exception as error:  # third-party edge: each model class complains in its own way
+        raise SourceError(
+            expert, f"transformers cannot build a '{config.get('model_type')}' from its config.json: {error}"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _plan(config_json: str) -> Plan:
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    raw = json.loads(config_json)
+    config = CONFIG_MAPPING[raw["model_type"]].from_dict(raw)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    tied = dict(model.all_tied_weights_keys)
+    strict = [re.compile(pattern) for pattern in model._keep_in_fp32_modules_strict or ()]
+    parameters = [
+        Parameter(name, tuple(tensor.shape), any(pattern.search(name) for pattern in strict))
+        for name, tensor in model.state_dict().items()
+        if name not in tied
+    ]
+    ignored = (*_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ()))
+    return Plan(tuple(_units(parameters, _output_name(model))), tied, ignored, model.base_model_prefix)
+
+
+def _output_name(model: Any) -> str | None:
+    """Return the name of the module that makes logits."""
+    output = model.get_output_embeddings()
+    return next((name for name, module in model.named_modules() if module is output), None) if output else None
+
+
+def _units(parameters: list[Parameter], output_name: str | None) -> Iterator[PlannedUnit]:
+    prefix, num_layers = _layer_list(parameters)
+    groups: dict[str, list[Parameter]] = {"embed": []}
+    groups |= {f"layer.{index}": [] for index in range(num_layers)} | {"head": []}
+    for parameter in parameters:
+        match = _LAYER.match(parameter.name)
+        if match and match[1] == prefix:
+            groups[f"layer.{match[2]}"].append(parameter)
+        elif (output_name and parameter.name.startswith(f"{output_name}.")) or _FINAL.search(parameter.name):
+            groups["head"].append(parameter)
+        else:
+            groups["embed"].append(parameter)
+    return (PlannedUnit(name, tuple(group)) for name, group in groups.items())
+
+
+def _layer_list(parameters: list[Parameter]) -> tuple[str, int]:
+    """Return the name and length of the numbered module list that holds most of the model."""
+    sizes: dict[str, int] = {}
+    indices: dict[str, set[int]] = {}
+    for parameter in parameters:
+        if match := _LAYER.match(parameter.name):
+            sizes[match[1]] = sizes.get(match[1], 0) + math.prod(parameter.shape)
+            indices.setdefault(match[1], set()).add(int(match[2]))
+    if not sizes:
+        raise ValueError("it has no list of layers")
+    prefix = max(sizes, key=lambda name: sizes[name])
+    if indices[prefix] != set(range(len(indices[prefix]))):
+        raise ValueError(f"its layers {prefix} are not numbered without gaps")
+    return prefix, len(indices[prefix])
+
+
+def lay_out(parameters: Iterable[Parameter], dtype: str) -> tuple[TensorSpec, ...]:
+    """Return where each tensor lies in its unit, in `dtype` (safetensors' name).
+
+    Tensors start at multiples of TENSOR_ALIGNMENT, except inside a group that is adjacent on purpose.
+    """
+    left = {parameter.name: parameter for parameter in parameters}
+    specs: list[TensorSpec] = []
+    end = 0
+    while left:
+        end = -(-end // TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT
+        for name in _adjacent_to(next(iter(left)), left):
+            parameter = left.pop(name)
+            specs.append(TensorSpec(name, "F32" if parameter.is_float32 else dtype, parameter.shape, end))
+            end += specs[-1].size_bytes
+    return tuple(specs)
+
+
+def padded_bytes(specs: Iterable[TensorSpec]) -> int:
+    """Return the size of a unit with these tensors: a multiple of ALIGNMENT, at least one."""
+    end = max((spec.offset + spec.size_bytes for spec in specs), default=1)
+    return -(-end // ALIGNMENT) * ALIGNMENT
+
+
+def _adjacent_to(name: str, left: Mapping[str, Parameter]) -> list[str]:
+    """Return the group that `name` opens or belongs to, in its order; alone if the group is not complete."""
+    for suffixes in _ADJACENT:
+        for suffix in suffixes:
+            if name.endswith(suffix):
+                group = [name.removesuffix(suffix) + other for other in suffixes]
+                if all(other in left for other in group) and _is_fusible([left[other] for other in group]):
+                    return group
+    return [name]
+
+
+def _is_fusible(group: list[Parameter]) -> bool:
+    return len({(parameter.shape[1:], parameter.is_float32) for parameter in group}) == 1
+
+
+assert TENSOR_ALIGNMENT % max(DTYPE_SIZES.values()) == 0
