@@ -8,6 +8,7 @@ q, k, v and gate, up adjacent.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -250,7 +251,7 @@ class _Views:
         specs = [spec for suffix in suffixes if (spec := self._spec(suffix)) is not None]
         if len(specs) < len(suffixes):
             return None
-        for left, right in zip(specs, specs[1:], strict=False):
+        for left, right in itertools.pairwise(specs):
             assert right.offset == left.offset + left.size_bytes, f"{left.name} and {right.name} are not adjacent"
         return self._view(specs[0], (sum(spec.shape[0] for spec in specs), *specs[0].shape[1:]))
 

@@ -1,7 +1,7 @@
 """The three-tier weight cache: leases experts and keeps their units coming, disk -> host -> device.
 
 Owned by the engine thread, which alone calls it; transfer threads only post `Arrived` events that the owner hands
-back through `on_arrived`. What may be evicted is the residency table's decision (`residency.Pool`); this module does it.
+back through `on_arrived`. What may be evicted is the residency table's decision (`residency.Pool`); this module acts.
 On a CPU there is one tier above the disk, and the host bytes themselves are what the engine computes with.
 """
 
@@ -108,7 +108,9 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def note(self, unit: Unit, event: Arrived) -> None:
@@ -156,6 +158,7 @@ class WeightCache:
         self._moved: dict[str, _Moved] = {}
         self._leases: list[Lease] = []
         self._num_reads = 0
+        self.bytes_per_s = 1e9  # of the last expert that came from the disk; a guess before the first
 
     # -- what the engine asks
 
@@ -170,13 +173,16 @@ class WeightCache:
             raise WeightsError(
                 expert,
                 f"its weights take {manifest.size_bytes:,} bytes and the budget for weights is "
-                f"{self.front.budget_bytes:,}; raise [cache] device_bytes (on a CPU: host_bytes) or use a smaller dtype",
+                f"{self.front.budget_bytes:,}; raise [cache] device_bytes (CPU: host_bytes) or take a smaller dtype",
             )
         self._experts[expert] = manifest.units
         self._moved[expert] = _Moved()
         self._units.update({unit.hash: unit for unit in manifest.units})
         for pool in self._pools():
             pool.register(expert, manifest.units)
+
+    def size_of(self, unit_hash: str) -> int:
+        return self._units[unit_hash].size_bytes
 
     def touch(self, expert: str, now_s: float) -> None:
         for pool in self._pools():
@@ -356,6 +362,8 @@ class WeightCache:
             moved.num_loads += 1
             moved.loaded_bytes += lease.loaded_bytes
             moved.load_s += lease.load_s
+            if lease.disk_bytes and lease.load_s:
+                self.bytes_per_s = lease.disk_bytes / lease.load_s
 
     def _pools(self) -> tuple[Pool, ...]:
         return (self.host,) if self.device is None else (self.host, self.device)

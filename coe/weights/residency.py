@@ -20,7 +20,7 @@ __all__ = ["Pool"]
 
 class _Use(NamedTuple):
     expert: str
-    index: int  # position in the expert's execution order
+    position: int  # position in the expert's execution order
 
 
 @dataclass(slots=True)
@@ -79,6 +79,11 @@ class Pool:
 
     def is_absent(self, unit: Unit) -> bool:
         return unit.hash not in self._slots
+
+    def num_leading(self, expert: str) -> int:
+        """How many of the expert's units are ready before the first that is not."""
+        units = self._units[expert]
+        return next((at for at, unit in enumerate(units) if not self.is_ready(unit)), len(units))
 
     def resident_bytes(self, expert: str) -> int:
         """Bytes of the expert's units that are ready here."""
@@ -176,7 +181,7 @@ class Pool:
 
     def _worth(self, digest: str) -> tuple[float, int]:
         never = float("-inf")
-        return max((self._last_used_s.get(use.expert, never), -use.index) for use in self._uses[digest])
+        return max((self._last_used_s.get(use.expert, never), -use.position) for use in self._uses[digest])
 
     # -- proof
 

@@ -1,7 +1,7 @@
 """Moves bytes on threads of its own and reports back with events: disk -> host, host -> device.
 
 Knows which bytes go where and nothing else: no budgets, no leases, no decisions. A read takes what the page cache
-already holds (RWF_NOWAIT) and fetches the rest directly (O_DIRECT), so that no second copy of the weights fills the page
+already holds (RWF_NOWAIT) and fetches the rest directly (O_DIRECT), so that no second copy fills the page
 cache. Covered: Linux. Where preadv2 flags or O_DIRECT are missing, plain buffered reads.
 """
 
@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from coe.types import Tier
+from coe.weights.unit import ALIGNMENT
 
 __all__ = ["Arrived", "Copier", "DiskReader", "read_into"]
 
@@ -77,27 +79,28 @@ class DiskReader:
 
     def read(self, unit_hash: str, path: Path, frame: torch.Tensor) -> None:
         """Start reading all of `frame.numel()` bytes; an `Arrived` is posted when the last one is there."""
-        target = memoryview(frame.numpy())
+        target = _view(frame)
         pieces = [(at, min(PIECE_BYTES, len(target) - at)) for at in range(0, len(target), PIECE_BYTES)]
         countdown = _Countdown(unit_hash, len(pieces), self._post)
         for offset, length in pieces:
             piece = target[offset : offset + length]
-            self._threads.submit(countdown.run, lambda p=piece, o=offset: read_into(path, p, o))
+            self._threads.submit(countdown.run, partial(read_into, path, piece, offset))
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
 def read_into(path: Path, target: memoryview, offset: int) -> None:
-    """Fill `target` from `path` at `offset` (bytes, page-aligned like the target); raises OSError, EOFError if short."""
+    """Fill `target` from `path` at `offset` (page-aligned, like the target); raises OSError, EOFError if short."""
     done = _read_cached(path, target, offset)
     if done < len(target):
-        done = done // mmap_page() * mmap_page()
+        done = done // ALIGNMENT * ALIGNMENT
         _read_fully(path, target[done:], offset + done)
 
 
-def mmap_page() -> int:
-    return 4096
+def _view(frame: torch.Tensor) -> memoryview:
+    array: Any = frame.numpy()
+    return memoryview(array)
 
 
 def _read_cached(path: Path, target: memoryview, offset: int) -> int:

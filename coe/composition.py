@@ -1,0 +1,200 @@
+"""From a configuration to a runtime: resolve, import, build models, derive budgets, wire.
+
+The one place that knows the catalogue, the store and the engine together. The router is handed in: this package
+does not import it. Everything slow here reports progress; one expert that cannot be had does not stop the others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from coe.budgets import Budgets, derive_budgets
+from coe.catalog import Catalog, ExpertSpec, load_catalog
+from coe.config import Config
+from coe.engine.engine import Engine, LoadedExpert
+from coe.engine.llama import LlamaModel, LlamaShape
+from coe.engine.modules import ModulesModel
+from coe.engine.step import Model
+from coe.errors import ConfigError, ExpertError
+from coe.metrics import Metrics
+from coe.runtime import Runtime, ServedExpert
+from coe.scheduler import Limits
+from coe.text import load_text
+from coe.types import Router, Sampling
+from coe.weights.cache import WeightCache
+from coe.weights.device import CopyDevice, CudaDevice, EmulatedDevice
+from coe.weights.importer import import_expert
+from coe.weights.store import UnitStore
+from coe.weights.transfer import Arrived
+from coe.weights.unit import Manifest
+
+__all__ = ["Progress", "build_runtime", "choose_device", "import_experts"]
+
+log = logging.getLogger("coe.composition")
+
+Progress = Callable[[str, int, int], None]  # expert, bytes done, bytes in all
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """An expert whose units are in the store."""
+
+    spec: ExpertSpec
+    manifest: Manifest
+
+
+def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
+    """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
+    device = choose_device(config.engine.device)
+    catalog, store = load_catalog(config), UnitStore(config.cache.dir)
+    imported, errors = import_experts(catalog, store, device, progress)
+    budgets = derive_budgets(config.cache, config.engine, device)
+    log.info("budgets device=%s %s", device, budgets)
+    served = _serve_all(imported, config, device, errors)
+    _check(served, errors, config)
+    metrics = Metrics()
+    engine = Engine(
+        {name: expert.loaded for name, expert in served.items()},
+        lambda post: _make_cache(store, config, device, budgets, post),
+        _limits(config, budgets),
+        metrics,
+        num_threads=config.engine.num_threads or os.cpu_count(),
+    )
+    return Runtime(served, errors, catalog.names, router, engine, metrics)
+
+
+def choose_device(wanted: str) -> str:
+    """Return cpu, cuda or emulated; raises ConfigError for a CUDA that is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError('[engine] device = "cuda": torch sees no CUDA device; write "auto" or "cpu"')
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def import_experts(
+    catalog: Catalog, store: UnitStore, device: str, progress: Progress | None = None
+) -> tuple[list[Imported], dict[str, ExpertError]]:
+    """Write what the store lacks; experts that cannot be imported are in the second result, by name."""
+    imported: list[Imported] = []
+    errors: dict[str, ExpertError] = dict(catalog.errors)
+    for spec in catalog:
+        try:
+            imported.append(Imported(spec, import_expert(store, spec, device=device, progress=_of(spec, progress))))
+        except ExpertError as error:
+            log.error("import expert=%s error=%s", spec.name, error)
+            errors[spec.name] = error
+    return imported, errors
+
+
+def _of(spec: ExpertSpec, progress: Progress | None) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(spec.name, done, total)
+
+
+def _serve_all(
+    imported: list[Imported], config: Config, device: str, errors: dict[str, ExpertError]
+) -> dict[str, ServedExpert]:
+    models = _Models(torch.device("cuda" if device == "cuda" else "cpu"))
+    served: dict[str, ServedExpert] = {}
+    for expert in imported:
+        try:
+            served[expert.spec.name] = _serve(expert, models, config)
+        except ExpertError as error:
+            log.error("serve expert=%s error=%s", expert.spec.name, error)
+            errors[expert.spec.name] = error
+    return served
+
+
+def _serve(expert: Imported, models: _Models, config: Config) -> ServedExpert:
+    spec, manifest = expert.spec, expert.manifest
+    model, path = models.of(manifest)
+    text = load_text(spec.name, manifest.tokenizer_dir, manifest.config, manifest.generation_config, spec.chat_template)
+    return ServedExpert(
+        loaded=LoadedExpert(spec.name, manifest, model, spec.keep_alive_s),
+        text=text,
+        path=path,
+        aliases=spec.aliases,
+        defaults=_defaults(spec, config),
+        is_pinned=spec.pin,
+        is_preloaded=spec.preload,
+    )
+
+
+def _defaults(spec: ExpertSpec, config: Config) -> Sampling:
+    chosen = spec.generation
+    return replace(
+        chosen,
+        max_tokens=chosen.max_tokens or config.engine.max_tokens,
+        temperature=1.0 if chosen.temperature is None else chosen.temperature,
+        top_p=1.0 if chosen.top_p is None else chosen.top_p,
+        top_k=chosen.top_k or 0,
+    )
+
+
+class _Models:
+    """One model per architecture: experts of one shape differ only in pointers."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._models: dict[str, tuple[Model, str]] = {}
+
+    def of(self, manifest: Manifest) -> tuple[Model, str]:
+        key = json.dumps([manifest.config, manifest.dtype, dict(manifest.tied)], sort_keys=True)
+        if key not in self._models:
+            self._models[key] = self._build(manifest)
+        return self._models[key]
+
+    def _build(self, manifest: Manifest) -> tuple[Model, str]:
+        shape = LlamaShape.of(manifest)
+        if shape is not None:
+            return LlamaModel(shape, manifest.config, self._device), "llama"
+        return ModulesModel(manifest, self._device), "modules"
+
+
+def _make_cache(
+    store: UnitStore, config: Config, device: str, budgets: Budgets, post: Callable[[Arrived], None]
+) -> WeightCache:
+    return WeightCache(
+        store.path,
+        host_bytes=budgets.host_bytes,
+        device=_copy_device(config, device, budgets),
+        device_bytes=budgets.device_bytes,
+        post=post,
+        pin_host=device == "cuda",
+    )
+
+
+def _copy_device(config: Config, device: str, budgets: Budgets) -> CopyDevice | None:
+    if device == "cuda":
+        return CudaDevice(torch.device("cuda"))
+    if device == "emulated":
+        return EmulatedDevice(budgets.device_bytes, wire_bytes_per_s=config.engine.wire_bytes_per_s)
+    return None
+
+
+def _limits(config: Config, budgets: Budgets) -> Limits:
+    scheduler, engine = config.scheduler, config.engine
+    return Limits(
+        policy=scheduler.policy,
+        max_batch_size=engine.max_batch_size,
+        max_step_tokens=engine.max_step_tokens,
+        max_queue=scheduler.max_queue,
+        max_queue_per_expert=scheduler.max_queue_per_expert,
+        deadline_s=scheduler.deadline_s,
+        max_wait_s=scheduler.max_wait_s,
+        slice_steps=scheduler.slice_steps,
+        kv_bytes=budgets.kv_bytes,
+    )
+
+
+def _check(served: Mapping[str, ServedExpert], errors: Mapping[str, ExpertError], config: Config) -> None:
+    """The general expert answers whatever the router is unsure of: without it there is no composition."""
+    general = config.router.general
+    if general not in served:
+        raise ConfigError(f"the general expert cannot be had: {errors[general]}")

@@ -1,0 +1,447 @@
+"""The engine thread: it alone owns the scheduler, the weight cache, the models and the sequences.
+
+Others send it frozen events through one inbox; it answers each request through the sequence's sink. One turn of
+the loop: take events in, decide, do. A step stops where a unit is absent and is resumed when it has arrived, so
+the thread never sleeps inside a step and warm experts run while a cold one loads.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from coe.engine.sequence import Sequence
+from coe.engine.step import Model, Row, Step
+from coe.errors import CancelledError, CoeError, ExpertError, ShutdownError, WeightsError
+from coe.metrics import Gauges, Metrics
+from coe.scheduler import Acquire, Fail, Job, Limits, Release, Resume, Run, Scheduler
+from coe.types import SwitchKind, Tier
+from coe.weights.cache import ExpertResidency, Lease, WeightCache
+from coe.weights.transfer import Arrived
+from coe.weights.unit import Manifest
+
+__all__ = ["Call", "Cancel", "Engine", "LoadedExpert", "Shutdown", "Submit"]
+
+log = logging.getLogger("coe.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedExpert:
+    """What the engine needs to run an expert: its manifest and the model of its architecture."""
+
+    name: str
+    manifest: Manifest
+    model: Model
+    keep_alive_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    sequence: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    sequence_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run `work` on the engine thread and answer through `future`: the operator's wishes and questions."""
+
+    work: Callable[[], Any]
+    future: Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Fail what is left and end the thread."""
+
+
+Event = Submit | Cancel | Call | Shutdown | Arrived
+
+
+@dataclass(slots=True)
+class _Running:
+    """A step under way: begun, perhaps waiting for a unit."""
+
+    step: Step
+    sequences: list[Sequence]
+
+
+class Engine:
+    """Runs sequences of many experts on one device. Construct, `start`, `post` events, `close`."""
+
+    def __init__(
+        self,
+        experts: Mapping[str, LoadedExpert],
+        make_cache: Callable[[Callable[[Arrived], None]], WeightCache],
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        num_threads: int | None = None,
+    ) -> None:
+        self._experts = experts
+        self._num_threads = num_threads
+        self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._cache = make_cache(self._inbox.put)
+        self._scheduler = Scheduler(_Residency(self._cache, experts, self._leases_of), limits)
+        self._metrics = metrics
+        self._sequences: dict[str, Sequence] = {}
+        self._leases: dict[str, Lease] = {}
+        self._held: dict[str, tuple[Lease, Future[None]]] = {}  # loads that an operator asked for
+        self._steps: dict[str, _Running] = {}
+        self._errors: dict[str, ExpertError] = {}
+        self._last_expert: str | None = None
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="coe-engine", daemon=True)
+        for name, expert in experts.items():
+            self._cache.register(name, expert.manifest)
+
+    # -- from any thread
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def post(self, event: Event) -> None:
+        self._inbox.put(event)
+
+    def call(self, work: Callable[[], Any]) -> Future[Any]:
+        """Have `work` run on the engine thread; the future has its result."""
+        future: Future[Any] = Future()
+        self.post(Call(work, future))
+        return future
+
+    def load(self, expert: str) -> Future[None]:
+        """Bring an expert to the device; the future is done when all of it is there."""
+        future: Future[None] = Future()
+        self.post(Call(lambda: self._begin_load(expert, future), Future()))
+        return future
+
+    def close(self) -> None:
+        """End the thread; whatever still runs fails with ShutdownError. Safe to call twice."""
+        if self._thread.is_alive():
+            self.post(Shutdown())
+            self._thread.join()
+
+    # -- on the engine thread
+
+    def _run(self) -> None:
+        if self._num_threads is not None:
+            torch.set_num_threads(self._num_threads)  # of this thread's parallel regions
+        try:
+            while not self._is_closing:
+                self._turn()
+        except BaseException as error:  # thread edge: nobody may wait for a dead engine
+            log.exception("the engine thread died")
+            self._fail_all(ShutdownError(f"the engine failed: {error!r}; restart the server and report this"))
+            raise
+        finally:
+            self._cache.close()
+
+    def _turn(self) -> None:
+        plan = self._scheduler.decide(time.monotonic())
+        for effect in plan.effects:
+            self._do(effect)
+        self._expire_idle()
+        timeout_s = 0.0 if plan.effects else self._patience_s(plan.wake_s)
+        for event in self._events(timeout_s):
+            self._handle(event)
+
+    def _events(self, timeout_s: float | None) -> list[Event]:
+        """All events that are there; waits for the first one up to `timeout_s` (None: for ever)."""
+        events: list[Event] = []
+        try:
+            events.append(self._inbox.get(block=timeout_s != 0.0, timeout=timeout_s or None))
+            while True:
+                events.append(self._inbox.get_nowait())
+        except queue.Empty:
+            return events
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Submit(sequence):
+                self._submit(sequence)
+            case Cancel(sequence_id):
+                if self._scheduler.cancel(sequence_id):
+                    self._end(sequence_id, CancelledError("the request was cancelled"))
+            case Arrived():
+                for failure in self._cache.on_arrived(event):
+                    self._fail_expert(failure.expert, failure.error)
+                self._metrics.loaded(event, self._cache.size_of(event.unit_hash))
+                self._settle_loads()
+            case Call(work, future):
+                _answer(future, work)
+            case Shutdown():
+                self._fail_all(ShutdownError("the server is shutting down"))
+                self._is_closing = True
+
+    def _submit(self, sequence: Sequence) -> None:
+        expert = self._experts[sequence.expert]
+        job = Job(
+            id=sequence.id,
+            expert=sequence.expert,
+            num_prompt_tokens=len(sequence.prompt_ids),
+            kv_bytes=expert.model.kv_bytes(sequence.num_tokens_max),
+            arrived_s=sequence.submitted_s,
+        )
+        try:
+            self._scheduler.arrive(job)
+        except CoeError as error:
+            sequence.sink(error)
+            return
+        self._sequences[sequence.id] = sequence
+
+    # -- effects
+
+    def _do(self, effect: Acquire | Release | Run | Resume | Fail) -> None:
+        match effect:
+            case Acquire(expert):
+                self._acquire(expert)
+            case Release(expert):
+                self._leases.pop(expert).close()
+            case Run(expert, num_tokens):
+                self._begin_step(expert, num_tokens)
+                self._go_on(expert)
+            case Resume(expert):
+                self._go_on(expert)
+            case Fail(job_id, error):
+                self._end(job_id, error)
+
+    def _acquire(self, expert: str) -> None:
+        tier = self._cache.residency(expert).tier
+        self._cache.touch(expert, time.monotonic())
+        self._leases[expert] = self._cache.lease(expert)
+        if tier is not Tier.DEVICE:
+            log.info("lease expert=%s tier=%s missing_bytes=%d", expert, tier, self._cache.front.missing_bytes(expert))
+
+    def _begin_step(self, expert: str, num_tokens: Mapping[str, int]) -> None:
+        now_s = time.monotonic()
+        loaded, lease = self._experts[expert], self._leases[expert]
+        self._note_switch(expert, lease)
+        rows, sequences = [], []
+        for sequence_id, count in num_tokens.items():
+            sequence = self._sequences[sequence_id]
+            if sequence.kv is None:
+                sequence.begin(loaded.model.new_kv(sequence.num_tokens_max), lease, now_s)
+            assert sequence.kv is not None
+            rows.append(Row(sequence.next_ids(count), sequence.kv))
+            sequences.append(sequence)
+        step = Step(loaded.model, rows, len(loaded.manifest.units))
+        self._steps[expert] = _Running(step, sequences)
+
+    def _note_switch(self, expert: str, lease: Lease) -> None:
+        if expert == self._last_expert:
+            return
+        kind = SwitchKind.DEVICE_HIT if lease.is_ready and not lease.loaded_bytes else lease.kind
+        self._metrics.switched(kind)
+        self._last_expert = expert
+
+    def _go_on(self, expert: str) -> None:
+        """Run the expert's step as far as its units are here; finish it if that is all of them."""
+        running, lease = self._steps[expert], self._leases[expert]
+        model, units = self._experts[expert].model, lease.units
+        self._cache.touch(expert, time.monotonic())
+        payload, bind = self._cache.payload, model.bind
+        running.step.advance(lease.num_ready(), lambda index: payload(expert, units[index], bind))
+        if running.step.is_done:
+            del self._steps[expert]
+            self._errors.pop(expert, None)
+            self._finish_step(expert, running)
+        else:
+            self._scheduler.stopped(expert, running.step.next_unit)
+
+    def _finish_step(self, expert: str, running: _Running) -> None:
+        logits = running.step.logits()
+        greedy = logits.argmax(dim=-1).tolist()
+        now_s = time.monotonic()
+        ended, num_sampled, num_prefilled = [], 0, 0
+        for row, sequence in enumerate(running.sequences):
+            assert sequence.kv is not None
+            if sequence.kv.length < len(sequence.prompt_ids):
+                continue  # a chunk of the prompt: nothing to sample yet
+            num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids)
+            token_id = greedy[row] if sequence.sampler.is_greedy else sequence.sampler(logits[row])
+            num_sampled += 1
+            if sequence.take(token_id, now_s):
+                ended.append(sequence.id)
+        self._metrics.stepped(num_prefilled, num_sampled)
+        for sequence_id in ended:
+            self._forget(sequence_id)
+        for sequence_id in self._scheduler.stepped(expert, ended, now_s):
+            self._end(sequence_id, CancelledError("the request was cancelled"))
+
+    # -- ends
+
+    def _end(self, sequence_id: str, error: CoeError) -> None:
+        sequence = self._sequences[sequence_id]
+        self._forget(sequence_id)
+        sequence.sink(error)
+
+    def _forget(self, sequence_id: str) -> None:
+        del self._sequences[sequence_id]
+
+    def _fail_expert(self, expert: str, error: WeightsError) -> None:
+        """This expert's requests end with the error; the others go on."""
+        log.error("fail expert=%s error=%s", expert, error)
+        self._errors[expert] = error
+        self._steps.pop(expert, None)
+        for sequence_id in self._scheduler.fail_expert(expert):
+            self._end(sequence_id, error)
+        if expert in self._leases:
+            self._leases.pop(expert).close()
+        if expert in self._held:
+            lease, future = self._held.pop(expert)
+            lease.close()
+            future.set_exception(error)
+
+    def _fail_all(self, error: CoeError) -> None:
+        for sequence_id in list(self._sequences):
+            self._end(sequence_id, error)
+        for lease, future in self._held.values():
+            lease.close()
+            future.set_exception(error)
+        self._held.clear()
+
+    # -- the operator
+
+    def _begin_load(self, expert: str, future: Future[None]) -> None:
+        if expert in self._held:
+            _chain(self._held[expert][1], future)
+        elif not self._cache.front.can_lease(expert):
+            future.set_exception(
+                WeightsError(expert, "no room for it beside what is pinned or running; unload or unpin another")
+            )
+        else:
+            self._cache.touch(expert, time.monotonic())
+            self._held[expert] = (self._cache.lease(expert), future)
+            self._settle_loads()
+
+    def _settle_loads(self) -> None:
+        for expert, (lease, future) in list(self._held.items()):
+            if lease.is_ready:
+                del self._held[expert]
+                lease.close()
+                self._errors.pop(expert, None)
+                future.set_result(None)
+
+    def unload(self, expert: str) -> Future[Any]:
+        """Free what nobody else needs of an expert; the future has the bytes freed."""
+        return self.call(lambda: self._cache.unload(expert))
+
+    def pin(self, expert: str) -> Future[Any]:
+        """Keep an expert where it is once loaded; the future fails with WeightsError if pins could not fit."""
+        return self.call(lambda: self._cache.pin(expert))
+
+    def unpin(self, expert: str) -> Future[Any]:
+        return self.call(lambda: self._cache.unpin(expert))
+
+    # -- questions, from any thread: counters and set lookups of tables that only the engine thread changes, so an
+    #    answer may be one event old, and is never torn
+
+    def residency(self, expert: str) -> ExpertResidency:
+        return self._cache.residency(expert)
+
+    def num_requests(self, expert: str) -> int:
+        return self._scheduler.num_requests(expert)
+
+    def error(self, expert: str) -> str | None:
+        error = self._errors.get(expert)
+        return None if error is None else str(error)
+
+    def idle_s(self, expert: str) -> float | None:
+        """Seconds since the expert was last used, None if never."""
+        last_s = self._cache.front.last_used_s(expert)
+        return None if last_s is None else time.monotonic() - last_s
+
+    def gauges(self) -> Gauges:
+        pools = {Tier.HOST: self._cache.host, Tier.DEVICE: self._cache.front}
+        return Gauges(
+            queued=self._scheduler.queue_lengths(),
+            used_bytes={tier: pool.used_bytes for tier, pool in pools.items()},
+            budget_bytes={tier: pool.budget_bytes for tier, pool in pools.items()},
+        )
+
+    # -- proof
+
+    def check_integrity(self) -> None:
+        """Engine thread: raise AssertionError if scheduler, cache and sequences disagree."""
+        self._scheduler.check_integrity()
+        self._cache.check_integrity()
+        assert self._scheduler.num_jobs == len(self._sequences)
+        assert self._steps.keys() <= self._leases.keys()
+
+    # -- idle experts
+
+    def _expire_idle(self) -> None:
+        now_s = time.monotonic()
+        for name, expert in self._experts.items():
+            last_s = self._cache.front.last_used_s(name)
+            if expert.keep_alive_s is None or last_s is None or now_s - last_s < expert.keep_alive_s:
+                continue
+            if not self._scheduler.num_requests(name) and (freed := self._cache.unload(name)):
+                log.info("unload expert=%s idle_s=%.0f bytes=%d", name, now_s - last_s, freed)
+
+    def _patience_s(self, wake_s: float | None) -> float | None:
+        """How long the inbox may stay empty before something is due."""
+        now_s = time.monotonic()
+        due = [] if wake_s is None else [wake_s]
+        for name, expert in self._experts.items():
+            last_s = self._cache.front.last_used_s(name)
+            if expert.keep_alive_s is not None and last_s is not None and last_s + expert.keep_alive_s > now_s:
+                due.append(last_s + expert.keep_alive_s)
+        return max(0.001, min(due) - now_s) if due else None
+
+    def _leases_of(self) -> Mapping[str, Lease]:
+        return self._leases
+
+
+class _Residency:
+    """The weight cache as the scheduler sees it."""
+
+    def __init__(
+        self, cache: WeightCache, experts: Mapping[str, LoadedExpert], leases: Callable[[], Mapping[str, Lease]]
+    ) -> None:
+        self._cache, self._experts, self._leases = cache, experts, leases
+
+    def is_resident(self, expert: str) -> bool:
+        lease = self._leases().get(expert)
+        return lease.is_ready if lease is not None else not self._cache.front.missing_bytes(expert)
+
+    def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
+        return self._cache.front.can_lease(expert, giving_up)
+
+    def num_ready(self, expert: str) -> int:
+        lease = self._leases().get(expert)
+        return lease.num_ready() if lease is not None else self._cache.front.num_leading(expert)
+
+    def load_s(self, expert: str) -> float:
+        return self._cache.front.missing_bytes(expert) / self._cache.bytes_per_s
+
+
+def _answer(future: Future[Any], work: Callable[[], Any]) -> None:
+    try:
+        result = work()
+    except Exception as error:  # thread edge: the caller gets it
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _chain(source: Future[None], target: Future[None]) -> None:
+    def pass_on(done: Future[None]) -> None:
+        error = done.exception()
+        if error is None:
+            target.set_result(None)
+        else:
+            target.set_exception(error)
+
+    source.add_done_callback(pass_on)

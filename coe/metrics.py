@@ -1,0 +1,130 @@
+"""Counters of what the runtime does, readable from any thread as frozen snapshots.
+
+Knows nothing about Prometheus or HTTP: `server/` turns a snapshot into text. Counters only grow; gauges (queues,
+resident bytes) are read from their owners when a snapshot is taken.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from coe.types import SwitchKind, Tier
+from coe.weights.transfer import Arrived
+
+__all__ = ["Gauges", "Histogram", "Metrics", "MetricsSnapshot"]
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Observations in seconds: `counts[i]` of them at most `bounds[i]` (not cumulative), the last beyond all."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What is so right now: queued requests per expert; used and budgeted bytes per tier."""
+
+    queued: Mapping[str, int] = field(default_factory=dict)
+    used_bytes: Mapping[Tier, int] = field(default_factory=dict)
+    budget_bytes: Mapping[Tier, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSnapshot:
+    """Everything counted since start. `loaded_*` is keyed by the tier that the bytes went to."""
+
+    requests: Mapping[tuple[str, str], int]  # (expert, outcome: ok | cancelled | the error's class) -> count
+    prompt_tokens: int
+    completion_tokens: int
+    steps: int
+    switches: Mapping[SwitchKind, int]
+    loaded_bytes: Mapping[Tier, int]
+    load_s: Mapping[Tier, float]
+    first_token: Histogram
+    route: Histogram
+    gauges: Gauges
+
+
+class _Observed:
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect.bisect_left(SECONDS, seconds)] += 1
+        self.sum_s += seconds
+
+    def frozen(self) -> Histogram:
+        return Histogram(SECONDS, tuple(self.counts), self.sum_s)
+
+
+class Metrics:
+    """Thread-safe; every method but `snapshot` only adds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._prompt_tokens = self._completion_tokens = self._steps = 0
+        self._switches: Counter[SwitchKind] = Counter()
+        self._loaded_bytes: Counter[Tier] = Counter()
+        self._load_s: dict[Tier, float] = {}
+        self._first_token, self._route = _Observed(), _Observed()
+        self._gauges: Callable[[], Gauges] = Gauges
+
+    def read_gauges_with(self, read: Callable[[], Gauges]) -> None:
+        """Name the function that `snapshot` asks for what is so right now."""
+        self._gauges = read
+
+    def finished(self, expert: str, outcome: str) -> None:
+        with self._lock:
+            self._requests[expert, outcome] += 1
+
+    def routed(self, seconds: float) -> None:
+        with self._lock:
+            self._route.add(seconds)
+
+    def first_token(self, seconds: float) -> None:
+        with self._lock:
+            self._first_token.add(seconds)
+
+    def stepped(self, num_prompt_tokens: int, num_completion_tokens: int) -> None:
+        with self._lock:
+            self._steps += 1
+            self._prompt_tokens += num_prompt_tokens
+            self._completion_tokens += num_completion_tokens
+
+    def switched(self, kind: SwitchKind) -> None:
+        with self._lock:
+            self._switches[kind] += 1
+
+    def loaded(self, event: Arrived, size_bytes: int) -> None:
+        if event.error is None:
+            with self._lock:
+                self._loaded_bytes[event.tier] += size_bytes
+                took_s = event.ended_s - event.started_s
+                self._load_s[event.tier] = self._load_s.get(event.tier, 0.0) + took_s
+
+    def snapshot(self) -> MetricsSnapshot:
+        gauges = self._gauges()
+        with self._lock:
+            return MetricsSnapshot(
+                requests=dict(self._requests),
+                prompt_tokens=self._prompt_tokens,
+                completion_tokens=self._completion_tokens,
+                steps=self._steps,
+                switches=dict(self._switches),
+                loaded_bytes=dict(self._loaded_bytes),
+                load_s=dict(self._load_s),
+                first_token=self._first_token.frozen(),
+                route=self._route.frozen(),
+                gauges=gauges,
+            )

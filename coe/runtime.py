@@ -1,0 +1,372 @@
+"""The table of contents: how a prompt becomes tokens, one line per hop.
+
+The asynchronous face of everything below it, used by the server, the benchmarks and the tests on one event loop. Owns
+the text worker, where prompts are routed in micro-batches, templated and tokenised; the engine owns the rest.
+Knows nothing about HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from coe.engine.detokenizer import Detokenizer
+from coe.engine.engine import Cancel, Engine, LoadedExpert, Submit
+from coe.engine.sampling import Sampler
+from coe.engine.sequence import Sequence
+from coe.errors import CoeError, ExpertError, InvalidRequestError, ShutdownError, UnknownExpertError
+from coe.metrics import Metrics
+from coe.text import ExpertText
+from coe.types import (
+    Decision,
+    Delta,
+    ExpertStatus,
+    Finished,
+    GenerateEvent,
+    GenerateRequest,
+    Routed,
+    RouteQuery,
+    Router,
+    Sampling,
+    Tier,
+)
+
+__all__ = ["Runtime", "ServedExpert"]
+
+log = logging.getLogger("coe.runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedExpert:
+    """An expert that can be asked: what runs it, how it reads and writes, and what it is called."""
+
+    loaded: LoadedExpert
+    text: ExpertText
+    path: str  # "llama" or "modules"
+    aliases: tuple[str, ...] = ()
+    defaults: Sampling = field(default_factory=Sampling)
+    is_pinned: bool = False
+    is_preloaded: bool = False
+
+
+class _Prompt(NamedTuple):
+    expert: ServedExpert
+    decision: Decision
+    token_ids: tuple[int, ...]
+    sampling: Sampling
+
+
+class Runtime:
+    """Routes, loads, generates. `start` it, ask it, `close` it, all on one event loop."""
+
+    def __init__(
+        self,
+        experts: Mapping[str, ServedExpert],
+        errors: Mapping[str, ExpertError],
+        names: Mapping[str, str],
+        router: Router,
+        engine: Engine,
+        metrics: Metrics,
+    ) -> None:
+        self._experts = experts
+        self._errors = errors  # experts that could not be had at start
+        self._names = names  # every name and alias in lower case
+        self._router = router
+        self._engine = engine
+        self.metrics = metrics
+        self._text = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
+        self._routing = _Micro(self._text, router, metrics)
+        self._num_running = 0
+        self._idle = asyncio.Event()
+        self._state = "starting"
+        metrics.read_gauges_with(engine.gauges)
+
+    # -- the path of a prompt
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
+        """Yield Routed, then Deltas, then Finished; raises CoeError. Closing the generator cancels the request."""
+        submitted_s = time.monotonic()
+        with self._accepted():
+            prompt = await self._prepare(request)
+            yield Routed(prompt.decision, self._tier(prompt), len(prompt.token_ids))
+            async for event in self._run(request.id, prompt, submitted_s):
+                yield event
+
+    async def _prepare(self, request: GenerateRequest) -> _Prompt:
+        decision = await self.route(_query(request))
+        expert = self._expert(decision.expert)
+        in_text_worker = asyncio.get_running_loop().run_in_executor
+        token_ids = await in_text_worker(self._text, _encode, expert.text, request, decision)
+        return _Prompt(expert, decision, token_ids, _settle(request.sampling, expert, len(token_ids)))
+
+    async def _run(
+        self, request_id: str, prompt: _Prompt, submitted_s: float
+    ) -> AsyncGenerator[Delta | Finished, None]:
+        events: asyncio.Queue[Delta | Finished | CoeError] = asyncio.Queue()
+        hand_over = asyncio.get_running_loop().call_soon_threadsafe
+        sequence = _sequence(request_id, prompt, submitted_s, lambda event: hand_over(events.put_nowait, event))
+        name, outcome = prompt.expert.loaded.name, "cancelled"
+        self._engine.post(Submit(sequence))
+        try:
+            while outcome == "cancelled":
+                event = await events.get()
+                if isinstance(event, CoeError):
+                    outcome = type(event).__name__
+                    raise event
+                if isinstance(event, Finished):
+                    outcome = "ok"
+                    self.metrics.first_token(event.switch.first_token_s)
+                yield event
+        finally:
+            self.metrics.finished(name, outcome)
+            if outcome == "cancelled":
+                self._engine.post(Cancel(request_id))
+
+    # -- routing
+
+    async def route(self, query: RouteQuery) -> Decision:
+        """Return who would answer and why; raises UnknownExpertError."""
+        if query.expert is not None:
+            self._expert(self._name(query.expert))
+        return await self._routing.route(query)
+
+    # -- the operator
+
+    def experts(self) -> list[ExpertStatus]:
+        """Every expert of the catalogue, those that could not be had last, with their error."""
+        return [self._status(expert) for expert in self._experts.values()] + [
+            _absent(name, str(error)) for name, error in self._errors.items()
+        ]
+
+    async def load(self, expert: str) -> None:
+        """Bring an expert to the device; returns when all of it is there. Raises UnknownExpertError, WeightsError."""
+        await asyncio.wrap_future(self._engine.load(self._known(expert)))
+
+    async def unload(self, expert: str) -> None:
+        """Free an expert's memory in every tier, but for what others share and what runs."""
+        await asyncio.wrap_future(self._engine.unload(self._known(expert)))
+
+    async def pin(self, expert: str) -> None:
+        """Load an expert and keep it."""
+        name = self._known(expert)
+        await asyncio.wrap_future(self._engine.pin(name))
+        await asyncio.wrap_future(self._engine.load(name))
+
+    async def unpin(self, expert: str) -> None:
+        await asyncio.wrap_future(self._engine.unpin(self._known(expert)))
+
+    # -- life
+
+    async def start(self) -> None:
+        """Start the engine and bring in what is pinned or preloaded; an expert that fails is logged and left out."""
+        self._engine.start()
+        for expert in self._experts.values():
+            if expert.is_pinned or expert.is_preloaded:
+                await self._preload(expert)
+        self._state = "ready"
+
+    async def close(self, drain_s: float = 0.0) -> None:
+        """Take no more requests, let running ones end for up to `drain_s`, then end the rest with ShutdownError."""
+        self._state = "draining"
+        if self._num_running and drain_s > 0:
+            self._idle.clear()
+            try:
+                await asyncio.wait_for(self._idle.wait(), drain_s)
+            except TimeoutError:
+                log.warning("close running=%d drained_s=%g", self._num_running, drain_s)
+        await asyncio.to_thread(self._engine.close)
+        self._text.shutdown(wait=False, cancel_futures=True)
+        self._state = "closed"
+
+    @property
+    def is_ready(self) -> bool:
+        return self._state == "ready"
+
+    def readiness(self) -> str:
+        """One line for people: ready, or what is being waited for."""
+        return self._state
+
+    # -- small parts
+
+    async def _preload(self, expert: ServedExpert) -> None:
+        name = expert.loaded.name
+        self._state = f"loading {name}"
+        try:
+            await (self.pin(name) if expert.is_pinned else self.load(name))
+        except CoeError as error:
+            log.error("preload expert=%s error=%s", name, error)
+
+    def _accepted(self) -> _Accepted:
+        if self._state in ("draining", "closed"):
+            raise ShutdownError("the server is shutting down and takes no more requests; try again in a moment")
+        return _Accepted(self)
+
+    def _name(self, word: str) -> str:
+        name = self._names.get(word.lower())
+        if name is None:
+            known = ", ".join(dict.fromkeys(self._names.values()))
+            raise UnknownExpertError(f"there is no expert '{word}'; the experts are: {known}", param="model")
+        return name
+
+    def _known(self, word: str) -> str:
+        return self._expert(self._name(word)).loaded.name
+
+    def _expert(self, name: str) -> ServedExpert:
+        if name in self._errors:
+            raise self._errors[name]
+        return self._experts[name]
+
+    def _tier(self, prompt: _Prompt) -> Tier:
+        return self._engine.residency(prompt.expert.loaded.name).tier
+
+    def _status(self, expert: ServedExpert) -> ExpertStatus:
+        name, manifest = expert.loaded.name, expert.loaded.manifest
+        residency = self._engine.residency(name)
+        return ExpertStatus(
+            name=name,
+            aliases=expert.aliases,
+            source=manifest.source,
+            path=expert.path,
+            dtype=manifest.dtype,
+            num_parameters=manifest.num_parameters,
+            num_requests=self._engine.num_requests(name),
+            last_used_s=self._engine.idle_s(name),
+            error=self._engine.error(name),
+            **residency._asdict(),
+        )
+
+
+class _Accepted:
+    """A request between its acceptance and its end; the last one to end lets `close` go on."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __enter__(self) -> None:
+        self._runtime._num_running += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._runtime._num_running -= 1
+        if not self._runtime._num_running:
+            self._runtime._idle.set()
+
+
+class _Micro:
+    """Routes in micro-batches: what has come in while the worker was busy goes to the router in one call."""
+
+    def __init__(self, worker: ThreadPoolExecutor, router: Router, metrics: Metrics) -> None:
+        self._worker, self._router, self._metrics = worker, router, metrics
+        self._waiting: list[tuple[RouteQuery, asyncio.Future[Decision]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def route(self, query: RouteQuery) -> Decision:
+        started_s = time.monotonic()
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._waiting.append((query, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        decision = await future
+        self._metrics.routed(time.monotonic() - started_s)
+        return decision
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            queries = [query for query, _ in batch]
+            try:
+                decisions = await asyncio.get_running_loop().run_in_executor(self._worker, self._router.route, queries)
+            except Exception as error:  # thread edge: everybody in the batch gets it
+                _answer(batch, error)
+            else:
+                for (_, future), decision in zip(batch, decisions, strict=True):
+                    if not future.done():
+                        future.set_result(decision)
+        self._task = None
+
+
+def _answer(batch: list[tuple[RouteQuery, asyncio.Future[Decision]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _one_math_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # the worker's own: routing must not fight the engine for cores
+
+
+def _query(request: GenerateRequest) -> RouteQuery:
+    from coe.types import Message
+
+    if request.prompt is not None:
+        return RouteQuery((Message("user", request.prompt),), request.expert)
+    if not request.messages:
+        raise InvalidRequestError("messages is empty; send at least one message", param="messages")
+    return RouteQuery(request.messages, request.expert)
+
+
+def _encode(text: ExpertText, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:
+    """On the text worker: the expert's tokens for this request, an `@expert` mention taken out."""
+    if request.prompt is not None:
+        return text.encode_prompt(decision.text if decision.why == "mention" else request.prompt)
+    messages = list(request.messages)
+    if decision.why == "mention":
+        last = max(at for at, message in enumerate(messages) if message.role == "user")
+        messages[last] = replace(messages[last], content=decision.text)
+    return text.encode_chat(messages)
+
+
+def _settle(asked: Sampling, expert: ServedExpert, num_prompt_tokens: int) -> Sampling:
+    """The request's sampling with the expert's defaults filled in and max_tokens cut to the context."""
+    fields: dict[str, Any] = {}
+    for name in ("max_tokens", "temperature", "top_p", "top_k", "seed"):
+        own = getattr(asked, name)
+        fields[name] = getattr(expert.defaults, name) if own is None else own
+    fields["max_tokens"] = expert.text.room(num_prompt_tokens, fields["max_tokens"])
+    return Sampling(**fields, stop=asked.stop or expert.defaults.stop)
+
+
+def _sequence(request_id: str, prompt: _Prompt, submitted_s: float, sink: Any) -> Sequence:
+    text, sampling = prompt.expert.text, prompt.sampling
+    assert sampling.max_tokens is not None
+    return Sequence(
+        id=request_id,
+        expert=prompt.expert.loaded.name,
+        prompt_ids=prompt.token_ids,
+        max_tokens=sampling.max_tokens,
+        eos_ids=text.eos_ids,
+        sampler=Sampler(sampling),
+        detokenizer=Detokenizer(text.tokenizer, sampling.stop),
+        sink=sink,
+        submitted_s=submitted_s,
+    )
+
+
+def _absent(name: str, error: str) -> ExpertStatus:
+    return ExpertStatus(
+        name=name,
+        aliases=(),
+        source="",
+        path="",
+        dtype="",
+        num_parameters=0,
+        size_bytes=0,
+        shared_bytes=0,
+        host_bytes=0,
+        device_bytes=0,
+        tier=Tier.DISK,
+        is_pinned=False,
+        num_leases=0,
+        num_requests=0,
+        num_loads=0,
+        loaded_bytes=0,
+        load_s=0.0,
+        last_used_s=None,
+        error=error,
+    )

@@ -1,0 +1,452 @@
+"""Which expert runs next, who is in its batch, and which expert's weights start moving.
+
+Pure: no clock, no torch, no await; time comes in as `now_s`, decisions go out as effects. Two policies share
+the core. "value" serves the expert whose waiting work is worth most per second, switch included, and starts loads while
+warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, whole experts, nothing overlapped.
+
+Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order of
+arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first step
+begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, KV memory permitting: overdue jobs also
+take KV in order of arrival, so what running sequences free goes to them first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coe.errors import CoeError, DeadlineError, OverloadedError
+
+__all__ = ["Acquire", "Fail", "Job", "Limits", "Plan", "Release", "Residency", "Resume", "Run", "Scheduler"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the scheduler keeps to; the fields of `[scheduler]` and `[engine]` in the configuration."""
+
+    policy: str = "value"
+    max_batch_size: int = 16
+    max_step_tokens: int = 512
+    max_queue: int = 256
+    max_queue_per_expert: int = 128
+    deadline_s: float = 300.0
+    max_wait_s: float = 2.0
+    slice_steps: int = 16
+    kv_bytes: int = 1 << 30
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request as the scheduler sees it: tokens to prefill, KV to book, times. Lives until it ends."""
+
+    id: str
+    expert: str
+    num_prompt_tokens: int
+    kv_bytes: int
+    arrived_s: float
+    num_prefilled: int = 0
+    is_started: bool = False
+    is_cancelled: bool = False
+
+    @property
+    def is_decoding(self) -> bool:
+        return self.num_prefilled == self.num_prompt_tokens
+
+
+class Residency(Protocol):
+    """What the scheduler may know of the weights. `num_ready` counts an active expert's leading units on the device."""
+
+    def is_resident(self, expert: str) -> bool: ...
+    def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool: ...
+    def num_ready(self, expert: str) -> int: ...
+    def load_s(self, expert: str) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Acquire:
+    """Lease this expert; its absent units start moving."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Close this expert's lease."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Begin a step of one expert: how many tokens each job brings."""
+
+    expert: str
+    num_tokens: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with this expert's step, which stopped at an absent unit that has arrived since."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """End a job with an error."""
+
+    job_id: str
+    error: CoeError
+
+
+Effect = Acquire | Release | Run | Resume | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Effects in the order to carry them out; `wake_s` is when to decide again if nothing happens before."""
+
+    effects: tuple[Effect, ...]
+    wake_s: float | None
+
+    @property
+    def step(self) -> Run | Resume | None:
+        last = self.effects[-1] if self.effects else None
+        return last if isinstance(last, Run | Resume) else None
+
+
+@dataclass(slots=True)
+class _Line:
+    """One expert's work."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)  # in order of arrival
+    last_step_s: float = 0.0
+    num_steps: int = 0  # in the current slice
+    is_active: bool = False  # holds a lease
+    step_jobs: Mapping[str, int] | None = None  # of the step under way
+    stopped_at: int = 0  # the unit that the step under way waits for
+
+    @property
+    def waiting(self) -> list[Job]:
+        return [job for job in list(self.jobs.values()) if not job.is_started]
+
+    @property
+    def oldest_wait(self) -> Job | None:
+        return next((job for job in self.jobs.values() if not job.is_started), None)
+
+
+class Scheduler:
+    """Events in by method, effects out by `decide`. One owner, no locks."""
+
+    def __init__(self, residency: Residency, limits: Limits) -> None:
+        self._residency = residency
+        self._limits = limits
+        self._lines: dict[str, _Line] = {}
+        self._jobs: dict[str, Job] = {}
+        self._kv_used = 0
+        self._current: str | None = None
+
+    # -- events
+
+    def arrive(self, job: Job) -> None:
+        """Take a job in; raises OverloadedError when a queue is full or its KV could never fit."""
+        self._check_limits(job)
+        line = self._lines.setdefault(job.expert, _Line(last_step_s=job.arrived_s))
+        line.jobs[job.id] = self._jobs[job.id] = job
+
+    def cancel(self, job_id: str) -> bool:
+        """The client went away: the job leaves now, or when the step it is in has ended. False if it is unknown."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return False
+        if self._is_in_step(job):
+            job.is_cancelled = True
+            return False
+        self._remove(job)
+        return True
+
+    def stopped(self, expert: str, at_unit: int) -> None:
+        """The step under way ran out of ready units."""
+        self._lines[expert].stopped_at = at_unit
+
+    def stepped(self, expert: str, ended: Iterable[str], now_s: float) -> list[str]:
+        """A step ended, and these jobs with it; returns the ids that left because they had been cancelled."""
+        line = self._lines[expert]
+        assert line.step_jobs is not None
+        for job_id, num_tokens in line.step_jobs.items():
+            job = self._jobs[job_id]
+            job.num_prefilled = min(job.num_prompt_tokens, job.num_prefilled + num_tokens)
+        line.last_step_s = now_s
+        line.num_steps += 1
+        line.step_jobs = None
+        line.stopped_at = 0
+        for job_id in ended:
+            self._remove(self._jobs[job_id])
+        cancelled = [job.id for job in line.jobs.values() if job.is_cancelled]
+        for job_id in cancelled:
+            self._remove(self._jobs[job_id])
+        return cancelled
+
+    def fail_expert(self, expert: str) -> list[str]:
+        """The expert cannot run: its step, lease and jobs are gone. Returns the jobs' ids."""
+        line = self._lines.get(expert)
+        if line is None:
+            return []
+        line.step_jobs = None
+        line.is_active = False
+        ids = list(line.jobs)
+        for job_id in ids:
+            self._remove(self._jobs[job_id])
+        return ids
+
+    # -- questions
+
+    @property
+    def num_jobs(self) -> int:
+        return len(self._jobs)
+
+    def queue_lengths(self) -> dict[str, int]:
+        """Jobs per expert that have not begun. May be asked from any thread: the copies below are atomic."""
+        return {expert: len(line.waiting) for expert, line in list(self._lines.items()) if line.jobs}
+
+    def num_requests(self, expert: str) -> int:
+        line = self._lines.get(expert)
+        return len(line.jobs) if line else 0
+
+    # -- the decision
+
+    def decide(self, now_s: float) -> Plan:
+        """What to do now. At most one step, as the last effect; the rest takes no time."""
+        effects: list[Effect] = list(self._expire(now_s))
+        effects += self._release_idle()
+        effects += self._acquire(now_s)
+        expert = self._choose(now_s)
+        if expert is not None:
+            effects.append(self._step(expert, now_s))
+        return Plan(tuple(effects), self._next_deadline())
+
+    def _expire(self, now_s: float) -> list[Fail]:
+        late = [job for job in self._jobs.values() if not job.is_started and now_s >= self._deadline(job)]
+        for job in late:
+            self._remove(job)
+        return [
+            Fail(
+                job.id,
+                DeadlineError(
+                    f"no token from expert '{job.expert}' within {self._limits.deadline_s:g} s (waited "
+                    f"{now_s - job.arrived_s:.1f} s); try again later or raise [scheduler] deadline_s"
+                ),
+            )
+            for job in late
+        ]
+
+    def _release_idle(self) -> list[Release]:
+        idle = [expert for expert, line in self._lines.items() if line.is_active and not line.jobs]
+        return [self._deactivate(expert) for expert in idle]
+
+    def _acquire(self, now_s: float) -> list[Effect]:
+        """Lease what has work: warm experts at once, one cold one at a time."""
+        effects: list[Effect] = []
+        for expert in self._by_urgency(now_s):
+            is_cold = not self._residency.is_resident(expert)
+            if is_cold and (effects or self._is_loading()):
+                continue
+            given_up = self._give_up_for(expert, now_s)
+            if given_up is None:
+                continue
+            effects += [self._deactivate(other) for other in given_up]
+            self._activate(expert)
+            effects.append(Acquire(expert))
+            if is_cold:  # what it takes is not in the books before the effects are carried out
+                break
+        return effects
+
+    def _by_urgency(self, now_s: float) -> list[str]:
+        """Experts with work and no lease, the one to serve first in front."""
+        idle = [name for name, line in self._lines.items() if not line.is_active and self._members(line, now_s)]
+        if self._limits.policy == "fcfs":
+            first = self._first_job()
+            idle = [expert for expert in idle if first is not None and expert == first.expert]
+        return sorted(idle, key=lambda expert: self._urgency(expert, now_s))
+
+    def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
+        """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
+        line = self._lines[expert]
+        if self._is_overdue(line, now_s):
+            assert line.oldest_wait is not None
+            return (line.oldest_wait.arrived_s - now_s - 1e9, 0.0)
+        cost_s = 0.05 + (0.0 if self._residency.is_resident(expert) else self._residency.load_s(expert))
+        age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
+        return (0.0, -len(line.jobs) * (age_s + 1e-3) / cost_s)
+
+    def _give_up_for(self, expert: str, now_s: float) -> list[str] | None:
+        """Which leases to close so that this expert fits: none if it does, None if it may not be had yet."""
+        if self._residency.can_lease(expert):
+            return []
+        given_up: list[str] = []
+        for other in sorted(self._releasable(expert, now_s), key=lambda name: -self._urgency(name, now_s)[1]):
+            given_up.append(other)
+            if self._residency.can_lease(expert, given_up):
+                return given_up
+        return None
+
+    def _releasable(self, expert: str, now_s: float) -> list[str]:
+        """Active experts between steps that had their slice (one step if this expert is overdue) or cannot step."""
+        is_overdue = self._is_overdue(self._lines[expert], now_s)
+        enough = 1 if is_overdue else self._limits.slice_steps
+        return [
+            name
+            for name, line in self._lines.items()
+            if line.is_active
+            and line.step_jobs is None
+            and (line.num_steps >= enough or not self._members(line, now_s))
+        ]
+
+    def _choose(self, now_s: float) -> str | None:
+        """The expert of the next step, among those that can compute now."""
+        able = [expert for expert, line in self._lines.items() if self._can_step(expert, line, now_s)]
+        if not able:
+            return None
+        overdue = [expert for expert in able if self._has_startable_overdue(expert, now_s)]
+        if overdue:
+            chosen = min(overdue, key=lambda expert: self._urgency(expert, now_s))
+        elif self._current in able and self._lines[self._current].num_steps < self._limits.slice_steps:
+            chosen = self._current
+        else:
+            chosen = max(able, key=lambda expert: self._standing(expert, now_s))
+        if chosen != self._current:
+            self._lines[chosen].num_steps = 0
+        self._current = chosen
+        return chosen
+
+    def _standing(self, expert: str, now_s: float) -> float:
+        """Work x time since it was last served: grows without bound, so every expert's turn comes."""
+        line = self._lines[expert]
+        return len(line.jobs) * (now_s - line.last_step_s + 1e-6)
+
+    def _can_step(self, expert: str, line: _Line, now_s: float) -> bool:
+        if not line.is_active:
+            return False
+        if line.step_jobs is not None:
+            return self._residency.num_ready(expert) > line.stopped_at
+        if self._limits.policy == "fcfs" and not self._residency.is_resident(expert):
+            return False
+        return self._residency.num_ready(expert) > 0 and bool(self._members(line, now_s))
+
+    def _step(self, expert: str, now_s: float) -> Run | Resume:
+        line = self._lines[expert]
+        if line.step_jobs is not None:
+            return Resume(expert)
+        line.step_jobs = self._members(line, now_s)
+        for job_id in line.step_jobs:
+            job = self._jobs[job_id]
+            if not job.is_started:
+                job.is_started = True
+                self._kv_used += job.kv_bytes
+        return Run(expert, line.step_jobs)
+
+    def _members(self, line: _Line, now_s: float) -> dict[str, int]:
+        """Who is in the next step and with how many tokens: decoding jobs first, then prompts in order of arrival."""
+        size = 1 if self._limits.policy == "fcfs" else self._limits.max_batch_size
+        started = [job for job in line.jobs.values() if job.is_started]
+        joining = self._joining(line, size - len(started), now_s)
+        members = {job.id: 1 for job in started[:size] if job.is_decoding}
+        room = self._limits.max_step_tokens - len(members)
+        for job in (*started[:size], *joining):
+            if job.id not in members and room > 0:
+                members[job.id] = min(room, job.num_prompt_tokens - job.num_prefilled)
+                room -= members[job.id]
+        return members
+
+    def _joining(self, line: _Line, num_seats: int, now_s: float) -> list[Job]:
+        """Waiting jobs that may begin: KV is booked in order of arrival, past no overdue job of any expert."""
+        barrier_s = self._kv_barrier(now_s)
+        free = self._limits.kv_bytes - self._kv_used
+        joining: list[Job] = []
+        for job in line.waiting[: max(0, num_seats)]:
+            free -= job.kv_bytes
+            if free < 0 or job.arrived_s > barrier_s:
+                break
+            joining.append(job)
+        return joining
+
+    def _kv_barrier(self, now_s: float) -> float:
+        """Arrival of the oldest overdue job that KV alone holds up; younger ones may not take what it waits for."""
+        free = self._limits.kv_bytes - self._kv_used
+        held_up = [
+            job.arrived_s
+            for line in self._lines.values()
+            if (job := line.oldest_wait) is not None
+            and job.kv_bytes > free
+            and now_s - job.arrived_s >= self._limits.max_wait_s
+        ]
+        return min(held_up, default=float("inf"))
+
+    # -- small questions
+
+    def _is_overdue(self, line: _Line, now_s: float) -> bool:
+        job = line.oldest_wait
+        return job is not None and now_s - job.arrived_s >= self._limits.max_wait_s
+
+    def _has_startable_overdue(self, expert: str, now_s: float) -> bool:
+        line = self._lines[expert]
+        if line.step_jobs is not None or not self._is_overdue(line, now_s):
+            return False
+        assert line.oldest_wait is not None
+        return line.oldest_wait.id in self._members(line, now_s)
+
+    def _is_loading(self) -> bool:
+        return any(line.is_active and not self._residency.is_resident(name) for name, line in self._lines.items())
+
+    def _first_job(self) -> Job | None:
+        started = next((job for job in self._jobs.values() if job.is_started), None)
+        return started or next(iter(self._jobs.values()), None)
+
+    def _is_in_step(self, job: Job) -> bool:
+        step_jobs = self._lines[job.expert].step_jobs
+        return step_jobs is not None and job.id in step_jobs
+
+    def _deadline(self, job: Job) -> float:
+        return job.arrived_s + self._limits.deadline_s
+
+    def _next_deadline(self) -> float | None:
+        return min((self._deadline(job) for job in self._jobs.values() if not job.is_started), default=None)
+
+    def _activate(self, expert: str) -> None:
+        line = self._lines[expert]
+        line.is_active, line.num_steps = True, 0
+
+    def _deactivate(self, expert: str) -> Release:
+        self._lines[expert].is_active = False
+        return Release(expert)
+
+    def _remove(self, job: Job) -> None:
+        del self._jobs[job.id]
+        del self._lines[job.expert].jobs[job.id]
+        if job.is_started:
+            self._kv_used -= job.kv_bytes
+
+    def _check_limits(self, job: Job) -> None:
+        waiting = self.queue_lengths()
+        limits = self._limits
+        if job.kv_bytes > limits.kv_bytes:
+            raise OverloadedError(
+                f"the request needs {job.kv_bytes:,} bytes of KV cache and the budget is {limits.kv_bytes:,}; "
+                "shorten the prompt, lower max_tokens or raise [engine] kv_bytes"
+            )
+        if sum(waiting.values()) >= limits.max_queue:
+            raise OverloadedError(f"{limits.max_queue} requests are waiting already ([scheduler] max_queue); try later")
+        if waiting.get(job.expert, 0) >= limits.max_queue_per_expert:
+            raise OverloadedError(
+                f"{limits.max_queue_per_expert} requests wait for expert '{job.expert}' already "
+                "([scheduler] max_queue_per_expert); try later"
+            )
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError if jobs, lines and booked KV disagree."""
+        assert self._kv_used == sum(job.kv_bytes for job in self._jobs.values() if job.is_started)
+        assert 0 <= self._kv_used <= self._limits.kv_bytes
+        assert self._jobs.keys() == {job_id for line in self._lines.values() for job_id in line.jobs}
+        for line in self._lines.values():
+            assert line.step_jobs is None or (line.is_active and set(line.step_jobs) <= line.jobs.keys())
