@@ -8,6 +8,7 @@ here. One expert that is refused does not stop the others.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -237,7 +238,7 @@ class _Resolving:
         written = settings.get("base_model_name_or_path")
         if not written:
             raise self.refuse("the adapter names no base model; write base = an expert, a folder or a hub id")
-        if (path := folder / Path(written).expanduser()).is_dir():
+        if (path := Path(os.path.normpath(folder / Path(written).expanduser()))).is_dir():
             return Source(written, path)
         if Path(written).is_absolute() or written.count("/") != 1 or written.startswith("."):
             raise self.refuse(
