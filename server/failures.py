@@ -1,0 +1,66 @@
+"""One table from coe's errors to HTTP: status, OpenAI's type and code, and whether to try again.
+
+Everything that a handler raises ends here, before the headers as a response, after them as an SSE event.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from coe.errors import (
+    CancelledError,
+    CoeError,
+    ContextLengthError,
+    DeadlineError,
+    ExpertError,
+    OverloadedError,
+    RequestError,
+    ShutdownError,
+    UnknownExpertError,
+)
+from server.openai import error_body
+
+__all__ = ["Failure", "failure_of"]
+
+log = logging.getLogger("coe.server")
+
+
+class _Rule(NamedTuple):
+    error: type[CoeError]
+    status: int
+    kind: str
+    code: str | None = None
+    retry_after_s: int | None = None
+
+
+# the first that fits
+TABLE = (
+    _Rule(ContextLengthError, 400, "invalid_request_error", "context_length_exceeded"),
+    _Rule(UnknownExpertError, 404, "invalid_request_error", "model_not_found"),
+    _Rule(RequestError, 400, "invalid_request_error"),
+    _Rule(OverloadedError, 429, "rate_limit_error", "overloaded", 1),
+    _Rule(DeadlineError, 504, "timeout_error", "deadline_exceeded"),
+    _Rule(CancelledError, 499, "cancelled_error", "cancelled"),
+    _Rule(ShutdownError, 503, "service_unavailable_error", "shutting_down", 5),
+    _Rule(ExpertError, 503, "service_unavailable_error", "expert_unavailable"),
+)
+
+
+class Failure(NamedTuple):
+    """What a client gets instead of an answer."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return the response for an error; what coe did not raise on purpose is logged and becomes a 500."""
+    for rule in TABLE:
+        if isinstance(error, rule.error):
+            headers = {} if rule.retry_after_s is None else {"retry-after": str(rule.retry_after_s)}
+            param = error.param if isinstance(error, RequestError) else None
+            return Failure(rule.status, error_body(str(error), rule.kind, param, rule.code), headers)
+    log.error("a request failed unexpectedly", exc_info=error)
+    return Failure(500, error_body(f"internal error: {error!r}; the log has the trace", "server_error"), {})

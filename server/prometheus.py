@@ -1,0 +1,73 @@
+"""The runtime's counters as Prometheus text (prometheus-client's exposition format).
+
+A custom collector: numbers live in coe/metrics.py, nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from coe.metrics import Histogram, Metrics, MetricsSnapshot
+
+__all__ = ["exposition"]
+
+
+def exposition(metrics: Metrics) -> bytes:
+    """Return everything counted since start, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(metrics.snapshot()))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, now: MetricsSnapshot) -> None:
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._now
+        requests = CounterMetricFamily("coe_requests", "Requests that ended.", labels=["expert", "outcome"])
+        for (expert, outcome), count in now.requests.items():
+            requests.add_metric([expert, outcome], count)
+        yield requests
+        tokens = {"prompt": now.prompt_tokens, "completion": now.completion_tokens}
+        yield _counter("coe_tokens", "Tokens prefilled and sampled.", "kind", tokens)
+        yield CounterMetricFamily("coe_steps", "Forward passes.", value=now.steps)
+        switches = {str(kind): count for kind, count in now.switches.items()}
+        yield _counter("coe_switches", "Runs of another expert than before.", "kind", switches)
+        loaded = {str(tier): count for tier, count in now.loaded_bytes.items()}
+        yield _counter("coe_loaded_bytes", "Bytes moved into a tier.", "tier", loaded)
+        load_s = {str(tier): seconds for tier, seconds in now.load_s.items()}
+        yield _counter("coe_load_seconds", "Transfer time into a tier, summed over units.", "tier", load_s)
+        yield _histogram("coe_first_token_seconds", "Submission to first token.", now.first_token)
+        yield _histogram("coe_route_seconds", "Time to route a prompt.", now.route)
+        yield _gauge("coe_queued_requests", "Requests that wait for their first step.", "expert", now.gauges.queued)
+        used = {str(tier): size for tier, size in now.gauges.used_bytes.items()}
+        yield _gauge("coe_resident_bytes", "Bytes resident or on their way, by tier.", "tier", used)
+        budget = {str(tier): size for tier, size in now.gauges.budget_bytes.items()}
+        yield _gauge("coe_budget_bytes", "Budget of a tier.", "tier", budget)
+
+
+def _counter(name: str, text: str, label: str, values: dict[str, float] | dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _gauge(name: str, text: str, label: str, values: object) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    assert isinstance(values, dict)
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, text: str, observed: Histogram) -> HistogramMetricFamily:
+    bounds = [*(f"{bound:g}" for bound in observed.bounds), "+Inf"]
+    buckets = list(zip(bounds, accumulate(observed.counts), strict=True))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=observed.sum_s)

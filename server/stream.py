@@ -1,0 +1,88 @@
+"""Server-sent events (WHATWG HTML, "Server-sent events") of one generation.
+
+Turns a runtime's events into `data:` lines, sends comments while nothing else is sent so that proxies keep the
+connection, and an `error` event when something fails after the headers. Knows nothing about routes or requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Protocol
+
+from coe.types import Delta, Finished, FinishReason, GenerateEvent, Routed
+from server.failures import failure_of
+from server.openai import coe_object, usage_chunk
+
+__all__ = ["Chunk", "sse"]
+
+DONE = "data: [DONE]\n\n"
+KEEP_ALIVE = ": keep-alive\n\n"
+
+
+class Chunk(Protocol):
+    """Writes one chunk's JSON (openai.chat_chunk, openai.completion_chunk)."""
+
+    def __call__(
+        self, request_id: str, routed: Routed, delta: dict[str, str], reason: FinishReason | None = None
+    ) -> dict[str, Any]: ...
+
+
+async def sse(
+    request_id: str,
+    routed: Routed,
+    events: AsyncGenerator[GenerateEvent, None],
+    chunk: Chunk,
+    *,
+    includes_usage: bool,
+    keep_alive_s: float,
+) -> AsyncIterator[str]:
+    """Yield the stream's text; `events` goes on after its `routed`. Ends with [DONE] or an `error` event."""
+    first = chunk(request_id, routed, {"role": "assistant", "content": ""})
+    yield _data({**first, "coe": coe_object(routed)})
+    try:
+        async for event in _or_nothing(events, keep_alive_s):
+            if event is None:
+                yield KEEP_ALIVE
+            elif isinstance(event, Delta) and event.text:
+                yield _data(chunk(request_id, routed, {"content": event.text}))
+            elif isinstance(event, Finished):
+                last = chunk(request_id, routed, {}, event.reason)
+                yield _data({**last, "coe": coe_object(routed, event.switch)})
+                if includes_usage:
+                    yield _data(usage_chunk(last, event))
+        yield DONE
+    except Exception as error:  # HTTP edge: the headers are sent, so the client hears of it here
+        yield f"event: error\n{_data(failure_of(error).body)}"
+    finally:
+        await events.aclose()
+
+
+async def _or_nothing(events: AsyncIterator[GenerateEvent], patience_s: float) -> AsyncIterator[GenerateEvent | None]:
+    """Pass events on, and None whenever none came for `patience_s`."""
+    pending: asyncio.Task[GenerateEvent | None] | None = None
+    try:
+        while True:
+            pending = pending or asyncio.ensure_future(_next(events))
+            await asyncio.wait({pending}, timeout=patience_s)
+            if not pending.done():
+                yield None
+                continue
+            done, pending = pending, None
+            event = done.result()
+            if event is None:
+                return
+            yield event
+    finally:
+        if pending is not None:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+
+
+async def _next(events: AsyncIterator[GenerateEvent]) -> GenerateEvent | None:
+    return await anext(events, None)  # a task cannot carry StopAsyncIteration
+
+
+def _data(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
