@@ -34,7 +34,7 @@ from coe.weights.store import UnitStore
 from coe.weights.transfer import Arrived
 from coe.weights.unit import Manifest
 
-__all__ = ["Progress", "build_runtime", "choose_device", "import_experts"]
+__all__ = ["Imported", "Progress", "build_runtime", "choose_device", "import_experts", "imported_experts"]
 
 log = logging.getLogger("coe.composition")
 
@@ -67,6 +67,13 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
         num_threads=config.engine.num_threads or os.cpu_count(),
     )
     return Runtime(served, errors, catalog.names, router, engine, metrics)
+
+
+def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[str, ExpertError]]:
+    """The store with every expert of a configuration in it, for work on the store itself."""
+    store = UnitStore(config.cache.dir)
+    imported, errors = import_experts(load_catalog(config), store, choose_device(config.engine.device))
+    return store, imported, errors
 
 
 def choose_device(wanted: str) -> str:

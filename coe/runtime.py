@@ -29,6 +29,7 @@ from coe.types import (
     Finished,
     GenerateEvent,
     GenerateRequest,
+    Message,
     Routed,
     RouteQuery,
     Router,
@@ -77,7 +78,7 @@ class Runtime:
         self._errors = errors  # experts that could not be had at start
         self._names = names  # every name and alias in lower case
         self._router = router
-        self._engine = engine
+        self.engine = engine
         self.metrics = metrics
         self._text = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
         self._routing = _Micro(self._text, router, metrics)
@@ -111,7 +112,7 @@ class Runtime:
         hand_over = asyncio.get_running_loop().call_soon_threadsafe
         sequence = _sequence(request_id, prompt, submitted_s, lambda event: hand_over(events.put_nowait, event))
         name, outcome = prompt.expert.loaded.name, "cancelled"
-        self._engine.post(Submit(sequence))
+        self.engine.post(Submit(sequence))
         try:
             while outcome == "cancelled":
                 event = await events.get()
@@ -125,7 +126,7 @@ class Runtime:
         finally:
             self.metrics.finished(name, outcome)
             if outcome == "cancelled":
-                self._engine.post(Cancel(request_id))
+                self.engine.post(Cancel(request_id))
 
     # -- routing
 
@@ -137,6 +138,10 @@ class Runtime:
 
     # -- the operator
 
+    def encode(self, expert: str, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        """A conversation's token ids for one expert."""
+        return self._expert(self._name(expert)).text.encode_chat(messages)
+
     def experts(self) -> list[ExpertStatus]:
         """Every expert of the catalogue, those that could not be had last, with their error."""
         return [self._status(expert) for expert in self._experts.values()] + [
@@ -145,26 +150,26 @@ class Runtime:
 
     async def load(self, expert: str) -> None:
         """Bring an expert to the device; returns when all of it is there. Raises UnknownExpertError, WeightsError."""
-        await asyncio.wrap_future(self._engine.load(self._known(expert)))
+        await asyncio.wrap_future(self.engine.load(self._known(expert)))
 
     async def unload(self, expert: str) -> None:
         """Free an expert's memory in every tier, but for what others share and what runs."""
-        await asyncio.wrap_future(self._engine.unload(self._known(expert)))
+        await asyncio.wrap_future(self.engine.unload(self._known(expert)))
 
     async def pin(self, expert: str) -> None:
         """Load an expert and keep it."""
         name = self._known(expert)
-        await asyncio.wrap_future(self._engine.pin(name))
-        await asyncio.wrap_future(self._engine.load(name))
+        await asyncio.wrap_future(self.engine.pin(name))
+        await asyncio.wrap_future(self.engine.load(name))
 
     async def unpin(self, expert: str) -> None:
-        await asyncio.wrap_future(self._engine.unpin(self._known(expert)))
+        await asyncio.wrap_future(self.engine.unpin(self._known(expert)))
 
     # -- life
 
     async def start(self) -> None:
         """Start the engine and bring in what is pinned or preloaded; an expert that fails is logged and left out."""
-        self._engine.start()
+        self.engine.start()
         for expert in self._experts.values():
             if expert.is_pinned or expert.is_preloaded:
                 await self._preload(expert)
@@ -179,7 +184,7 @@ class Runtime:
                 await asyncio.wait_for(self._idle.wait(), drain_s)
             except TimeoutError:
                 log.warning("close running=%d drained_s=%g", self._num_running, drain_s)
-        await asyncio.to_thread(self._engine.close)
+        await asyncio.to_thread(self.engine.close)
         self._text.shutdown(wait=False, cancel_futures=True)
         self._state = "closed"
 
@@ -222,11 +227,11 @@ class Runtime:
         return self._experts[name]
 
     def _tier(self, prompt: _Prompt) -> Tier:
-        return self._engine.residency(prompt.expert.loaded.name).tier
+        return self.engine.residency(prompt.expert.loaded.name).tier
 
     def _status(self, expert: ServedExpert) -> ExpertStatus:
         name, manifest = expert.loaded.name, expert.loaded.manifest
-        residency = self._engine.residency(name)
+        residency = self.engine.residency(name)
         return ExpertStatus(
             name=name,
             aliases=expert.aliases,
@@ -234,9 +239,9 @@ class Runtime:
             path=expert.path,
             dtype=manifest.dtype,
             num_parameters=manifest.num_parameters,
-            num_requests=self._engine.num_requests(name),
-            last_used_s=self._engine.idle_s(name),
-            error=self._engine.error(name),
+            num_requests=self.engine.num_requests(name),
+            last_used_s=self.engine.idle_s(name),
+            error=self.engine.error(name),
             **residency._asdict(),
         )
 
@@ -302,8 +307,6 @@ def _one_math_thread() -> None:
 
 
 def _query(request: GenerateRequest) -> RouteQuery:
-    from coe.types import Message
-
     if request.prompt is not None:
         return RouteQuery((Message("user", request.prompt),), request.expert)
     if not request.messages:

@@ -333,9 +333,13 @@ class Engine:
                 self._errors.pop(expert, None)
                 future.set_result(None)
 
-    def unload(self, expert: str) -> Future[Any]:
+    def unload(self, expert: str, *, keeps_host: bool = False) -> Future[Any]:
         """Free what nobody else needs of an expert; the future has the bytes freed."""
-        return self.call(lambda: self._cache.unload(expert))
+        return self.call(lambda: self._cache.unload(expert, keeps_host=keeps_host))
+
+    def switch_to(self, expert: str) -> Future[Any]:
+        """Do what a switch to a resident expert takes and nothing else; the future has the seconds (benchmarks)."""
+        return self.call(lambda: self._time_switch(expert))
 
     def pin(self, expert: str) -> Future[Any]:
         """Keep an expert where it is once loaded; the future fails with WeightsError if pins could not fit."""
@@ -344,11 +348,24 @@ class Engine:
     def unpin(self, expert: str) -> Future[Any]:
         return self.call(lambda: self._cache.unpin(expert))
 
+    def _time_switch(self, expert: str) -> float:
+        started_s = time.perf_counter()
+        bind = self._experts[expert].model.bind
+        with self._cache.lease(expert) as lease:
+            assert lease.is_ready, f"{expert} is not resident"
+            for unit in lease.units:
+                self._cache.payload(expert, unit, bind)
+            return time.perf_counter() - started_s
+
     # -- questions, from any thread: counters and set lookups of tables that only the engine thread changes, so an
     #    answer may be one event old, and is never torn
 
     def residency(self, expert: str) -> ExpertResidency:
         return self._cache.residency(expert)
+
+    def missing_bytes(self, expert: str) -> int:
+        """Bytes that a lease of the expert would have to move."""
+        return self._cache.front.missing_bytes(expert)
 
     def num_requests(self, expert: str) -> int:
         return self._scheduler.num_requests(expert)

@@ -243,16 +243,20 @@ class WeightCache:
         for pool in self._pools():
             pool.unpin(expert)
 
-    def unload(self, expert: str) -> int:
-        """Free what only this expert uses and nobody leases or pins; returns bytes freed."""
+    def unload(self, expert: str, *, keeps_host: bool = False) -> int:
+        """Free what only this expert uses and nobody leases or pins; returns bytes freed.
+
+        `keeps_host` frees device copies only, where there is a device with memory of its own.
+        """
         freed = 0
         if self.device is not None:
             for digest in self.device.evictable_of(expert):
                 freed += self._units[digest].size_bytes
                 self._evict_device(digest)
-        for digest in self.host.evictable_of(expert):
-            freed += self._units[digest].size_bytes
-            self._evict_host(digest)
+        if not keeps_host:
+            for digest in self.host.evictable_of(expert):
+                freed += self._units[digest].size_bytes
+                self._evict_host(digest)
         self.pump()
         return freed
 
@@ -270,7 +274,7 @@ class WeightCache:
             host_bytes,
             device_bytes,
             self.front.is_pinned(expert),
-            self.front.num_leases(expert),
+            sum(lease.expert == expert for lease in list(self._leases)),
             moved.num_loads,
             moved.loaded_bytes,
             moved.load_s,

@@ -162,14 +162,18 @@ class Pool:
         return None
 
     def evictable_of(self, expert: str) -> list[str]:
-        """The expert's ready units that nobody leases, no pin holds and no other expert uses: what unloading frees."""
+        """What unloading the expert frees: its ready units that no lease, no pin and no other expert here holds."""
+        own = {unit.hash for unit in self._units[expert]}
         return [
-            unit.hash
-            for unit in _distinct(self._units[expert])
-            if unit.hash in self._slots
-            and self._is_evictable(unit.hash)
-            and all(use.expert == expert for use in self._uses[unit.hash])
+            digest
+            for digest in own
+            if digest in self._slots and self._is_evictable(digest) and not self._others_hold(digest, expert, own)
         ]
+
+    def _others_hold(self, digest: str, expert: str, own: set[str]) -> bool:
+        """Whether another user of the unit has anything here besides what it shares with this expert."""
+        others = {use.expert for use in self._uses[digest]} - {expert}
+        return any(unit.hash in self._slots and unit.hash not in own for other in others for unit in self._units[other])
 
     def _evictable(self) -> list[str]:
         return sorted((digest for digest in self._slots if self._is_evictable(digest)), key=self._worth)

@@ -1,0 +1,230 @@
+"""The command line: `coe serve`, `route`, `experts`, `config check`, `bench`.
+
+The one place that knows coe, the router and the server together. Each command reads the configuration, asks the module
+that does the work and prints. Exit codes: 0 done, 1 failed, 2 a configuration or a command that cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coe.config import Config, describe, load_config
+from coe.errors import CoeError, ConfigError
+
+if TYPE_CHECKING:
+    from coe.types import ExpertStatus, Router
+
+__all__ = ["build_router", "main"]
+
+log = logging.getLogger("coe")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("httpx", "transformers", "huggingface_hub"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        code: int = arguments.run(arguments)
+    except ConfigError as error:
+        print(f"coe: {error}", file=sys.stderr)
+        return 2
+    except CoeError as error:
+        print(f"coe: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def build_router(config: Config) -> Router:
+    """Load the router that the configuration asks for; raises ConfigError."""
+    from router import GeneralOnly, Router
+
+    general, names = config.router.general, config.names
+    if not config.router.enabled or len(config.experts) == 1:
+        return GeneralOnly(general=general, names=names)
+    from router.artefact import DEFAULT_FOLDER, Artefact
+
+    try:
+        categories = Artefact.load(config.router.artefact or DEFAULT_FOLDER).categories
+        named = {category: config.expert_for(category) for category in categories}
+        mapping = {category: expert for category, expert in named.items() if expert} | dict(config.router.categories)
+        return Router.load(
+            config.router.artefact,
+            mapping=mapping,
+            general=general,
+            names=names,
+            min_confidence=config.router.min_confidence,
+        )
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"[router]: {error}") from error
+
+
+# -- commands
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    from server.serve import bind, serve
+
+    listener = bind(
+        arguments.host or config.server.host, config.server.port if arguments.port is None else arguments.port
+    )
+    host, port = listener.getsockname()[:2]
+    from coe.composition import build_runtime
+    from coe.progress import import_bars
+    from server.app import create_app
+
+    with import_bars() as progress:
+        runtime = build_runtime(config, build_router(config), progress=progress)
+    settings = config.server
+    app = create_app(runtime, drain_s=settings.drain_s, max_body_bytes=settings.max_body_bytes)
+    log.info("serving %d experts on http://%s:%d (Ctrl-C ends)", len(config.experts), host, port)
+    serve(app, listener, drain_s=settings.drain_s)
+    return 0
+
+
+def _route(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    from coe.types import Message, RouteQuery
+
+    prompt = " ".join(arguments.prompt)
+    decision = build_router(config).route([RouteQuery((Message("user", prompt),), arguments.model)])[0]
+    confidence = "" if decision.confidence is None else f" at {decision.confidence:.3f}"
+    print(f"expert    {decision.expert}\ncategory  {decision.category or '-'}{confidence}\nwhy       {decision.why}")
+    for category, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1])[:5]:
+        print(f"  {probability:6.3f}  {category}")
+    return 0
+
+
+def _experts(arguments: argparse.Namespace) -> int:
+    from coe.client import Client
+
+    with Client(arguments.url) as client:
+        _print_experts(client.experts())
+    return 0
+
+
+def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
+    from coe.progress import in_gib
+
+    heads = ("expert", "tier", "bytes", "shared", "host", "device", "path", "dtype", "pin", "leases", "loads", "GB/s")
+    rows: list[tuple[str, ...]] = [(*heads, "last used", "error")]
+    for status in statuses:
+        speed = f"{status.loaded_bytes / status.load_s / 1e9:.2f}" if status.load_s else "-"
+        used = "never" if status.last_used_s is None else f"{status.last_used_s:.0f} s ago"
+        sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
+        facts = (status.path, status.dtype, "yes" if status.is_pinned else "-", status.num_leases, status.num_loads)
+        cells = (status.name, status.tier, *map(in_gib, sizes), *facts, speed, used, status.error or "-")
+        rows.append(tuple(str(cell) for cell in cells))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    """Re-hash every stored unit of every expert."""
+    config = load_config(arguments.config)
+    from coe.composition import imported_experts
+
+    store, imported, errors = imported_experts(config)
+    bad = {expert.spec.name: store.verify(expert.manifest) for expert in imported}
+    for name, units in bad.items():
+        print(f"{name}: {'ok' if not units else 'BAD ' + ', '.join(unit.name for unit in units)}")
+        store.drop(units)
+    for error in errors.values():
+        print(error)
+    if any(bad.values()):
+        print("bad units were removed: the next start imports them anew from the experts' sources")
+    return 1 if any(bad.values()) or errors else 0
+
+
+def _gc(arguments: argparse.Namespace) -> int:
+    """Free what no configured expert needs."""
+    config = load_config(arguments.config)
+    from coe.composition import imported_experts
+    from coe.progress import in_gib
+
+    store, imported, _ = imported_experts(config)
+    freed = store.gc([expert.manifest for expert in imported])
+    print(f"freed {in_gib(freed)}, {in_gib(store.disk_bytes())} in use in {store.folder}")
+    return 0
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    print(describe(load_config(arguments.config)))
+    return 0
+
+
+def _bench_switch(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    from coe.bench.switch import run
+
+    return run(config, arguments)
+
+
+# -- the grammar
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="coe", description="Composition-of-Experts serving")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    serve = _command(commands, "serve", "serve a configuration over HTTP", _serve)
+    serve.add_argument("--host", help="address to listen on (default: [server] host, loopback)")
+    serve.add_argument("--port", type=int, help="port to listen on (default: [server] port, 8000; 0: any)")
+
+    route = _command(commands, "route", "say which expert would answer a prompt, and why", _route)
+    route.add_argument("prompt", nargs="+")
+    route.add_argument("--model", help="name an expert, as a request's `model` would")
+
+    experts = commands.add_parser("experts", help="show the experts of a running server; look after the store")
+    experts.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
+    experts.set_defaults(run=_experts)
+    chores = experts.add_subparsers(metavar="verify|gc")
+    _command(chores, "verify", "re-hash stored weights; bad units are removed and imported anew", _verify)
+    _command(chores, "gc", "free stored weights that no configured expert needs", _gc)
+
+    config = commands.add_parser("config", help="work with a configuration").add_subparsers(required=True)
+    _command(config, "check", "say what is wrong with a configuration, or what it means", _check_config)
+
+    bench = commands.add_parser("bench", help="measure").add_subparsers(required=True, metavar="what")
+    switch = _command(
+        bench, "switch", "time to weights and to first token per tier, beside the ceilings", _bench_switch
+    )
+    switch.add_argument("--runs", type=int, default=5, help="rounds over all experts (default 5)")
+    switch.add_argument("--out", type=Path, help="folder for switch.json and switch.png")
+    switch.add_argument("--json", type=Path, help="write the result here too")
+    switch.add_argument(
+        "--gguf", type=Path, action="append", default=[], help="a GGUF of the first expert, for llama.cpp (repeatable)"
+    )
+    switch.add_argument("--prompt", default="What is the capital of France?", help="what every expert is asked")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--config", "-c", default="coe.toml", help="configuration file (default: coe.toml)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

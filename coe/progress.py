@@ -1,0 +1,35 @@
+"""Progress for people at a terminal, and sizes in words. tqdm draws; nothing here is needed to work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["import_bars", "in_gib"]
+
+
+@contextmanager
+def import_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a progress function (expert, bytes done, bytes in all) that draws one bar per expert."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def show(expert: str, done: int, total: int) -> None:
+        if expert not in bars:
+            bars[expert] = tqdm(
+                total=total, desc=f"import {expert}", unit="B", unit_scale=True, file=sys.stderr, mininterval=0.5
+            )
+        bars[expert].update(done - bars[expert].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def in_gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.2f} GiB"
