@@ -1,0 +1,117 @@
+"""A trained router as files: `router.json` (what a person may read) and `router.safetensors` (the arrays).
+
+Owns the format and its version. Refuses, by name, what it cannot use. Knows nothing about prompts or experts; nothing
+in it is ever executed, and pickle is not involved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
+
+from router.abstain import AbstainRule
+
+__all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar"]
+
+FORMAT = 1
+DEFAULT_FOLDER = Path(__file__).parent / "default"
+HEADER_FILE = "router.json"
+ARRAYS_FILE = "router.safetensors"
+ARRAYS = {"coef": np.float32, "intercept": np.float32, "exemplars": np.float16}  # as stored; float32 in memory
+
+
+class ArtefactError(ValueError):
+    """A trained router that cannot be used: not there, of another format, damaged, or made for another encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A training prompt that is kept as a vector, to measure how like the training data a prompt is."""
+
+    id: str
+    source: str
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """All that is learned. `encoder_source` says what to load, `encoder_id` what it must turn out to be."""
+
+    encoder_source: str
+    encoder_id: str
+    categories: tuple[str, ...]
+    temperature: float
+    abstain: AbstainRule
+    coef: NDArray[np.float32]  # (categories, dims)
+    intercept: NDArray[np.float32]  # (categories,)
+    exemplars: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding)
+    exemplar_rows: tuple[Exemplar, ...]
+    data: dict[str, Any] = field(default_factory=dict)  # file -> rows used, sha256, licences
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write both files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype) for name, dtype in ARRAYS.items()}
+        (folder / ARRAYS_FILE).write_bytes(to_bytes(arrays))
+        header = {"format": FORMAT, "arrays_sha256": sha256_of(folder / ARRAYS_FILE)}
+        header |= {name: value for name, value in asdict(self).items() if name not in ARRAYS}
+        header["exemplar_rows"] = [[row.id, row.source, row.category] for row in self.exemplar_rows]
+        text = json.dumps(header, ensure_ascii=False, indent=1)
+        (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Artefact:
+        """Read both files.
+
+        Raises:
+            ArtefactError: a file is missing, damaged, or of a format this version does not read.
+        """
+        header = read_header(folder)
+        if sha256_of(folder / ARRAYS_FILE) != header.pop("arrays_sha256", None):
+            raise ArtefactError(f"{folder}: {ARRAYS_FILE} is not the one {HEADER_FILE} was written with; train again")
+        try:
+            rows = tuple(Exemplar(*row) for row in header.pop("exemplar_rows"))
+            abstain = AbstainRule(**header.pop("abstain"))
+            categories = tuple(header.pop("categories"))
+            arrays = {name: array.astype(np.float32) for name, array in load_file(folder / ARRAYS_FILE).items()}
+            return cls(**header, **arrays, categories=categories, abstain=abstain, exemplar_rows=rows)
+        except (KeyError, TypeError) as error:
+            raise ArtefactError(f"{folder / HEADER_FILE}: not a header of format {FORMAT} ({error})") from error
+
+    def check_encoder(self, encoder_id: str) -> None:
+        """Raises ArtefactError unless the encoder is the one this was trained with."""
+        if encoder_id != self.encoder_id:
+            raise ArtefactError(
+                f"trained with encoder '{self.encoder_id}', but '{encoder_id}' was loaded: give the encoder it was "
+                "trained with, or train again with this one"
+            )
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return router.json without its format number, which is checked."""
+    for name in (HEADER_FILE, ARRAYS_FILE):
+        if not (folder / name).is_file():
+            raise ArtefactError(f"{folder}: no {name} there; a trained router is {HEADER_FILE} and {ARRAYS_FILE}")
+    try:
+        header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtefactError(f"{folder / HEADER_FILE}: not JSON ({error})") from error
+    found = header.pop("format", None) if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise ArtefactError(f"{folder}: format {found!r}, this version reads {FORMAT}; train again")
+    return dict(header)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,70 @@
+"""Vectors that survive the process: an encoder in front of a folder of float16 arrays, for training and evaluation.
+
+Owns the files (one per encoder, rewritten whole) and nothing else. Serving does not use it: there the encoder's own
+cache in memory is enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+__all__ = ["CachedEncoder"]
+
+CHUNK = 1024  # texts between two writes
+
+
+class Encoding(Protocol):
+    """What is cached."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def num_dims(self) -> int: ...
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+class CachedEncoder:
+    """The same vectors as the encoder's, rounded to float16; each text is encoded once, ever."""
+
+    def __init__(self, encoder: Encoding, folder: Path) -> None:
+        self._encoder = encoder
+        self.id = encoder.id
+        self.source = encoder.source
+        self._path = folder / f"{encoder.id}.safetensors"
+        self._keys: list[bytes] = []
+        self._rows = np.zeros((0, encoder.num_dims), np.float16)
+        if self._path.is_file():
+            stored = load_file(self._path)
+            self._keys = [key.tobytes() for key in stored["keys"]]
+            self._rows = stored["rows"]
+        self._index = {key: row for row, key in enumerate(self._keys)}
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return (n, dims); encodes and stores what is not there yet."""
+        keys = [hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._index}
+        pending = list(missing.items())
+        for start in range(0, len(pending), CHUNK):
+            self._add(pending[start : start + CHUNK])
+        return self._rows[[self._index[key] for key in keys]].astype(np.float32)
+
+    def _add(self, pairs: list[tuple[bytes, str]]) -> None:
+        rows = self._encoder.encode([text for _, text in pairs]).astype(np.float16)
+        for key, _ in pairs:
+            self._index[key] = len(self._keys)
+            self._keys.append(key)
+        self._rows = np.vstack([self._rows, rows])
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        stored = np.frombuffer(b"".join(self._keys), np.uint8).reshape(len(self._keys), -1)
+        partial = self._path.with_suffix(".partial")
+        save_file({"keys": stored, "rows": self._rows}, partial)
+        partial.replace(self._path)

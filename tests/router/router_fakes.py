@@ -1,0 +1,71 @@
+"""Fakes for router tests: an encoder without a model, and messages without coe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.abstain import AbstainRule
+from router.artefact import Artefact, Exemplar
+
+HIDDEN = 16
+
+
+@dataclass(frozen=True)
+class Turn:
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    messages: tuple[Turn, ...]
+    expert: str | None = None
+
+
+def ask(text: str, expert: str | None = None) -> Ask:
+    return Ask((Turn("user", text),), expert)
+
+
+class FakeEncoder:
+    """Words to vectors: a text is the normalised sum of a random vector per word. Counts its calls."""
+
+    id = "fake-1"
+    source = "fake"
+    num_dims = 3 * HIDDEN
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.calls.append(list(texts))
+        return np.stack([np.tile(embed(text), 3) for text in texts]).astype(np.float32)
+
+
+def embed(text: str) -> NDArray[np.float64]:
+    total = np.full(HIDDEN, 1e-3)
+    for word in text.casefold().encode("utf-8", "replace").decode().split():
+        seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
+        total += np.random.default_rng(seed).normal(size=HIDDEN)
+    return total / np.linalg.norm(total)
+
+
+def fake_artefact(**changes: object) -> Artefact:
+    """Two categories, each pulled by one word: "select" is sql, "sum" is math."""
+    coef = np.stack([np.tile(embed("sum"), 3), np.tile(embed("select"), 3)]).astype(np.float32)
+    values: dict[str, object] = {
+        "encoder_source": "fake",
+        "encoder_id": "fake-1",
+        "categories": ("math", "sql"),
+        "temperature": 0.2,
+        "abstain": AbstainRule(0.8, -1.0),
+        "coef": coef,
+        "intercept": np.zeros(2, np.float32),
+        "exemplars": np.stack([embed("sum"), embed("select")]).astype(np.float32),
+        "exemplar_rows": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
+    }
+    return Artefact(**(values | changes))  # type: ignore[arg-type]

@@ -1,0 +1,65 @@
+"""Artefacts come back as they were saved, or are refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from router.artefact import Artefact, ArtefactError
+from tests.router.router_fakes import fake_artefact
+
+
+def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
+    saved = fake_artefact(data={"x": {"rows": 2, "license": "MIT"}})
+    saved.save(tmp_path)
+    loaded = Artefact.load(tmp_path)
+    np.testing.assert_array_equal(loaded.coef, saved.coef)
+    np.testing.assert_allclose(loaded.exemplars, saved.exemplars, atol=1e-3)
+    for name in ("encoder_id", "categories", "temperature", "abstain", "exemplar_rows", "data"):
+        assert getattr(loaded, name) == getattr(saved, name)
+
+
+def test_saving_twice_writes_the_same_bytes(tmp_path: Path) -> None:
+    fake_artefact().save(tmp_path / "a")
+    fake_artefact().save(tmp_path / "b")
+    for name in ("router.json", "router.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_folder_without_a_router_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"no router\.json there"):
+        Artefact.load(tmp_path)
+
+
+def test_changed_arrays_are_refused(tmp_path: Path) -> None:
+    fake_artefact().save(tmp_path)
+    with (tmp_path / "router.safetensors").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(ArtefactError, match="train again"):
+        Artefact.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "format 99, this version reads"),
+        ({"surprise": 1}, "surprise"),
+        ({"abstain": 1}, "not a header"),
+    ],
+)
+def test_another_format_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    fake_artefact().save(tmp_path)
+    path = tmp_path / "router.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ArtefactError, match=message):
+        Artefact.load(tmp_path)
+
+
+def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    fake_artefact().save(tmp_path)
+    (tmp_path / "router.json").write_text("{")
+    with pytest.raises(ArtefactError, match="not JSON"):
+        Artefact.load(tmp_path)

@@ -1,0 +1,81 @@
+"""The rules before the classifier, and the decision after it."""
+
+from __future__ import annotations
+
+import pytest
+
+from router import Decision, GeneralOnly
+from router.decision import Directory, decide_category, last_user_turn
+from tests.router.router_fakes import Ask, Turn, ask
+
+NAMES = {"general": "general", "sql": "sql", "Database": "sql", "c++": "cpp"}
+
+
+@pytest.fixture
+def router() -> GeneralOnly:
+    return GeneralOnly(general="general", names=NAMES)
+
+
+def one(router: GeneralOnly, query: Ask) -> Decision:
+    return router.route([query])[0]
+
+
+def test_an_explicit_expert_wins_over_a_mention(router: GeneralOnly) -> None:
+    decision = one(router, ask("@sql list all", expert="general"))
+    assert (decision.expert, decision.why, decision.text) == ("general", "model", "@sql list all")
+
+
+def test_an_alias_names_its_expert_in_any_case(router: GeneralOnly) -> None:
+    assert one(router, ask("x", expert="DATABASE")).expert == "sql"
+
+
+def test_an_unknown_explicit_expert_is_refused_by_name(router: GeneralOnly) -> None:
+    with pytest.raises(ValueError, match="'oracle': no such expert; known experts: cpp, general, sql"):
+        one(router, ask("x", expert="oracle"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expert", "rest"),
+    [
+        ("@sql list all", "sql", "list all"),
+        ("@SQL, list all", "sql", "list all"),
+        ("  @database:\nlist all", "sql", "list all"),
+        ("@c++ why", "cpp", "why"),
+        ("@sql", "sql", ""),
+    ],
+)
+def test_a_leading_mention_is_stripped(router: GeneralOnly, text: str, expert: str, rest: str) -> None:
+    decision = one(router, ask(text))
+    assert (decision.expert, decision.why, decision.text) == (expert, "mention", rest)
+
+
+@pytest.mark.parametrize("text", ["@dave hello", "mail me @sql", "@ sql", "sql@sql.org"])
+def test_an_at_sign_that_names_nobody_in_front_is_left_alone(router: GeneralOnly, text: str) -> None:
+    decision = one(router, ask(text))
+    assert (decision.expert, decision.why, decision.text) == ("general", "general", text)
+
+
+def test_only_the_last_user_turn_counts() -> None:
+    turns = (Turn("user", "@sql a"), Turn("assistant", "b"), Turn("user", "c"), Turn("assistant", "@sql d"))
+    assert last_user_turn(turns) == "c"
+    assert last_user_turn(turns[1:2]) == ""
+
+
+def test_no_user_turn_goes_to_the_general_expert(router: GeneralOnly) -> None:
+    decision = one(router, Ask((Turn("system", "@sql"),)))
+    assert (decision.expert, decision.category, decision.why) == ("general", None, "general")
+
+
+def test_a_general_expert_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="general 'boss': no such expert"):
+        Directory({"a": "a"}, "boss")
+
+
+def test_doubt_keeps_the_category_and_asks_the_general_expert() -> None:
+    decision = decide_category("t", {"sql": 0.6, "math": 0.4}, False, {"sql": "sql"}, "general")
+    assert (decision.expert, decision.category, decision.confidence, decision.why) == ("general", "sql", 0.6, "abstain")
+
+
+def test_a_category_that_is_mapped_to_nobody_goes_to_the_general_expert() -> None:
+    decision = decide_category("t", {"sql": 0.6, "math": 0.4}, True, {"math": "cpp"}, "general")
+    assert (decision.expert, decision.category, decision.why) == ("general", "sql", "category")

@@ -1,0 +1,78 @@
+"""The shipped router, with its real encoder: plain prompts go where a person would send them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from router import Router
+from router.encoder import Encoder
+from tests.router.router_fakes import ask
+
+EXPERTS = ("math", "sql", "tools", "reasoning", "intent", "code", "medicine")
+NAMES = {name: name for name in (*EXPERTS, "general")}
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    return Router.load(mapping={name: name for name in EXPERTS}, general="general", names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expert"),
+    [
+        ("Natalia sold 48 clips in April and half as many in May. How many altogether?", "math"),
+        ("Write a SQL query for the geography database: what is the longest river in texas", "sql"),
+        ("Intent of this request: move 100 dollars from savings to checking", "intent"),
+        ("Write a Python function that reverses a linked list.", "code"),
+        ("What are the symptoms of appendicitis?", "medicine"),
+        ("What is the capital of France?", "general"),
+        ("how are you today?", "general"),
+        ("Thanks, that was nice of you!", "general"),
+        ("Who painted the Mona Lisa?", "general"),
+    ],
+)
+def test_a_plain_prompt_goes_where_a_person_would_send_it(router: Router, prompt: str, expert: str) -> None:
+    assert router.route([ask(prompt)])[0].expert == expert
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 100_000, "\x00\x01\x7f\ufffe" * 50, "lone \ud800 surrogate \udfff", "\u200b", "🙂" * 5000, "\udc80"],
+    ids=["100k", "binary", "surrogates", "zero-width", "emoji", "one-surrogate"],
+)
+def test_junk_is_routed_like_anything_else_and_kept_as_it_is(router: Router, text: str) -> None:
+    (decision,) = router.route([ask(text)])
+    assert decision.text == text
+    assert decision.expert in NAMES
+    assert decision.why in ("category", "abstain")
+
+
+def test_a_vector_does_not_depend_on_its_batch() -> None:
+    texts = ["short", "a somewhat longer prompt about rivers and their names " * 4, "word " * 3000, "SELECT 1;"]
+    together = Encoder().encode(texts)
+    alone = np.vstack([Encoder().encode([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_the_cache_is_bounded_and_keeps_what_was_used_last() -> None:
+    encoder = Encoder(cache_size=2)
+    first = encoder.encode(["a", "b", "c", "a"])
+    assert len(encoder._cache) == 2
+    np.testing.assert_allclose(encoder.encode(["a"])[0], first[0], atol=1e-5)
+    assert encoder.encode([]).shape == (0, encoder.num_dims)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared data folder")
+def test_the_demos_own_prompts_reach_their_expert(router: Router) -> None:
+    with gzip.open(DATA / "expert_tuning.jsonl.gz", "rt", encoding="utf-8") as stream:
+        rows = [row for row in map(json.loads, stream) if row["split"] == "test"]
+    for expert in ("math", "sql", "tools", "reasoning", "intent"):
+        chosen = [ask(row["messages"][-2]["content"]) for row in rows if row["expert"] == expert][:40]
+        hits = [decision.expert == expert for decision in router.route(chosen)]
+        assert np.mean(hits) >= 0.85, expert
