@@ -74,7 +74,7 @@ class Runtime:
         engine: Engine,
         metrics: Metrics,
     ) -> None:
-        self._experts = experts
+        self.served = experts
         self._errors = errors  # experts that could not be had at start
         self._names = names  # every name and alias in lower case
         self._router = router
@@ -144,7 +144,7 @@ class Runtime:
 
     def experts(self) -> list[ExpertStatus]:
         """Every expert of the catalogue, those that could not be had last, with their error."""
-        return [self._status(expert) for expert in self._experts.values()] + [
+        return [self._status(expert) for expert in self.served.values()] + [
             _absent(name, str(error)) for name, error in self._errors.items()
         ]
 
@@ -170,7 +170,7 @@ class Runtime:
     async def start(self) -> None:
         """Start the engine and bring in what is pinned or preloaded; an expert that fails is logged and left out."""
         self.engine.start()
-        for expert in self._experts.values():
+        for expert in self.served.values():
             if expert.is_pinned or expert.is_preloaded:
                 await self._preload(expert)
         self._state = "ready"
@@ -224,7 +224,7 @@ class Runtime:
     def _expert(self, name: str) -> ServedExpert:
         if name in self._errors:
             raise self._errors[name]
-        return self._experts[name]
+        return self.served[name]
 
     def _tier(self, prompt: _Prompt) -> Tier:
         return self.engine.residency(prompt.expert.loaded.name).tier

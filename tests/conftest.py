@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may reach for a network
@@ -11,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import tiny_models
+from server_live import Live, live_server, write_config
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,11 @@ def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lora_folder(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) -> Path:
     """A PEFT adapter of `llama_folder`."""
     return tiny_models.tiny_lora(tmp_path_factory.mktemp("adapters") / "lora", llama_folder, seed=7)
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path, other_llama_folder: Path) -> Iterator[Live]:
+    """A server over two tiny experts, `general` and `other`."""
+    config = write_config(tmp_path_factory.mktemp("live"), {"general": llama_folder, "other": other_llama_folder})
+    with live_server(config) as server:
+        yield server

@@ -1,0 +1,63 @@
+"""A live server for tests: uvicorn in a thread over a real runtime with tiny random models."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from coe.composition import build_runtime
+from coe.config import load_config
+from coe.runtime import Runtime
+from router import GeneralOnly
+from server.app import create_app
+from server.serve import bind
+
+
+class Live:
+    """A running server. `url` has no trailing slash."""
+
+    def __init__(self, runtime: Runtime, url: str) -> None:
+        self.runtime = runtime
+        self.url = url
+
+
+@contextmanager
+def live_server(config_file: Path, **settings: float) -> Iterator[Live]:
+    """Serve a configuration on a free port until the block ends."""
+    config = load_config(config_file)
+    runtime = build_runtime(config, GeneralOnly(general=config.router.general, names=config.names))
+    listener = bind("127.0.0.1", 0)
+    app = create_app(runtime, drain_s=1.0, max_body_bytes=config.server.max_body_bytes, **settings)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        wait_ready(url)
+        yield Live(runtime, url)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def wait_ready(url: str) -> None:
+    """Ask /ready until it says yes; the socket queues requests until the server accepts them."""
+    with httpx.Client(timeout=60) as client:
+        while client.get(f"{url}/ready").status_code != 200:
+            pass
+
+
+def write_config(folder: Path, experts: dict[str, Path], more: str = "") -> Path:
+    """Write a coe.toml with these experts (the first is the general one) and a store of its own."""
+    lines = ["[experts]", *(f'{name} = "{source}"' for name, source in experts.items())]
+    lines += ["[router]", f'general = "{next(iter(experts))}"', "[cache]", f'dir = "{folder / "store"}"']
+    lines += ['host_bytes = "64MB"', "[engine]", 'dtype = "float32"', 'device = "cpu"', "num_threads = 1", more]
+    file = folder / "coe.toml"
+    file.write_text("\n".join(lines))
+    return file
