@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from coe.client import Answer, AsyncClient, Client
 from coe.errors import CoeError
 
-__all__ = ["CoeError"]
+__all__ = ["Answer", "AsyncClient", "Client", "CoeError"]
 __version__ = "0.1.0"

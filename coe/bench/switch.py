@@ -1,7 +1,7 @@
 """`coe bench switch`: what it costs to run another expert, per tier, beside the limits and beside doing without coe.
 
-Cycles through all experts of a configuration. Times until weights are usable and until the first token of a request, with
-outputs compared. Ceilings and rivals are measured in the same run at the same sizes. Not covered yet:
+Cycles through all experts of a configuration. Times until weights are usable and until the first token of a request,
+with outputs compared. Ceilings and rivals are measured in the same run at the same sizes. Not covered yet:
 CUDA, traffic from several clients at once.
 """
 

@@ -1,0 +1,341 @@
+"""The Python client: `Client` and `AsyncClient` over the HTTP endpoint.
+
+Light: imports httpx and no torch. What is sent and how answers are read is written once, as pure functions; the two
+classes only differ in how they wait. Errors come back as the classes of `coe.errors` that the server raised.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from coe.errors import (
+    CoeError,
+    ContextLengthError,
+    DeadlineError,
+    InvalidRequestError,
+    OverloadedError,
+    ShutdownError,
+    UnknownExpertError,
+)
+from coe.types import ExpertStatus, Switch, SwitchKind, Tier, Usage
+
+__all__ = ["Answer", "AsyncClient", "AsyncStream", "Client", "Route", "Stream"]
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+Prompt = str | Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an expert said, which one it was, why, and what switching to it cost."""
+
+    text: str
+    expert: str
+    category: str | None
+    confidence: float | None
+    why: str
+    tier: Tier
+    finish_reason: str
+    usage: Usage | None
+    switch: Switch
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A router's answer: who would be asked and why. `probabilities` has the likeliest category first."""
+
+    expert: str
+    category: str | None
+    confidence: float | None
+    why: str
+    probabilities: Mapping[str, float]
+
+
+class Stream:
+    """Pieces of text as they come; `answer` is there after the last one. Use as a context manager or to its end."""
+
+    def __init__(self, client: httpx.Client, body: dict[str, Any]) -> None:
+        self._context = client.stream("POST", "/v1/chat/completions", json=body)
+        self._reading = _Reading()
+
+    def __iter__(self) -> Iterator[str]:
+        with _connection_errors(), self._context as response:
+            if response.is_error:
+                response.read()
+                raise_for(response)
+            for line in response.iter_lines():
+                yield from self._reading.feed(line)
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer; raises CoeError before the stream has ended."""
+        return self._reading.answer()
+
+
+class AsyncStream:
+    """`Stream`, awaited."""
+
+    def __init__(self, client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+        self._context = client.stream("POST", "/v1/chat/completions", json=body)
+        self._reading = _Reading()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        with _connection_errors():
+            async with self._context as response:
+                if response.is_error:
+                    await response.aread()
+                    raise_for(response)
+                async for line in response.aiter_lines():
+                    for piece in self._reading.feed(line):
+                        yield piece
+
+    @property
+    def answer(self) -> Answer:
+        return self._reading.answer()
+
+
+class Client:
+    """Talks to a coe server. `chat`, `stream`, `route`, `experts`, and the operator's wishes."""
+
+    def __init__(self, base_url: str = DEFAULT_URL, *, timeout_s: float = 600.0) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=timeout_s)
+
+    def chat(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Answer:
+        """Ask and wait for the whole answer; `sampling` is max_tokens, temperature, top_p, top_k, seed, stop."""
+        return _answer(self._post("/v1/chat/completions", _chat_body(prompt, model, sampling)))
+
+    def stream(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Stream:
+        """Ask and iterate over pieces of text."""
+        return Stream(self._http, _stream_body(prompt, model, sampling))
+
+    def route(self, prompt: Prompt, *, model: str = "coe") -> Route:
+        """Ask who would answer, and why."""
+        return _route(self._post("/v1/route", _chat_body(prompt, model, {})))
+
+    def experts(self) -> list[ExpertStatus]:
+        """Every expert: tiers, bytes, pins, loads, last use."""
+        with _connection_errors():
+            return _statuses(_checked(self._http.get("/admin/experts")))
+
+    def load(self, expert: str) -> ExpertStatus:
+        return self._wish(expert, "load")
+
+    def unload(self, expert: str) -> ExpertStatus:
+        return self._wish(expert, "unload")
+
+    def pin(self, expert: str) -> ExpertStatus:
+        return self._wish(expert, "pin")
+
+    def unpin(self, expert: str) -> ExpertStatus:
+        return self._wish(expert, "unpin")
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _wish(self, expert: str, wish: str) -> ExpertStatus:
+        return _status(self._post(f"/admin/experts/{expert}/{wish}", {})["expert"])
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        with _connection_errors():
+            return _checked(self._http.post(path, json=body))
+
+
+class AsyncClient:
+    """`Client`, awaited."""
+
+    def __init__(self, base_url: str = DEFAULT_URL, *, timeout_s: float = 600.0) -> None:
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s)
+
+    async def chat(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Answer:
+        return _answer(await self._post("/v1/chat/completions", _chat_body(prompt, model, sampling)))
+
+    def stream(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> AsyncStream:
+        return AsyncStream(self._http, _stream_body(prompt, model, sampling))
+
+    async def route(self, prompt: Prompt, *, model: str = "coe") -> Route:
+        return _route(await self._post("/v1/route", _chat_body(prompt, model, {})))
+
+    async def experts(self) -> list[ExpertStatus]:
+        with _connection_errors():
+            return _statuses(_checked(await self._http.get("/admin/experts")))
+
+    async def load(self, expert: str) -> ExpertStatus:
+        return await self._wish(expert, "load")
+
+    async def unload(self, expert: str) -> ExpertStatus:
+        return await self._wish(expert, "unload")
+
+    async def pin(self, expert: str) -> ExpertStatus:
+        return await self._wish(expert, "pin")
+
+    async def unpin(self, expert: str) -> ExpertStatus:
+        return await self._wish(expert, "unpin")
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _wish(self, expert: str, wish: str) -> ExpertStatus:
+        return _status((await self._post(f"/admin/experts/{expert}/{wish}", {}))["expert"])
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        with _connection_errors():
+            return _checked(await self._http.post(path, json=body))
+
+
+# -- what is sent
+
+
+def _chat_body(prompt: Prompt, model: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    return {"model": model, "messages": messages, **sampling}
+
+
+def _stream_body(prompt: Prompt, model: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_chat_body(prompt, model, sampling), "stream": True, "stream_options": {"include_usage": True}}
+
+
+# -- what comes back
+
+
+class _Reading:
+    """A stream's lines, read one by one."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._coe: dict[str, Any] = {}
+        self._usage: dict[str, int] | None = None
+        self._reason: str | None = None
+        self._is_error = False
+
+    def feed(self, line: str) -> Iterator[str]:
+        """Take a line, give the text in it; raises the server's error."""
+        if line.startswith("event: error"):
+            self._is_error = True
+        if not line.startswith("data: ") or line == "data: [DONE]":
+            return
+        data = json.loads(line.removeprefix("data: "))
+        if self._is_error:
+            raise error_of(data, 500)
+        self._coe = data.get("coe", self._coe)
+        self._usage = data.get("usage") or self._usage
+        for choice in data["choices"]:
+            self._reason = choice["finish_reason"] or self._reason
+            if text := choice["delta"].get("content"):
+                self._pieces.append(text)
+                yield text
+
+    def answer(self) -> Answer:
+        if self._reason is None:
+            raise CoeError("the stream has not ended; iterate over it first")
+        return _made("".join(self._pieces), self._reason, self._coe, self._usage)
+
+
+def _answer(body: dict[str, Any]) -> Answer:
+    choice = body["choices"][0]
+    return _made(choice["message"]["content"], choice["finish_reason"], body["coe"], body["usage"])
+
+
+def _made(text: str, reason: str, coe: dict[str, Any], usage: dict[str, int] | None) -> Answer:
+    cost = coe["switch"]
+    switch = Switch(
+        SwitchKind(cost["kind"]),
+        cost["loaded_bytes"],
+        cost["load_ms"] / 1e3,
+        cost["wait_ms"] / 1e3,
+        cost["first_token_ms"] / 1e3,
+    )
+    counts = None if usage is None else Usage(usage["prompt_tokens"], usage["completion_tokens"])
+    tier = Tier(coe["tier"])
+    return Answer(text, coe["expert"], coe["category"], coe["confidence"], coe["why"], tier, reason, counts, switch)
+
+
+def _route(body: dict[str, Any]) -> Route:
+    return Route(body["expert"], body["category"], body["confidence"], body["why"], body["probabilities"])
+
+
+def _statuses(body: dict[str, Any]) -> list[ExpertStatus]:
+    return [_status(each) for each in body["experts"]]
+
+
+def _status(each: dict[str, Any]) -> ExpertStatus:
+    known = {field.name: each[field.name] for field in fields(ExpertStatus)}
+    return ExpertStatus(**{**known, "tier": Tier(each["tier"]), "aliases": tuple(each["aliases"])})
+
+
+# -- errors
+
+
+class _connection_errors:  # noqa: N801 - used like a function
+    """Turns what httpx raises about the connection into a CoeError that says what to do."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(value, httpx.ConnectError):
+            url = value.request.url.copy_with(raw_path=b"/")
+            raise CoeError(
+                f"no server answers at {url} ({value}); start one with `coe serve` or name its URL"
+            ) from value
+        if isinstance(value, httpx.TimeoutException):
+            raise DeadlineError(f"the server did not answer in time ({value!r}); raise timeout_s") from value
+        if isinstance(value, httpx.TransportError):
+            raise CoeError(f"the connection to the server broke: {value!r}; ask again") from value
+
+
+def raise_for(response: httpx.Response) -> None:
+    """Raise the server's error as the class that it was there."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    raise error_of(body, response.status_code)
+
+
+def error_of(body: Mapping[str, Any], status: int) -> CoeError:
+    """The error in an OpenAI-style body."""
+    error = body.get("error") or {"message": f"the server answered {status}", "code": None, "param": None}
+    message, code, param = error["message"], error["code"], error["param"]
+    if code == "context_length_exceeded":
+        return ContextLengthError(message, param=param)
+    if code == "model_not_found":
+        return UnknownExpertError(message, param=param)
+    if status == 400:
+        return InvalidRequestError(message, param=param)
+    plain: Mapping[str | None, type[CoeError]] = {
+        "overloaded": OverloadedError,
+        "deadline_exceeded": DeadlineError,
+        "shutting_down": ShutdownError,
+    }
+    return plain.get(code, CoeError)(message)
+
+
+def _checked(response: httpx.Response) -> dict[str, Any]:
+    if response.is_error:
+        raise_for(response)
+    body: dict[str, Any] = response.json()
+    return body
