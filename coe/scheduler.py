@@ -166,9 +166,10 @@ class Scheduler:
         self._remove(job)
         return True
 
-    def stopped(self, expert: str, at_unit: int) -> None:
-        """The step under way ran out of ready units."""
-        self._lines[expert].stopped_at = at_unit
+    def stopped(self, expert: str, at_unit: int, now_s: float) -> None:
+        """The step under way ran out of ready units; others come first until this expert's turn is due again."""
+        line = self._lines[expert]
+        line.stopped_at, line.last_step_s = at_unit, now_s
 
     def stepped(self, expert: str, ended: Iterable[str], now_s: float) -> list[str]:
         """A step ended, and these jobs with it; returns the ids that left because they had been cancelled."""
@@ -311,7 +312,7 @@ class Scheduler:
         overdue = [expert for expert in able if self._has_startable_overdue(expert, now_s)]
         if overdue:
             chosen = min(overdue, key=lambda expert: self._urgency(expert, now_s))
-        elif self._current in able and self._lines[self._current].num_steps < self._limits.slice_steps:
+        elif self._current in able and self._may_go_on(self._lines[self._current]):
             chosen = self._current
         else:
             chosen = max(able, key=lambda expert: self._standing(expert, now_s))
@@ -319,6 +320,10 @@ class Scheduler:
             self._lines[chosen].num_steps = 0
         self._current = chosen
         return chosen
+
+    def _may_go_on(self, line: _Line) -> bool:
+        """Whether the slice lasts; one that waits for its weights gives the engine to whoever has theirs."""
+        return line.num_steps < self._limits.slice_steps and not line.stopped_at
 
     def _standing(self, expert: str, now_s: float) -> float:
         """Work x time since it was last served: grows without bound, so every expert's turn comes."""
@@ -330,7 +335,7 @@ class Scheduler:
             return False
         if line.step_jobs is not None:
             return self._residency.num_ready(expert) > line.stopped_at
-        if self._limits.policy == "fcfs" and not self._residency.is_resident(expert):
+        if self._limits.policy == "fcfs" and not self._is_first(expert):
             return False
         return self._residency.num_ready(expert) > 0 and bool(self._members(line, now_s))
 
@@ -398,6 +403,11 @@ class Scheduler:
 
     def _is_loading(self) -> bool:
         return any(line.is_active and not self._residency.is_resident(name) for name, line in self._lines.items())
+
+    def _is_first(self, expert: str) -> bool:
+        """The baseline runs nothing but the oldest job, and that only once its expert is whole."""
+        first = self._first_job()
+        return first is not None and first.expert == expert and self._residency.is_resident(expert)
 
     def _first_job(self) -> Job | None:
         started = next((job for job in self._jobs.values() if job.is_started), None)

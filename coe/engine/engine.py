@@ -257,7 +257,7 @@ class Engine:
             self._errors.pop(expert, None)
             self._finish_step(expert, running)
         else:
-            self._scheduler.stopped(expert, running.step.next_unit)
+            self._scheduler.stopped(expert, running.step.next_unit, time.monotonic())
 
     def _finish_step(self, expert: str, running: _Running) -> None:
         logits = running.step.logits()

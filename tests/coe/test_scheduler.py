@@ -1,0 +1,259 @@
+"""The scheduler under a virtual clock: pure decisions, so every property is exact and none depends on time passing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable
+
+import pytest
+
+from coe.errors import DeadlineError, OverloadedError
+from coe.scheduler import Acquire, Fail, Job, Limits, Plan, Release, Resume, Run, Scheduler
+
+UNITS = 4  # per expert
+
+
+class Machine:
+    """A fake device: experts of one unit size, room for `room` of them, loads that take virtual time."""
+
+    def __init__(self, room: int, resident: Iterable[str] = (), **limits: float) -> None:
+        self.room = room
+        self.ready = dict.fromkeys(resident, UNITS)
+        self.leased: set[str] = set()
+        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 1000, **limits}))  # type: ignore[arg-type]
+        self.now_s = 0.0
+        self.running: dict[str, dict[str, int]] = {}
+        self.left: dict[str, int] = {}  # tokens that a job still wants
+        self.log: list[tuple[float, object]] = []
+        self.failed: dict[str, Exception] = {}
+        self.first_step_s: dict[str, float] = {}
+
+    # the scheduler's view
+    def is_resident(self, expert: str) -> bool:
+        return self.ready.get(expert, 0) == UNITS
+
+    def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
+        return len((self.leased - set(giving_up)) | {expert}) <= self.room
+
+    def num_ready(self, expert: str) -> int:
+        return self.ready.get(expert, 0)
+
+    def load_s(self, expert: str) -> float:
+        return 0.0 if self.is_resident(expert) else 1.0
+
+    # the world
+    def arrive(self, job_id: str, expert: str, num_tokens: int = 3, prompt: int = 5, kv: int = 10) -> None:
+        self.scheduler.arrive(Job(job_id, expert, prompt, kv, self.now_s))
+        self.left[job_id] = num_tokens
+
+    def turn(self, step_s: float = 0.1) -> Plan:
+        """Decide and do; a step takes `step_s` and every turn one unit of a leased expert arrives."""
+        plan = self.scheduler.decide(self.now_s)
+        for effect in plan.effects:
+            self.log.append((self.now_s, effect))
+            if isinstance(effect, Acquire):
+                self._evict_for(effect.expert)
+                self.leased.add(effect.expert)
+            elif isinstance(effect, Release):
+                self.leased.remove(effect.expert)
+            elif isinstance(effect, Fail):
+                self.failed[effect.job_id] = effect.error
+            elif isinstance(effect, Run):
+                self.running[effect.expert] = dict(effect.num_tokens)
+        if plan.step is not None:
+            self._step(plan.step.expert, step_s)
+        self.now_s += step_s
+        for expert in self.leased:
+            if not self.is_resident(expert):
+                self.ready[expert] = self.ready.get(expert, 0) + 1
+                break
+        self.scheduler.check_integrity()
+        return plan
+
+    def _step(self, expert: str, step_s: float) -> None:
+        if not self.is_resident(expert):
+            self.scheduler.stopped(expert, self.ready[expert], self.now_s + step_s)
+            return
+        tokens = self.running.pop(expert)
+        jobs = self.scheduler._jobs
+        sampled = [name for name, count in tokens.items() if jobs[name].num_prefilled + count >= 5]
+        for name in tokens:
+            self.first_step_s.setdefault(name, self.now_s)
+        for name in sampled:
+            self.left[name] -= 1
+        self.scheduler.stepped(expert, [name for name in sampled if self.left[name] <= 0], self.now_s + step_s)
+
+    def _evict_for(self, expert: str) -> None:
+        kept = self.leased | {expert}
+        others = [name for name in self.ready if name not in kept]
+        while len(kept | set(others)) > self.room and others:
+            self.ready.pop(others.pop(0))
+
+    def run(self, max_turns: int = 2000) -> None:
+        while self.scheduler.num_jobs:
+            self.turn()
+            max_turns -= 1
+            assert max_turns, f"{self.scheduler.num_jobs} jobs never ended"
+
+    def steps(self) -> list[str]:
+        return [effect.expert for _, effect in self.log if isinstance(effect, Run)]
+
+
+def test_warm_expert_runs_while_a_cold_one_loads() -> None:
+    machine = Machine(room=2, resident=["warm"])
+    machine.arrive("cold-1", "cold")
+    machine.turn()
+    machine.arrive("warm-1", "warm", num_tokens=2)
+    machine.turn()
+    machine.turn()
+    assert not machine.is_resident("cold")
+    assert "warm" in machine.steps()
+    machine.run()
+    assert machine.failed == {}
+
+
+def test_a_step_begins_on_the_leading_units_and_is_resumed() -> None:
+    machine = Machine(room=1)
+    machine.arrive("a", "cold")
+    machine.run()
+    kinds = [type(effect) for _, effect in machine.log]
+    assert kinds.index(Run) < kinds.index(Resume)
+    assert kinds.count(Acquire) == 1
+
+
+def test_one_cold_load_at_a_time() -> None:
+    machine = Machine(room=4)
+    for expert in "abcd":
+        machine.arrive(f"{expert}-1", expert)
+    while machine.scheduler.num_jobs:
+        machine.turn()
+        loading = [name for name in machine.leased if not machine.is_resident(name)]
+        assert len(loading) <= 1
+
+
+def test_nobody_waits_beyond_the_stated_bound_under_a_flood() -> None:
+    """A flood for two resident experts, one request for a cold one that has no room beside them."""
+    machine = Machine(room=2, resident=["x", "y"], max_wait_s=2.0, slice_steps=4, max_queue=10_000)
+    machine.scheduler._limits = Limits(max_wait_s=2.0, slice_steps=4, kv_bytes=100_000, max_queue_per_expert=9999)
+    machine.arrive("lone", "cold")
+    for turn in range(200):
+        machine.arrive(f"x{turn}", "x", num_tokens=2)
+        machine.arrive(f"y{turn}", "y", num_tokens=2)
+        machine.turn()
+        if "lone" in machine.first_step_s:
+            break
+    load_s, slice_s = UNITS * 0.1, 4 * 0.1
+    assert machine.first_step_s["lone"] <= 2.0 + 3 * (load_s + slice_s)
+
+
+def test_cancelled_job_leaves_at_once_or_with_its_step() -> None:
+    machine = Machine(room=1, resident=["a"])
+    machine.arrive("waiting", "a")
+    assert machine.scheduler.cancel("waiting")
+    assert machine.scheduler.num_jobs == 0
+    machine.arrive("running", "a", num_tokens=50)
+    plan = machine.scheduler.decide(0.0)
+    assert isinstance(plan.step, Run)
+    machine.leased.add("a")
+    assert not machine.scheduler.cancel("running")
+    assert machine.scheduler.stepped("a", [], 0.1) == ["running"]
+    assert machine.scheduler.num_jobs == 0
+    assert not machine.scheduler.cancel("running")
+
+
+def test_full_queues_refuse_by_name() -> None:
+    machine = Machine(room=1, max_queue=3, max_queue_per_expert=2)
+    machine.arrive("1", "a")
+    machine.arrive("2", "a")
+    with pytest.raises(OverloadedError, match="expert 'a'"):
+        machine.arrive("3", "a")
+    machine.arrive("4", "b")
+    with pytest.raises(OverloadedError, match="max_queue"):
+        machine.arrive("5", "c")
+    with pytest.raises(OverloadedError, match="kv_bytes"):
+        machine.arrive("6", "a", kv=5000)
+
+
+def test_waiting_beyond_the_deadline_fails_and_a_begun_job_does_not() -> None:
+    machine = Machine(room=1, resident=["a"], deadline_s=1.0, max_batch_size=1)
+    machine.arrive("first", "a", num_tokens=40)
+    machine.turn()
+    machine.arrive("second", "a")
+    machine.run()
+    assert isinstance(machine.failed["second"], DeadlineError)
+    assert "first" not in machine.failed
+
+
+def test_kv_is_never_overbooked_and_goes_to_overdue_jobs_in_order() -> None:
+    machine = Machine(room=2, resident=["a", "b"], kv_bytes=100, max_wait_s=1.0)
+    machine.arrive("big-1", "a", num_tokens=30, kv=90)
+    machine.turn()
+    machine.arrive("big-2", "b", num_tokens=2, kv=90)
+    for turn in range(20):
+        machine.now_s += 0.1
+        machine.arrive(f"small-{turn}", "a", num_tokens=20, kv=10)
+    machine.run()
+    late = [name for name, at_s in machine.first_step_s.items() if at_s < machine.first_step_s["big-2"]]
+    assert len(late) <= 12  # what had begun before big-2 was overdue; the rest let it pass
+
+
+def test_expert_that_waits_for_kv_does_not_starve_the_one_that_holds_it() -> None:
+    """Memory for one expert: `a` is paused with all the KV, `b` is leased and can do nothing without KV."""
+    machine = Machine(room=1, resident=["a"], kv_bytes=100, max_wait_s=0.5, slice_steps=2)
+    machine.arrive("holder", "a", num_tokens=40, kv=100)
+    machine.turn()
+    machine.arrive("blocked", "b", kv=100)
+    machine.run()
+    assert machine.failed == {}
+
+
+def test_prompts_are_prefilled_in_chunks_beside_decoding_jobs() -> None:
+    machine = Machine(room=1, resident=["a"], max_step_tokens=4)
+    machine.arrive("1", "a")
+    machine.turn()
+    machine.turn()
+    machine.arrive("2", "a")
+    plan = machine.turn()
+    assert isinstance(plan.step, Run)
+    assert plan.step.num_tokens == {"1": 1, "2": 3}
+
+
+def test_fcfs_runs_one_job_at_a_time_on_whole_experts() -> None:
+    machine = Machine(room=2, policy="fcfs")
+    for index, expert in enumerate("abab"):
+        machine.arrive(f"{index}", expert, num_tokens=2)
+    machine.run()
+    runs = [effect for _, effect in machine.log if isinstance(effect, Run)]
+    assert all(len(run.num_tokens) == 1 for run in runs)
+    assert [name for run in runs for name in run.num_tokens] == ["0", "0", "1", "1", "2", "2", "3", "3"]
+    assert not any(isinstance(effect, Resume) for _, effect in machine.log)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_job_ends_whatever_the_order_of_events(seed: int) -> None:
+    chance = random.Random(seed)
+    policy = "fcfs" if seed % 3 == 2 else "value"
+    machine = Machine(
+        room=chance.randrange(1, 4), policy=policy, kv_bytes=60, max_wait_s=1.0, slice_steps=3, max_batch_size=4
+    )
+    alive: list[str] = []
+    for number in range(400):
+        kind = chance.random()
+        if kind < 0.4:
+            name = f"job-{number}"
+            try:
+                machine.arrive(name, chance.choice("abcdef"), chance.randrange(1, 6), kv=chance.randrange(1, 60))
+                alive.append(name)
+            except OverloadedError:
+                pass
+        elif kind < 0.5 and alive:
+            machine.scheduler.cancel(chance.choice(alive))
+        elif kind < 0.53:
+            expert = chance.choice("abcdef")
+            machine.running.pop(expert, None)
+            machine.scheduler.fail_expert(expert)
+            machine.leased.discard(expert)
+        else:
+            machine.turn()
+        machine.scheduler.check_integrity()
+    machine.run()
