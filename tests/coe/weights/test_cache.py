@@ -1,0 +1,200 @@
+"""The weight cache with real files, real threads and real copies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+import torch
+
+from coe.errors import WeightsError
+from coe.types import SwitchKind, Tier
+from coe.weights.cache import ExpertFailure, Lease, WeightCache
+from coe.weights.device import EmulatedDevice
+from coe.weights.memory import Arena
+from coe.weights.transfer import Arrived, read_into
+from coe.weights.unit import ALIGNMENT, Manifest, Unit
+
+SIZE = 8 * ALIGNMENT
+
+
+class House:
+    """A cache over files of random bytes; `settle` hands arrivals back until a lease is ready or has failed."""
+
+    def __init__(self, folder: Path, experts: dict[str, list[str]], *, host: int, device: int | None = None) -> None:
+        self.folder = folder
+        self.events: SimpleQueue[Arrived] = SimpleQueue()
+        self.order: list[str] = []
+        self.bytes: dict[str, bytes] = {}
+        emulated = None if device is None else EmulatedDevice(device * SIZE)
+        self.cache = WeightCache(
+            self.path, host_bytes=host * SIZE, device=emulated, device_bytes=(device or 0) * SIZE, post=self.events.put
+        )
+        self.units = {name: tuple(self.unit(each) for each in names) for name, names in experts.items()}
+        for name, units in self.units.items():
+            self.cache.register(name, Manifest(name, name, "float32", {}, {}, "", units, {}))
+
+    def unit(self, name: str) -> Unit:
+        self.bytes[name] = hashlib.shake_256(name.encode()).digest(SIZE)
+        (self.folder / name).write_bytes(self.bytes[name])
+        return Unit(name, name, SIZE, ())
+
+    def path(self, unit: Unit) -> Path:
+        return self.folder / unit.hash
+
+    def settle(self, lease: Lease) -> list[ExpertFailure]:
+        failures: list[ExpertFailure] = []
+        while not lease.is_ready and not failures:
+            event = self.events.get(timeout=30)
+            self.order.append(event.unit_hash)
+            failures = self.cache.on_arrived(event)
+            self.cache.check_integrity()
+        return failures
+
+    def content(self, expert: str) -> list[bytes]:
+        return [
+            bytes(self.cache.payload(expert, unit, lambda _, flat: flat).numpy())  # type: ignore[attr-defined]
+            for unit in self.units[expert]
+        ]
+
+    def expected(self, expert: str) -> list[bytes]:
+        return [self.bytes[unit.name] for unit in self.units[expert]]
+
+
+MakeHouse = Callable[..., House]
+
+
+@pytest.fixture(params=[None, 6], ids=["cpu", "emulated"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeHouse:
+    return lambda experts, host=6: House(tmp_path, experts, host=host, device=request.param)
+
+
+def names(expert: str, count: int) -> list[str]:
+    return [f"{expert}{index}" for index in range(count)]
+
+
+def test_bytes_are_those_of_the_store_also_after_eviction_and_reload(make: MakeHouse) -> None:
+    house = make({"a": names("a", 4), "b": names("b", 4)})
+    for expert in ("a", "b", "a", "b"):
+        with house.cache.lease(expert) as lease:
+            assert house.settle(lease) == []
+            assert lease.kind is not SwitchKind.DEVICE_HIT
+            assert house.content(expert) == house.expected(expert)
+        house.cache.check_integrity()
+
+
+def test_units_start_in_execution_order(tmp_path: Path) -> None:
+    house = House(tmp_path, {"a": names("a", 6)}, host=6)
+    with house.cache.lease("a") as lease:
+        house.settle(lease)
+    assert sorted(house.order) == names("a", 6)
+    assert set(house.order[:4]) == set(names("a", 4))  # four reads are in flight at most
+
+
+def test_a_switch_moves_only_what_differs(make: MakeHouse) -> None:
+    house = make({"a": ["base", "a1"], "b": ["base", "b1"]})
+    with house.cache.lease("a") as lease:
+        house.settle(lease)
+        assert lease.disk_bytes == 2 * SIZE
+    with house.cache.lease("b") as lease:
+        house.settle(lease)
+        assert lease.disk_bytes == SIZE
+    assert house.cache.residency("a").shared_bytes == SIZE
+
+
+def test_host_hit_moves_no_disk_bytes(tmp_path: Path) -> None:
+    house = House(tmp_path, {"a": names("a", 2), "b": names("b", 2)}, host=4, device=2)
+    for expert in ("a", "b"):
+        with house.cache.lease(expert) as lease:
+            house.settle(lease)
+    with house.cache.lease("a") as lease:
+        house.settle(lease)
+        assert lease.kind is SwitchKind.HOST_HIT
+        assert house.content("a") == house.expected("a")
+    assert house.cache.residency("b").tier is Tier.HOST
+
+
+@pytest.mark.parametrize("damage", ["short", "missing"])
+def test_a_bad_file_fails_its_expert_by_name_and_no_other(make: MakeHouse, damage: str) -> None:
+    house = make({"good": names("g", 2), "bad": names("b", 3)})
+    os.truncate(house.folder / "b1", SIZE // 2) if damage == "short" else (house.folder / "b1").unlink()
+    bad = house.cache.lease("bad")
+    failures = house.settle(bad)
+    assert [failure.expert for failure in failures] == ["bad"]
+    assert "'b1'" in str(failures[0].error)
+    bad.close()
+    with house.cache.lease("good") as lease:
+        assert house.settle(lease) == []
+        assert house.content("good") == house.expected("good")
+    house.unit("b1")
+    with house.cache.lease("bad") as lease:  # the file is mended: so is the expert
+        assert house.settle(lease) == []
+
+
+def test_unload_frees_and_what_is_leased_stays(make: MakeHouse) -> None:
+    house = make({"a": names("a", 2), "b": names("b", 2)})
+    with house.cache.lease("a") as lease:
+        house.settle(lease)
+        assert house.cache.unload("a") in (0, 2 * SIZE)  # host masters may go where there is a device
+        assert house.cache.residency("a").device_bytes == 2 * SIZE
+    house.cache.unload("a")
+    assert house.cache.residency("a").tier is Tier.DISK
+
+
+def test_pins_that_cannot_fit_together_are_refused(make: MakeHouse) -> None:
+    house = make({"a": names("a", 4), "b": names("b", 4)})
+    house.cache.pin("a")
+    with pytest.raises(WeightsError, match=r"'b'.*unpin"):
+        house.cache.pin("b")
+
+
+def test_an_expert_larger_than_the_budget_is_refused_with_both_sizes(make: MakeHouse) -> None:
+    with pytest.raises(WeightsError, match=f"{7 * SIZE:,}.*{6 * SIZE:,}"):
+        make({"big": names("x", 7)})
+
+
+def test_closing_a_lease_in_flight_loses_nothing(make: MakeHouse) -> None:
+    house = make({"a": names("a", 5), "b": names("b", 5)})
+    house.cache.lease("a").close()
+    with house.cache.lease("b") as lease:
+        house.settle(lease)
+        assert house.content("b") == house.expected("b")
+    house.cache.check_integrity()
+
+
+def test_arena_never_holds_more_than_its_limit() -> None:
+    arena = Arena(10 * ALIGNMENT)
+    frames = [arena.allocate(ALIGNMENT * size) for size in (4, 6)]
+    for frame in frames:
+        arena.free(frame)
+    arena.allocate(8 * ALIGNMENT)
+    assert arena.held_bytes <= 10 * ALIGNMENT
+
+
+def test_recycled_frame_is_the_same_memory() -> None:
+    arena = Arena(10 * ALIGNMENT)
+    frame = arena.allocate(ALIGNMENT)
+    address = frame.data_ptr()
+    arena.free(frame)
+    assert arena.allocate(ALIGNMENT).data_ptr() == address
+    assert address % ALIGNMENT == 0
+
+
+def test_read_fills_the_target_from_cold_and_warm_pages(tmp_path: Path) -> None:
+    file = tmp_path / "unit"
+    content = os.urandom(5 * ALIGNMENT)
+    file.write_bytes(content)
+    fd = os.open(file, os.O_RDONLY)
+    os.fsync(fd)
+    for advice in (os.POSIX_FADV_NORMAL, os.POSIX_FADV_DONTNEED):
+        os.posix_fadvise(fd, 0, 0, advice)
+        frame = Arena(1 << 30).allocate(4 * ALIGNMENT)
+        read_into(file, memoryview(frame.numpy()), ALIGNMENT)  # type: ignore[arg-type]
+        assert torch.equal(frame, torch.frombuffer(bytearray(content[ALIGNMENT:]), dtype=torch.uint8))
+    os.close(fd)
+    with pytest.raises(EOFError, match="short"):
+        read_into(file, memoryview(frame.numpy()), 3 * ALIGNMENT)  # type: ignore[arg-type]
