@@ -19,9 +19,7 @@ def test_model_loads_and_its_answers_depend_on_the_prompt(tmp_path: Path, builde
     answers = set()
     for prompt in ("What is the capital of France?", "SELECT name FROM customers"):
         chat = [{"role": "user", "content": prompt}]
-        inputs = tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         output = model.generate(**inputs, max_new_tokens=16, do_sample=False)
         answers.add(tuple(output[0, inputs["input_ids"].shape[1] :].tolist()))
     assert len(answers) == 2
