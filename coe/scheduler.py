@@ -247,21 +247,19 @@ class Scheduler:
         return [self._deactivate(expert) for expert in idle]
 
     def _acquire(self, now_s: float) -> list[Effect]:
-        """Lease what has work: warm experts at once, one cold one at a time."""
-        effects: list[Effect] = []
+        """Lease one expert that has work, a cold one only if no other is loading.
+
+        One per decision: what it takes is not in the books before the effects are carried out.
+        """
         for expert in self._by_urgency(now_s):
-            is_cold = not self._residency.is_resident(expert)
-            if is_cold and (effects or self._is_loading()):
+            if self._is_loading() and not self._residency.is_resident(expert):
                 continue
             given_up = self._give_up_for(expert, now_s)
-            if given_up is None:
-                continue
-            effects += [self._deactivate(other) for other in given_up]
-            self._activate(expert)
-            effects.append(Acquire(expert))
-            if is_cold:  # what it takes is not in the books before the effects are carried out
-                break
-        return effects
+            if given_up is not None:
+                releases = [self._deactivate(other) for other in given_up]
+                self._activate(expert)
+                return [*releases, Acquire(expert)]
+        return []
 
     def _by_urgency(self, now_s: float) -> list[str]:
         """Experts with work and no lease, the one to serve first in front."""
