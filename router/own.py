@@ -1,7 +1,7 @@
 """The prompts that were written for this project: one text file per category, and parts that fill their slots.
 
-Owns how a file becomes labelled prompts. One prompt a line, "\\n" inside it for a new line; `((one|other))` is a choice,
-`{{city}}` a line of `data/parts/city.txt`. A line with slots is filled several times, each time differently.
+Owns how a file becomes labelled prompts. One prompt a line, "\\n" inside it for a new line; `((one|other))` is a
+choice, `{{city}}` a line of `data/parts/city.txt`. A line with slots is filled several times, each time differently.
 Deterministic. Knows nothing about public data or training.
 """
 

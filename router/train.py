@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
-from router.abstain import fit_abstain
+from router.abstain import AbstainRule, fit_abstain
 from router.artefact import DEFAULT_FOLDER, Artefact, Exemplar
 from router.classifier import CategoryClassifier, fit_temperature
 from router.prompts import Prompt, PromptSet, groups_of, read_prompts
@@ -41,16 +41,22 @@ class TrainingEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The recipe. `abstain_target` is the share of in-domain prompts that may abstain."""
+    """The recipe.
 
-    penalty_c: float = 0.1
+    `penalty` is the L2 penalty against the mean loss (scikit-learn's C is 1 / (penalty * n)). `abstain_target` is the
+    share of in-domain prompts that may abstain. `family_boosts` weighs families against the others of their category.
+    """
+
+    penalty: float = 3e-3
     abstain_target: float = 0.05
     num_exemplars: int = 3000
     num_folds: int = 5
     seed: int = 0
+    family_boosts: Mapping[str, float] = field(default_factory=dict)
 
 
 DEFAULTS = Settings()
+SHIPPED = Settings(family_boosts={"coe own": 4.0})  # found by leaving families out, docs/routing.md
 
 
 class OutOfFold(NamedTuple):
@@ -60,28 +66,25 @@ class OutOfFold(NamedTuple):
     similarity: NDArray[np.floating]  # (n,)
 
 
-def train(prompts: Sequence[Prompt], encoder: TrainingEncoder, settings: Settings | None = None) -> Artefact:
+def train(prompts: Sequence[Prompt], encoder: TrainingEncoder, settings: Settings = DEFAULTS) -> Artefact:
     """Return the artefact of these prompts.
 
     Raises:
         ValueError: fewer than two categories, or one with fewer than five prompts.
     """
-    settings = settings or DEFAULTS
     check_balance(prompts)
     vectors = encoder.encode([prompt.text for prompt in prompts])
     categories, labels = np.unique([prompt.category for prompt in prompts], return_inverse=True)
-    weights = family_weights(prompts)
-    held_out = out_of_fold(prompts, vectors, labels, weights, settings)
-    temperature = fit_temperature(held_out.logits, labels)
-    confidence = softmax(held_out.logits / temperature, axis=1).max(axis=1)
-    model = CategoryClassifier(C=settings.penalty_c, class_weight=None).fit(vectors, labels, weights)
+    held_out = out_of_fold(prompts, vectors, labels, settings)
+    temperature, rule = calibrate(held_out, labels, settings)
+    model = fit_model(prompts, vectors, settings)
     chosen = choose_exemplars(labels, settings)
     return Artefact(
         encoder_source=encoder.source,
         encoder_id=encoder.id,
         categories=tuple(categories.tolist()),
         temperature=temperature,
-        abstain=fit_abstain(confidence, held_out.similarity, settings.abstain_target),
+        abstain=rule,
         coef=model.coef_.astype(np.float32),
         intercept=model.intercept_.astype(np.float32),
         exemplars=whole(vectors[chosen]),
@@ -91,16 +94,30 @@ def train(prompts: Sequence[Prompt], encoder: TrainingEncoder, settings: Setting
     )
 
 
+def calibrate(held_out: OutOfFold, labels: NDArray[np.integer], settings: Settings) -> tuple[float, AbstainRule]:
+    """Return the temperature and the abstain rule that out-of-fold values call for."""
+    temperature = fit_temperature(held_out.logits, labels)
+    confidence = softmax(held_out.logits / temperature, axis=1).max(axis=1)
+    return temperature, fit_abstain(confidence, held_out.similarity, settings.abstain_target)
+
+
+def fit_model(prompts: Sequence[Prompt], vectors: NDArray[np.float32], settings: Settings) -> CategoryClassifier:
+    """Return the classifier of these prompts; its classes are category names."""
+    model = CategoryClassifier(C=1.0 / (settings.penalty * len(prompts)), class_weight=None)
+    return model.fit(vectors, [prompt.category for prompt in prompts], family_weights(prompts, settings))
+
+
 def check_balance(prompts: Sequence[Prompt]) -> None:
     """Raises ValueError unless every category can be cross-validated."""
-    balance = Counter(prompt.category for prompt in prompts)
+    groups = {(p.category, group) for p, group in zip(prompts, groups_of([p.text for p in prompts]), strict=True)}
+    balance = Counter(category for category, _ in groups)
     if len(balance) < 2:
         raise ValueError(f"categories {sorted(balance)}: a router needs two or more; add labelled prompts of another")
     for category, count in balance.items():
         if count < MIN_PER_CATEGORY:
             raise ValueError(
-                f"category '{category}' has {count} prompt(s): at least {MIN_PER_CATEGORY} are needed; add some, or "
-                "leave the category out"
+                f"category '{category}' has {count} distinct prompt(s), near-duplicates counted once: at least "
+                f"{MIN_PER_CATEGORY} are needed; add some, or leave the category out"
             )
 
 
@@ -109,33 +126,31 @@ def whole(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return vectors[:, : vectors.shape[1] // 3]
 
 
-def family_weights(prompts: Sequence[Prompt]) -> NDArray[np.float64]:
-    """Return (n,) weights, 1 on average: categories count alike, and inside one a family counts by its square root.
+def family_weights(prompts: Sequence[Prompt], settings: Settings) -> NDArray[np.float64]:
+    """Return (n,) weights: categories count alike, and inside one a family counts by its square root times its boost.
 
-    A benchmark with thousands of rows would otherwise decide what its category sounds like.
+    A benchmark with thousands of rows would otherwise decide what its category sounds like. The mean is 1.
     """
     families = Counter((prompt.category, prompt.family) for prompt in prompts)
-    weights = np.array([families[prompt.category, prompt.family] ** -0.5 for prompt in prompts])
+    boosts = settings.family_boosts
+    weights = np.array([boosts.get(p.family, 1.0) * families[p.category, p.family] ** -0.5 for p in prompts])
     labels = np.unique([prompt.category for prompt in prompts], return_inverse=True)[1]
     weights /= np.bincount(labels, weights)[labels]
     return np.asarray(weights * len(weights) / weights.sum())
 
 
 def out_of_fold(
-    prompts: Sequence[Prompt],
-    vectors: NDArray[np.float32],
-    labels: NDArray[np.integer],
-    weights: NDArray[np.float64],
-    settings: Settings,
+    prompts: Sequence[Prompt], vectors: NDArray[np.float32], labels: NDArray[np.integer], settings: Settings
 ) -> OutOfFold:
     """Return logits and similarities of every prompt from a model that saw neither it nor a near-duplicate."""
     splits = StratifiedGroupKFold(settings.num_folds, shuffle=True, random_state=settings.seed)
-    logits = np.zeros((len(prompts), int(labels.max()) + 1))
+    categories = np.unique([prompt.category for prompt in prompts])
+    logits = np.zeros((len(prompts), len(categories)))
     similarity = np.zeros(len(prompts))
     for fit_rows, held_rows in splits.split(vectors, labels, groups_of([prompt.text for prompt in prompts])):
-        model = CategoryClassifier(C=settings.penalty_c, class_weight=None)
-        model.fit(vectors[fit_rows], labels[fit_rows], weights[fit_rows])
-        logits[np.ix_(held_rows, model.classes_)] = model.logits(vectors[held_rows])
+        model = fit_model([prompts[row] for row in fit_rows], vectors[fit_rows], settings)
+        columns = np.searchsorted(categories, model.classes_)
+        logits[np.ix_(held_rows, columns)] = model.logits(vectors[held_rows])
         exemplars = whole(vectors[fit_rows[choose_exemplars(labels[fit_rows], settings)]])
         similarity[held_rows] = similarity_to(exemplars, vectors[held_rows])
     return OutOfFold(logits, similarity)
@@ -164,7 +179,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="the default, a local folder, or a hub id")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
-    parser.add_argument("--penalty-c", type=float, default=DEFAULTS.penalty_c)
+    parser.add_argument("--penalty", type=float, default=DEFAULTS.penalty)
     parser.add_argument("--abstain-target", type=float, default=DEFAULTS.abstain_target)
     parser.add_argument("--seed", type=int, default=DEFAULTS.seed)
 
@@ -173,8 +188,9 @@ def run(args: argparse.Namespace) -> int:
     """Run `coe router train`; returns the exit code."""
     found = read_training_prompts(args)
     print(found.report())
-    settings = Settings(penalty_c=args.penalty_c, abstain_target=args.abstain_target, seed=args.seed)
-    artefact = train(found.prompts, training_encoder(args), settings)
+    recipe = SHIPPED if args.shipped else DEFAULTS
+    settings = replace(recipe, penalty=args.penalty, abstain_target=args.abstain_target, seed=args.seed)
+    artefact = train(found.prompts, encoder_for(args.encoder, args.device, args.cache), settings)
     folder = args.out or DEFAULT_FOLDER
     artefact.save(folder)
     print(f"out-of-fold accuracy {artefact.metrics['out_of_fold_accuracy']:.3f}")
@@ -195,13 +211,13 @@ def read_training_prompts(args: argparse.Namespace) -> PromptSet:
     return PromptSet(sum((s.prompts for s in sets), ()), sum((s.bad_rows for s in sets), ()))
 
 
-def training_encoder(args: argparse.Namespace) -> TrainingEncoder:
-    """Return the encoder, behind a folder of vectors where one is given."""
+def encoder_for(source: str, device: str, cache: Path | None) -> TrainingEncoder:
+    """Return an encoder, behind a folder of vectors where one is given."""
     from router.encoder import Encoder
     from router.vectors import CachedEncoder
 
-    encoder = Encoder(args.encoder, device=args.device)
-    return CachedEncoder(encoder, args.cache) if args.cache else encoder
+    encoder = Encoder(source, device=device)
+    return CachedEncoder(encoder, cache) if cache else encoder
 
 
 def main() -> int:

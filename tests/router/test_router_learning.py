@@ -108,7 +108,7 @@ def test_exemplars_are_bounded() -> None:
 def test_one_category_or_too_few_prompts_are_refused() -> None:
     with pytest.raises(ValueError, match="needs two or more"):
         train(toy_prompts()[:30], FakeEncoder())
-    with pytest.raises(ValueError, match="category 'law' has 1 prompt"):
+    with pytest.raises(ValueError, match="category 'law' has 1 distinct prompt"):
         train([*toy_prompts(), Prompt("sue", "law")], FakeEncoder())
 
 
