@@ -12,10 +12,10 @@ STAMP := $(VENV)/.installed
 serve: setup demo
 	$(BIN)/coe serve --config examples/demo/coe.toml
 
-test: setup
+test: setup demo
 	$(BIN)/python -m pytest
 
-check: setup
+check: setup demo
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

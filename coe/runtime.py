@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from coe.engine.detokenizer import Detokenizer
 from coe.engine.engine import Cancel, Engine, LoadedExpert, Submit
@@ -40,6 +41,7 @@ from coe.types import (
 __all__ = ["Runtime", "ServedExpert"]
 
 log = logging.getLogger("coe.runtime")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Runtime:
         self._router = router
         self.engine = engine
         self.metrics = metrics
-        self._text = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
+        self._text = _TextWorker()
         self._routing = _Micro(self._text, router, metrics)
         self._num_running = 0
         self._idle = asyncio.Event()
@@ -95,14 +97,14 @@ class Runtime:
         with self._accepted():
             prompt = await self._prepare(request)
             yield Routed(prompt.decision, self._tier(prompt), len(prompt.token_ids))
-            async for event in self._run(request.id, prompt, submitted_s):
-                yield event
+            async with aclosing(self._run(request.id, prompt, submitted_s)) as events:
+                async for event in events:
+                    yield event
 
     async def _prepare(self, request: GenerateRequest) -> _Prompt:
         decision = await self.route(_query(request))
         expert = self._expert(decision.expert)
-        in_text_worker = asyncio.get_running_loop().run_in_executor
-        token_ids = await in_text_worker(self._text, _encode, expert.text, request, decision)
+        token_ids = await self._text.run(_encode, expert.text, request, decision)
         return _Prompt(expert, decision, token_ids, _settle(request.sampling, expert, len(token_ids)))
 
     async def _run(
@@ -185,7 +187,7 @@ class Runtime:
             except TimeoutError:
                 log.warning("close running=%d drained_s=%g", self._num_running, drain_s)
         await asyncio.to_thread(self.engine.close)
-        self._text.shutdown(wait=False, cancel_futures=True)
+        self._text.close()
         self._state = "closed"
 
     @property
@@ -193,8 +195,12 @@ class Runtime:
         return self._state == "ready"
 
     def readiness(self) -> str:
-        """One line for people: ready, or what is being waited for."""
-        return self._state
+        """One line for people: ready, or what is being waited for and how far it is."""
+        verb, _, name = self._state.partition(" ")
+        if verb != "loading":
+            return self._state
+        now = self.engine.residency(name)
+        return f"loading {name}, {now.device_bytes * 100 // max(1, now.size_bytes)} %"
 
     # -- small parts
 
@@ -223,7 +229,7 @@ class Runtime:
 
     def _expert(self, name: str) -> ServedExpert:
         if name in self._errors:
-            raise self._errors[name]
+            raise self._errors[name].with_traceback(None)  # one instance for all: each raise would add to its traceback
         return self.served[name]
 
     def _tier(self, prompt: _Prompt) -> Tier:
@@ -261,10 +267,27 @@ class _Accepted:
             self._runtime._idle.set()
 
 
+class _TextWorker:
+    """The thread for text. Work begun before `close` ends; later work is refused with ShutdownError."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
+        self._is_closed = False
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        if self._is_closed:
+            raise ShutdownError("the server is shutting down")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._threads.shutdown(wait=False)
+
+
 class _Micro:
     """Routes in micro-batches: what has come in while the worker was busy goes to the router in one call."""
 
-    def __init__(self, worker: ThreadPoolExecutor, router: Router, metrics: Metrics) -> None:
+    def __init__(self, worker: _TextWorker, router: Router, metrics: Metrics) -> None:
         self._worker, self._router, self._metrics = worker, router, metrics
         self._waiting: list[tuple[RouteQuery, asyncio.Future[Decision]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -284,7 +307,7 @@ class _Micro:
             batch, self._waiting = self._waiting, []
             queries = [query for query, _ in batch]
             try:
-                decisions = await asyncio.get_running_loop().run_in_executor(self._worker, self._router.route, queries)
+                decisions = await self._worker.run(self._router.route, queries)
             except Exception as error:  # thread edge: everybody in the batch gets it
                 _answer(batch, error)
             else:

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from server_live import write_config
-
 from coe.composition import build_runtime
 from coe.config import load_config
 from coe.errors import CoeError
@@ -17,6 +15,16 @@ from coe.types import Delta, Finished, GenerateRequest, Message, Sampling
 from router import GeneralOnly
 
 T = TypeVar("T")
+
+
+def write_config(folder: Path, experts: dict[str, Path], more: str = "") -> Path:
+    """Write a coe.toml with these experts (the first is the general one) and a store of its own."""
+    lines = ["[experts]", *(f'{name} = "{source}"' for name, source in experts.items())]
+    lines += ["[router]", f'general = "{next(iter(experts))}"', "[cache]", f'dir = "{folder / "store"}"']
+    lines += ['host_bytes = "64MB"', "[engine]", 'dtype = "float32"', 'device = "cpu"', "num_threads = 1", more]
+    file = folder / "coe.toml"
+    file.write_text("\n".join(lines))
+    return file
 
 
 def with_runtime(config_file: Path, work: Callable[[Runtime], Awaitable[T]]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may reach for a network
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -12,7 +13,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import tiny_models
-from server_live import Live, live_server, write_config
+from compositions import write_config
+
+if TYPE_CHECKING:
+    from server_live import Live
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +64,8 @@ def lora_folder(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) ->
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path, other_llama_folder: Path) -> Iterator[Live]:
     """A server over two tiny experts, `general` and `other`."""
+    from server_live import live_server  # not needed, and perhaps not installed, where only the GPU tests run
+
     config = write_config(tmp_path_factory.mktemp("live"), {"general": llama_folder, "other": other_llama_folder})
     with live_server(config) as server:
         yield server

@@ -51,13 +51,3 @@ def wait_ready(url: str) -> None:
     with httpx.Client(timeout=60) as client:
         while client.get(f"{url}/ready").status_code != 200:
             pass
-
-
-def write_config(folder: Path, experts: dict[str, Path], more: str = "") -> Path:
-    """Write a coe.toml with these experts (the first is the general one) and a store of its own."""
-    lines = ["[experts]", *(f'{name} = "{source}"' for name, source in experts.items())]
-    lines += ["[router]", f'general = "{next(iter(experts))}"', "[cache]", f'dir = "{folder / "store"}"']
-    lines += ['host_bytes = "64MB"', "[engine]", 'dtype = "float32"', 'device = "cpu"', "num_threads = 1", more]
-    file = folder / "coe.toml"
-    file.write_text("\n".join(lines))
-    return file

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from server_live import Live, write_config
+from compositions import write_config
+from server_live import Live
 
 COE = Path(sys.executable).with_name("coe")
 

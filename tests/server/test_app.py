@@ -10,7 +10,8 @@ import httpx
 import openai
 import pytest
 import torch
-from server_live import Live, live_server, write_config
+from compositions import write_config
+from server_live import Live, live_server
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from coe.errors import ConfigError
