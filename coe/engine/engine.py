@@ -20,7 +20,7 @@ import torch
 
 from coe.engine.sequence import Sequence
 from coe.engine.step import Model, Row, Step
-from coe.errors import CancelledError, CoeError, ExpertError, ShutdownError, WeightsError
+from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError, WeightsError
 from coe.metrics import Gauges, Metrics
 from coe.scheduler import Acquire, Fail, Job, Limits, Release, Resume, Run, Scheduler
 from coe.types import SwitchKind, Tier
@@ -102,6 +102,7 @@ class Engine:
         self._errors: dict[str, ExpertError] = {}
         self._last_expert: str | None = None
         self._is_closing = False
+        self._is_over = False  # nobody reads the inbox any more
         self._thread = threading.Thread(target=self._run, name="coe-engine", daemon=True)
         for name, expert in experts.items():
             self._cache.register(name, expert.manifest)
@@ -112,23 +113,29 @@ class Engine:
         self._thread.start()
 
     def post(self, event: Event) -> None:
+        """Hand an event over; what comes too late is answered with ShutdownError."""
         self._inbox.put(event)
+        if self._is_over:
+            self._refuse_rest()
 
     def call(self, work: Callable[[], Any]) -> Future[Any]:
         """Have `work` run on the engine thread; the future has its result."""
-        future: Future[Any] = Future()
+        future = _promise()
         self.post(Call(work, future))
         return future
 
     def load(self, expert: str) -> Future[None]:
         """Bring an expert to the device; the future is done when all of it is there."""
-        future: Future[None] = Future()
-        self.post(Call(lambda: self._begin_load(expert, future), Future()))
+        future = _promise()
+        asked = self.call(lambda: self._begin_load(expert, future))
+        asked.add_done_callback(lambda done: _pass_error(done, future))
         return future
 
     def close(self) -> None:
         """End the thread; whatever still runs fails with ShutdownError. Safe to call twice."""
-        if self._thread.is_alive():
+        if self._thread.ident is None:  # never started
+            self._end_all()
+        elif self._thread.is_alive():
             self.post(Shutdown())
             self._thread.join()
 
@@ -145,7 +152,22 @@ class Engine:
             self._fail_all(ShutdownError(f"the engine failed: {error!r}; restart the server and report this"))
             raise
         finally:
-            self._cache.close()
+            self._end_all()
+
+    def _end_all(self) -> None:
+        self._cache.close()
+        self._is_over = True  # before the inbox is emptied: whoever posts after that empties it again
+        self._refuse_rest()
+
+    def _refuse_rest(self) -> None:
+        """Answer what nobody will take in any more; any thread."""
+        error = ShutdownError("the server is shutting down")
+        for event in self._events(0.0):
+            match event:
+                case Submit(sequence):
+                    sequence.sink(error)
+                case Call(_, future):
+                    future.set_exception(error)
 
     def _turn(self) -> None:
         plan = self._scheduler.decide(time.monotonic())
@@ -185,6 +207,9 @@ class Engine:
                 self._is_closing = True
 
     def _submit(self, sequence: Sequence) -> None:
+        if sequence.id in self._sequences:
+            sequence.sink(InvalidRequestError(f"request id '{sequence.id}' is in use; give every request its own"))
+            return
         expert = self._experts[sequence.expert]
         job = Job(
             id=sequence.id,
@@ -453,12 +478,23 @@ def _answer(future: Future[Any], work: Callable[[], Any]) -> None:
         future.set_result(result)
 
 
+def _promise() -> Future[Any]:
+    """A future that only the engine ends: a caller who stops waiting must not make its answer an error."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _pass_error(done: Future[Any], target: Future[None]) -> None:
+    error = done.exception()
+    if error is not None and not target.done():
+        target.set_exception(error)
+
+
 def _chain(source: Future[None], target: Future[None]) -> None:
     def pass_on(done: Future[None]) -> None:
-        error = done.exception()
-        if error is None:
+        _pass_error(done, target)
+        if done.exception() is None:
             target.set_result(None)
-        else:
-            target.set_exception(error)
 
     source.add_done_callback(pass_on)
