@@ -27,7 +27,7 @@ from coe.runtime import Runtime, ServedExpert
 from coe.scheduler import Limits
 from coe.text import load_text
 from coe.types import Router, Sampling
-from coe.weights.cache import WeightCache
+from coe.weights.cache import WeightCache, check_fits
 from coe.weights.device import CopyDevice, CudaDevice, EmulatedDevice
 from coe.weights.importer import import_expert
 from coe.weights.store import UnitStore
@@ -56,7 +56,7 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
     imported, errors = import_experts(catalog, store, device, progress)
     budgets = derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
-    served = _serve_all(imported, config, device, errors)
+    served = _serve_all(imported, config, device, budgets, errors)
     _check(served, errors, config)
     metrics = Metrics()
     engine = Engine(
@@ -105,16 +105,18 @@ def _of(spec: ExpertSpec, progress: Progress | None) -> Callable[[int, int], Non
 
 
 def _serve_all(
-    imported: list[Imported], config: Config, device: str, errors: dict[str, ExpertError]
+    imported: list[Imported], config: Config, device: str, budgets: Budgets, errors: dict[str, ExpertError]
 ) -> dict[str, ServedExpert]:
     models = _Models(torch.device("cuda" if device == "cuda" else "cpu"))
     served: dict[str, ServedExpert] = {}
     for expert in imported:
+        name, sizes = expert.spec.name, {"host_bytes": budgets.host_bytes, "device_bytes": budgets.device_bytes}
         try:
-            served[expert.spec.name] = _serve(expert, models, config)
+            check_fits(name, expert.manifest, **sizes)
+            served[name] = _serve(expert, models, config)
         except ExpertError as error:
-            log.error("serve expert=%s error=%s", expert.spec.name, error)
-            errors[expert.spec.name] = error
+            log.error("serve expert=%s error=%s", name, error)
+            errors[name] = error
     return served
 
 

@@ -23,7 +23,7 @@ from coe.weights.residency import Pool
 from coe.weights.transfer import Arrived, DeviceCopier, DiskReader
 from coe.weights.unit import Manifest, Unit
 
-__all__ = ["ExpertFailure", "ExpertResidency", "Lease", "WeightCache"]
+__all__ = ["ExpertFailure", "ExpertResidency", "Lease", "WeightCache", "check_fits"]
 
 MAX_READS = 4  # units in flight from the disk: enough to keep it busy, few enough that a leader arrives first
 
@@ -131,6 +131,23 @@ class _Frame:
     payloads: dict[str, object] = field(default_factory=dict)
 
 
+def check_fits(expert: str, manifest: Manifest, *, host_bytes: int, device_bytes: int) -> None:
+    """Raise WeightsError if the expert can never be whole on the device, or one of its units never pass the host."""
+    if manifest.size_bytes > device_bytes:
+        raise WeightsError(
+            expert,
+            f"its weights take {manifest.size_bytes:,} bytes and the budget for weights is {device_bytes:,}; "
+            "raise [cache] device_bytes (CPU: host_bytes) or take a smaller dtype",
+        )
+    largest = max(manifest.units, key=lambda unit: unit.size_bytes)
+    if largest.size_bytes > host_bytes:
+        raise WeightsError(
+            expert,
+            f"its unit '{largest.name}' takes {largest.size_bytes:,} bytes and the host has {host_bytes:,} to pass it "
+            "through; raise [cache] host_bytes",
+        )
+
+
 class WeightCache:
     """Units in host and device memory under byte budgets; see the module docstring."""
 
@@ -169,12 +186,7 @@ class WeightCache:
 
     def register(self, expert: str, manifest: Manifest) -> None:
         """Make an expert known; raises WeightsError if it can never fit."""
-        if manifest.size_bytes > self.front.budget_bytes:
-            raise WeightsError(
-                expert,
-                f"its weights take {manifest.size_bytes:,} bytes and the budget for weights is "
-                f"{self.front.budget_bytes:,}; raise [cache] device_bytes (CPU: host_bytes) or take a smaller dtype",
-            )
+        check_fits(expert, manifest, host_bytes=self.host.budget_bytes, device_bytes=self.front.budget_bytes)
         self._experts[expert] = manifest.units
         self._moved[expert] = _Moved()
         self._units.update({unit.hash: unit for unit in manifest.units})
@@ -233,15 +245,16 @@ class WeightCache:
     # -- the operator's wishes
 
     def pin(self, expert: str) -> None:
-        """Keep an expert in every tier once it is there; raises WeightsError if the pins could not fit together."""
+        """Keep an expert on the device once it is there; raises WeightsError if the pins could not fit together.
+
+        Not in the host tier: a smaller one, filled with pins, would let nothing else through.
+        """
         if not self.front.can_lease(expert):
             raise WeightsError(expert, "pinning it would leave no room for what is pinned or running; unpin another")
-        for pool in self._pools():
-            pool.pin(expert)
+        self.front.pin(expert)
 
     def unpin(self, expert: str) -> None:
-        for pool in self._pools():
-            pool.unpin(expert)
+        self.front.unpin(expert)
 
     def unload(self, expert: str, *, keeps_host: bool = False) -> int:
         """Free what only this expert uses and nobody leases or pins; returns bytes freed.
