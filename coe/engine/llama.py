@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +26,12 @@ __all__ = ["LlamaModel", "LlamaShape"]
 
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _FAMILY = {"llama", "mistral", "qwen2", "qwen3"}
+_PREFIX = re.compile(r"^model\.(layers\.\d+\.)?")
+_TENSORS = {"embed_tokens.weight", "norm.weight", "lm_head.weight"}
+_TENSORS |= {"input_layernorm.weight", "post_attention_layernorm.weight"}
+_TENSORS |= {f"self_attn.{name}.{kind}" for name in ("q_proj", "k_proj", "v_proj") for kind in ("weight", "bias")}
+_TENSORS |= {f"self_attn.{name}.weight" for name in ("o_proj", "q_norm", "k_norm")}
+_TENSORS |= {f"mlp.{name}.weight" for name in ("gate_proj", "up_proj", "down_proj")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class LlamaShape:
     def of(cls, manifest: Manifest) -> LlamaShape | None:
         """None if the expert does not share Llama's shape."""
         config = manifest.config
-        if config.get("model_type") not in _FAMILY or not _is_covered(config):
+        if config.get("model_type") not in _FAMILY or not _is_covered(config) or not _reads_all(manifest):
             return None
         num_heads = config["num_attention_heads"]
         return cls(
@@ -59,14 +66,18 @@ class LlamaShape:
         )
 
 
+def _reads_all(manifest: Manifest) -> bool:
+    """Whether the pass below uses every tensor there is; ignoring one (a bias of o_proj) would be a wrong answer."""
+    names = (spec.name for unit in manifest.units for spec in unit.tensors)
+    return all(_PREFIX.sub("", name) in _TENSORS for name in names)
+
+
 def _is_covered(config: Mapping[str, Any]) -> bool:
     slides = config.get("sliding_window") is not None and config.get("use_sliding_window", True)
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     return (
         config.get("hidden_act", "silu") == "silu"
-        and not config.get("mlp_bias")
-        and not (config.get("attention_bias") and config["model_type"] == "llama")  # Llama's biases o_proj too
         and not (slides and config["sliding_window"] < config["max_position_embeddings"])
         and kind in {"default", "linear", "llama3", "yarn"}
         and scaling.get("partial_rotary_factor", 1.0) == 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -75,6 +75,7 @@ class ModulesModel:
         if index == self._num_units - 1:
             self._point(state.bound)
             state.logits = [self._run(row) for row in state.rows]
+            self._let_go(state)
 
     def logits(self, state: _State) -> torch.Tensor:
         return torch.stack(state.logits)
@@ -88,10 +89,16 @@ class ModulesModel:
 
     def _point(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Make the skeleton's parameters these bytes: a pointer each, nothing is copied."""
-        for name, module, attribute in self._slots:
-            source = tensors.get(self._tied.get(name, name))
-            assert source is not None, f"no unit holds {name}"
-            module._parameters[attribute] = nn.Parameter(source, requires_grad=False)
+        for slot in self._slots:
+            source = tensors.get(self._tied.get(slot.name, slot.name))
+            assert source is not None, f"no unit holds {slot.name}"
+            slot.module._parameters[slot.attribute] = nn.Parameter(source, requires_grad=False)
+
+    def _let_go(self, state: _State) -> None:
+        """Point at nothing again: a skeleton that held an evicted expert's bytes would keep them in memory."""
+        state.bound.clear()
+        for slot in self._slots:
+            slot.module._parameters[slot.attribute] = slot.absent
 
 
 def _build_skeleton(config: Mapping[str, Any], device: torch.device) -> Any:
@@ -110,10 +117,19 @@ def _build_skeleton(config: Mapping[str, Any], device: torch.device) -> Any:
     return skeleton.eval()
 
 
-def _parameter_slots(skeleton: nn.Module) -> list[tuple[str, nn.Module, str]]:
-    """(full name, owning module, attribute) of every parameter, tied ones under each of their names."""
+class _Slot(NamedTuple):
+    """Where the skeleton keeps one parameter; `absent` is its stand-in on the meta device."""
+
+    name: str
+    module: nn.Module
+    attribute: str
+    absent: nn.Parameter
+
+
+def _parameter_slots(skeleton: nn.Module) -> list[_Slot]:
+    """Every parameter's slot, tied ones under each of their names."""
     return [
-        (f"{prefix}.{attribute}" if prefix else attribute, module, attribute)
+        _Slot(f"{prefix}.{attribute}" if prefix else attribute, module, attribute, parameter)
         for prefix, module in skeleton.named_modules()
         for attribute, parameter in module._parameters.items()
         if parameter is not None

@@ -1,7 +1,7 @@
 """From logits to the next token, one sequence at a time.
 
 Greedy at temperature 0; else temperature, top-k and nucleus filtering (Holtzman et al. 2020, arXiv 1904.09751) and one
-Greedy at temperature 0; else temperature, top-k, nucleus filtering (Holtzman et al. 2020, arXiv 1904.09751) and a
+draw from a stream of the sequence's own, so that a seed gives the same tokens whoever else is in the batch.
 """
 
 from __future__ import annotations
