@@ -1,6 +1,7 @@
 """From token ids to text that may be sent: whole characters only, and nothing that might be a stop string.
 
-Knows a tokenizer and the stop strings; knows nothing about models or requests.
+Knows a tokenizer and the stop strings; knows nothing about models or requests. Decodes a window of the last tokens
+again with each new one: tokenizers' own DecodeStream raises when bytes turn out to be no UTF-8.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 __all__ = ["Detokenizer"]
+
+UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # how a text ends in the middle of a character
 
 
 class Detokenizer:
@@ -19,27 +21,34 @@ class Detokenizer:
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
         self._stop = tuple(text for text in stop if text)
-        self._stream = DecodeStream(skip_special_tokens=True)
-        self._ids: list[int] = []
-        self._num_decoded = 0  # characters that the stream has given
+        self._window: list[int] = []  # the last tokens that gave text, and those after them that have not yet
+        self._given = ""  # what of the window's text has been given
+        self._num_given = 0  # tokens of the window that gave it
         self._held = ""
         self.is_stopped = False
 
     def push(self, token_id: int) -> str:
         """Take one more token; sets `is_stopped` when a stop string is complete (it and what follows are dropped)."""
-        self._ids.append(token_id)
-        text = self._stream.step(self._tokenizer, token_id) or ""
-        self._num_decoded += len(text)
-        return self._release(text)
+        self._window.append(token_id)
+        text = self._decoded()
+        if len(text) <= len(self._given) or text.endswith(UNFINISHED):
+            return ""
+        fresh = text[len(self._given) :]
+        self._window = self._window[self._num_given :]  # one step of context: decoders treat a text's start specially
+        self._given, self._num_given = self._decoded(), len(self._window)
+        return self._release(fresh)
 
     def finish(self) -> str:
         """The rest: bytes of an unfinished character become U+FFFD, as transformers' decode has it."""
         if self.is_stopped:
             return ""
-        whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        rest = self._release(whole[self._num_decoded :])
+        rest = self._release(self._decoded()[len(self._given) :])
         held, self._held = self._held, ""
         return rest if self.is_stopped else rest + held
+
+    def _decoded(self) -> str:
+        text: str = self._tokenizer.decode(self._window, skip_special_tokens=True)
+        return text
 
     def _release(self, text: str) -> str:
         self._held += text
