@@ -12,7 +12,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -222,7 +221,6 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    started_s = time.monotonic()
     device = torch.device(options.device)
     rows = load_rows(options.data, experts=options.experts or shipped(options.adapters), split="test")
     book = Scorebook(demo_folder(options.cache), options.adapters, options.cache / "demo" / "scores", device)
@@ -240,7 +238,6 @@ def main(arguments: Sequence[str]) -> None:
         "hardware": hardware(device),
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "data_fingerprint": fingerprint([options.data]),
-        "took_s": round(time.monotonic() - started_s, 1),
     }
     if options.out:
         options.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -141,9 +141,11 @@ def rate(step: int, num_steps: int, recipe: Recipe) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
-def with_adapter(base: Path, rank: int, device: torch.device) -> Any:
-    """The base in float32 with a fresh adapter on every linear projection."""
+def with_adapter(base: Path, rank: int, start: Path | None, device: torch.device) -> Any:
+    """The base in float32 with an adapter on every linear projection: a fresh one, or the one in folder `start`."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True).to(device)
+    if start is not None:
+        return PeftModel.from_pretrained(model, start, is_trainable=True)
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=PROJECTIONS, task_type="CAUSAL_LM"
     )
@@ -199,19 +201,29 @@ def save(adapted: Any, folder: Path) -> None:
             (Path(scratch) / name).rename(folder / name)
 
 
-def run(expert: str, recipe: Recipe, base: Path, data: Path, out: Path, device: torch.device) -> Report:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run reads from and writes to; `start` is an adapter to go on from."""
+
+    base: Path
+    data: Path
+    out: Path
+    start: Path | None
+
+
+def run(expert: str, recipe: Recipe, places: Places, device: torch.device) -> Report:
     """Trains and saves one adapter."""
     torch.manual_seed(recipe.seed)
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    material = select(expert, recipe, data, tokenizer)
-    adapted = with_adapter(base, recipe.rank, device)
+    tokenizer = AutoTokenizer.from_pretrained(places.base, local_files_only=True)
+    material = select(expert, recipe, places.data, tokenizer)
+    adapted = with_adapter(places.base, recipe.rank, places.start, device)
     inner = adapted.base_model.model
     before = held_out_loss(inner, material.held_out, recipe.batch_tokens, device)
     started_s = time.monotonic()
     num_steps = train(adapted, material, recipe, device)
     took_s = time.monotonic() - started_s
     after = held_out_loss(inner, material.held_out, recipe.batch_tokens, device)
-    save(adapted, out)
+    save(adapted, places.out)
     return Report(
         expert=expert,
         recipe=recipe,
@@ -235,6 +247,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--base", type=Path, default=demo_folder(cache_dir()))
     parser.add_argument("--out", type=Path, help="folder of the adapter (default: adapters/<expert> beside this file)")
+    parser.add_argument("--start", type=Path, help="folder of an adapter to go on from (default: a fresh one)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
     for name, kind in Recipe.__annotations__.items():
@@ -250,8 +263,8 @@ def main(arguments: Sequence[str]) -> None:
     overrides = {name: value for name in Recipe.__annotations__ if (value := getattr(options, name)) is not None}
     known = asdict(RECIPES[options.expert]) if options.expert in RECIPES else {}
     recipe = Recipe(**(known | overrides))
-    out = options.out or ADAPTERS / options.expert
-    report = run(options.expert, recipe, options.base, options.data, out, torch.device(options.device))
+    places = Places(options.base, options.data, options.out or ADAPTERS / options.expert, options.start)
+    report = run(options.expert, recipe, places, torch.device(options.device))
     print(json.dumps(asdict(report)), flush=True)
 
 
