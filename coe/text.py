@@ -97,7 +97,7 @@ def _load_tokenizer(expert: str, folder: str) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file raises whatever the libraries meet in it (KeyError, bare Exception)
         raise SourceError(expert, f"{folder} has no usable tokenizer ({error}); add tokenizer.json") from error
     if not tokenizer.is_fast:
         raise SourceError(expert, f"{folder} has only a slow tokenizer; convert it to tokenizer.json")
