@@ -82,10 +82,15 @@ class Sequence:
         assert self.started_s is not None
         assert self.first_token_s is not None
         lease = self.lease
+        # a lease outlives a request: what it moved before this one came is not this one's cost
+        if lease is None or lease.ended_s is None or lease.ended_s <= self.submitted_s:
+            kind, loaded_bytes, load_s = SwitchKind.DEVICE_HIT, 0, 0.0
+        else:
+            kind, loaded_bytes, load_s = lease.kind, lease.loaded_bytes, lease.load_s
         return Switch(
-            kind=lease.kind if lease else SwitchKind.DEVICE_HIT,
-            loaded_bytes=lease.loaded_bytes if lease else 0,
-            load_s=lease.load_s if lease else 0.0,
+            kind=kind,
+            loaded_bytes=loaded_bytes,
+            load_s=load_s,
             wait_s=self.started_s - self.submitted_s,
             first_token_s=self.first_token_s - self.submitted_s,
         )
