@@ -33,13 +33,15 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self._answers: dict[str, list[int]] = {}
 
     def tokens(self, prompt: str) -> list[int]:
-        ids = self._ids(prompt)
-        with torch.inference_mode():
-            out = self.model.generate(ids, max_new_tokens=NUM_TOKENS, do_sample=False)
-        found: list[int] = out[0, ids.shape[1] :].tolist()
-        return found
+        if prompt not in self._answers:
+            ids = self._ids(prompt)
+            with torch.inference_mode():
+                out = self.model.generate(ids, max_new_tokens=NUM_TOKENS, do_sample=False)
+            self._answers[prompt] = out[0, ids.shape[1] :].tolist()
+        return self._answers[prompt]
 
     def allows(self, prompt: str, ours: list[int]) -> bool:
         """Whether ours is the reference up to a tie of the two best logits."""
