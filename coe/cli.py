@@ -1,4 +1,4 @@
-"""The command line: `coe serve`, `route`, `experts`, `config check`, `bench`.
+"""The command line: `coe serve`, `route`, `experts`, `config check`, `router`, `bench`.
 
 The one place that knows coe, the router and the server together. Each command reads the configuration, asks the module
 that does the work and prints. Exit codes: 0 done, 1 failed, 2 a configuration or a command that cannot be used.
@@ -7,6 +7,7 @@ that does the work and prints. Exit codes: 0 done, 1 failed, 2 a configuration o
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -200,6 +201,8 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="work with a configuration").add_subparsers(required=True)
     _command(config, "check", "say what is wrong with a configuration, or what it means", _check_config)
 
+    _add_router(commands)
+
     bench = commands.add_parser("bench", help="measure").add_subparsers(required=True, metavar="what")
     switch = _command(
         bench, "switch", "time to weights and to first token per tier, beside the ceilings", _bench_switch
@@ -212,6 +215,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     switch.add_argument("--prompt", default="What is the capital of France?", help="what every expert is asked")
     return parser
+
+
+def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`coe router …`: each command is a module of the router's own, loaded only when it is asked for."""
+    verbs = {
+        "train": ("router.train", "add_arguments", "run", "train a router on prompts of your own"),
+        "evaluate": ("router.evaluate", "add_arguments", "run", "measure a router on held-out prompts"),
+        "map": ("router.frontier", "add_map_arguments", "run_map", "learn category -> expert under a budget"),
+        "frontier": ("router.frontier", "add_arguments", "run", "sweep the budget: quality against cost"),
+        "explain": ("router.explain", "add_arguments", "run", "say why a prompt goes where it goes"),
+    }
+    router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(
+        required=True, metavar="|".join(verbs)
+    )
+    asked = sys.argv[2] if sys.argv[1:2] == ["router"] and len(sys.argv) > 2 else None
+    for verb, (module_name, add_name, run_name, text) in verbs.items():
+        parser = router.add_parser(verb, help=text, description=text)
+        if verb == asked:  # scikit-learn takes a second to import
+            module = importlib.import_module(module_name)
+            getattr(module, add_name)(parser)
+            parser.set_defaults(run=_refusing(getattr(module, run_name)))
+
+
+def _refusing(run: Callable[[argparse.Namespace], int | None]) -> Callable[[argparse.Namespace], int]:
+    """A router command whose complaints about its input are the user's to mend."""
+
+    def run_it(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments) or 0
+        except (ValueError, FileNotFoundError) as error:
+            raise ConfigError(str(error)) from error
+
+    return run_it
 
 
 def _command(
