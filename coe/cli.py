@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ log = logging.getLogger("coe")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.INFO,
         format="%(asctime)s %(levelname).1s %(name)s %(message)s",
@@ -178,7 +180,7 @@ def _bench_switch(arguments: argparse.Namespace) -> int:
 # -- the grammar
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="coe", description="Composition-of-Experts serving")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -201,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="work with a configuration").add_subparsers(required=True)
     _command(config, "check", "say what is wrong with a configuration, or what it means", _check_config)
 
-    _add_router(commands)
+    _add_router(commands, words)
 
     bench = commands.add_parser("bench", help="measure").add_subparsers(required=True, metavar="what")
     switch = _command(
@@ -217,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:
     """`coe router …`: each command is a module of the router's own, loaded only when it is asked for."""
     verbs = {
         "train": ("router.train", "add_arguments", "run", "train a router on prompts of your own"),
@@ -229,7 +231,7 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(
         required=True, metavar="|".join(verbs)
     )
-    asked = sys.argv[2] if sys.argv[1:2] == ["router"] and len(sys.argv) > 2 else None
+    asked = next((after for word, after in itertools.pairwise(words) if word == "router"), None)
     for verb, (module_name, add_name, run_name, text) in verbs.items():
         parser = router.add_parser(verb, help=text, description=text)
         if verb == asked:  # scikit-learn takes a second to import

@@ -29,6 +29,14 @@ def test_works_from_a_folder_with_somebodys_own_server_and_router(tmp_path: Path
     assert "expert    general" in done.stdout
 
 
+def test_router_commands_are_the_routers_own_and_refuse_bad_input_with_2() -> None:
+    assert coe("-v", "router", "explain", "Write a Python function").stdout.splitlines()[0].startswith("code")
+    done = coe("router", "evaluate", "/no/such/prompts.jsonl")
+    assert done.returncode == 2
+    assert "/no/such/prompts.jsonl" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_config_check_describes_a_good_configuration(tmp_path: Path, llama_folder: Path) -> None:
     done = coe("config", "check", "-c", str(write_config(tmp_path, {"general": llama_folder})))
     assert done.returncode == 0
