@@ -18,14 +18,17 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 from router.abstain import AbstainRule
+from router.heads import head_of
+from router.model import Model
+from router.words import WordModel
 
 __all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar"]
 
-FORMAT = 1
+FORMAT = 2
 DEFAULT_FOLDER = Path(__file__).parent / "default"
 HEADER_FILE = "router.json"
 ARRAYS_FILE = "router.safetensors"
-ARRAYS = {"coef": np.float32, "intercept": np.float32, "exemplars": np.float16}  # as stored; float32 in memory
+PLAIN_FIELDS = ("encoder_source", "encoder_id", "categories", "temperature", "data", "metrics")
 
 
 class ArtefactError(ValueError):
@@ -50,8 +53,7 @@ class Artefact:
     categories: tuple[str, ...]
     temperature: float
     abstain: AbstainRule
-    coef: NDArray[np.float32]  # (categories, dims)
-    intercept: NDArray[np.float32]  # (categories,)
+    model: Model
     exemplars: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding)
     exemplar_rows: tuple[Exemplar, ...]
     data: dict[str, Any] = field(default_factory=dict)  # file -> rows used, sha256, licences
@@ -60,13 +62,18 @@ class Artefact:
     def save(self, folder: Path) -> None:
         """Write both files."""
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype) for name, dtype in ARRAYS.items()}
-        (folder / ARRAYS_FILE).write_bytes(to_bytes(arrays))
+        (folder / ARRAYS_FILE).write_bytes(to_bytes(self._arrays()))
         header = {"format": FORMAT, "arrays_sha256": sha256_of(folder / ARRAYS_FILE)}
-        header |= {name: value for name, value in asdict(self).items() if name not in ARRAYS}
+        header |= {name: getattr(self, name) for name in PLAIN_FIELDS}
+        header |= {"abstain": asdict(self.abstain), "words_weight": self.model.words_weight}
         header["exemplar_rows"] = [[row.id, row.source, row.category] for row in self.exemplar_rows]
         text = json.dumps(header, ensure_ascii=False, indent=1)
         (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")
+
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+        words = self.model.words.arrays() if self.model.words else {}
+        arrays = self.model.head.arrays() | words | {"exemplars": self.exemplars.astype(np.float16)}
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
     @classmethod
     def load(cls, folder: Path) -> Artefact:
@@ -81,9 +88,17 @@ class Artefact:
         try:
             rows = tuple(Exemplar(*row) for row in header.pop("exemplar_rows"))
             abstain = AbstainRule(**header.pop("abstain"))
-            categories = tuple(header.pop("categories"))
-            arrays = {name: array.astype(np.float32) for name, array in load_file(folder / ARRAYS_FILE).items()}
-            return cls(**header, **arrays, categories=categories, abstain=abstain, exemplar_rows=rows)
+            categories, words_weight = tuple(header.pop("categories")), float(header.pop("words_weight"))
+            arrays = load_file(folder / ARRAYS_FILE)
+            head, words = head_of(arrays, len(categories)), WordModel.of(arrays)
+            return cls(
+                **header,
+                categories=categories,
+                abstain=abstain,
+                model=Model(head, words, words_weight),
+                exemplars=arrays["exemplars"].astype(np.float32),
+                exemplar_rows=rows,
+            )
         except (KeyError, TypeError) as error:
             raise ArtefactError(f"{folder / HEADER_FILE}: not a header of format {FORMAT} ({error})") from error
 

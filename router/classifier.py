@@ -1,7 +1,7 @@
-"""Embeddings to category probabilities: a softmax regression with a temperature.
+"""Embeddings to category probabilities: a softmax regression, or the nearest neighbours.
 
-Owns fitting, calibration and prediction over vectors. Knows nothing about prompts, encoders or experts. Prediction is
-plain numpy, so that a loaded artefact needs no scikit-learn.
+Owns fitting and calibration over vectors, in scikit-learn's conventions; what is fitted is a head (router/heads.py).
+Knows nothing about prompts, encoders or experts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,60 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-__all__ = ["CategoryClassifier", "fit_temperature"]
+from router.heads import Head, LinearHead, NeighbourHead
+
+__all__ = ["CategoryClassifier", "CategoryNeighbours", "fit_temperature", "softmax_regression"]
 
 Floats = NDArray[np.floating]
 
 
-class CategoryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Softmax regression over embeddings, its logits divided by a temperature that `fit_temperature` found.
+class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """What both classifiers share: probabilities are the softmax of the head's logits over a temperature.
 
-    C is the inverse of the L2 penalty, class_weight as scikit-learn has it. Learned: `classes_`, `coef_` (classes,
-    dims), `intercept_` (classes,).
+    Learned: `classes_`, `head_`.
+    """
+
+    temperature: float
+    classes_: NDArray[Any]
+    head_: Head
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Fit on (n, dims) embeddings and (n,) categories."""
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])  # noqa: N806
+        check_classification_targets(y)
+        sample_weight = check_sample_weight(sample_weight, X, allow_all_zero_weights=False)
+        kept = sample_weight > 0
+        classes, labels = np.unique(y[kept], return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"only {len(classes)} class in the data: two categories or more are needed")
+        self.classes_ = classes
+        self.head_ = self._head(X[kept], labels, sample_weight[kept])
+        return self
+
+    def _head(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> Head:
+        raise NotImplementedError
+
+    def logits(self, X: Any) -> Floats:  # noqa: N803
+        """Return (n, classes) scores before the temperature."""
+        check_is_fitted(self)
+        return self.head_.logits(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
+
+    def predict_proba(self, X: Any) -> Floats:  # noqa: N803
+        """Return (n, classes) probabilities, columns as in `classes_`."""
+        probabilities: Floats = softmax(self.logits(X) / self.temperature, axis=1)
+        return probabilities
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return (n,) categories."""
+        best = self.logits(X).argmax(axis=1)
+        chosen: NDArray[Any] = self.classes_[best]
+        return chosen
+
+
+class CategoryClassifier(HeadClassifier):
+    """Softmax regression over embeddings.
+
+    C is the inverse of the L2 penalty, class_weight as scikit-learn has it. Learned: `classes_`, `head_`.
     """
 
     def __init__(
@@ -43,41 +87,40 @@ class CategoryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.max_iter = max_iter
         self.temperature = temperature
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Fit on (n, dims) embeddings and (n,) categories."""
-        X, y = validate_data(self, X, y)  # noqa: N806
-        check_classification_targets(y)
-        sample_weight = check_sample_weight(sample_weight, X, allow_all_zero_weights=False)
-        kept = sample_weight > 0
-        X, y, sample_weight = X[kept], y[kept], sample_weight[kept]  # noqa: N806
-        if len(np.unique(y)) < 2:
-            raise ValueError(f"only {len(np.unique(y))} class in the data: two categories or more are needed")
+    def _head(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> LinearHead:
         model = LogisticRegression(C=self.C, class_weight=self.class_weight, max_iter=self.max_iter)
-        model.fit(X, y, sample_weight=sample_weight)
-        self.classes_ = model.classes_
+        head = softmax_regression(model, vectors, labels, weights)
         self.n_iter_ = int(model.n_iter_.max())
-        is_binary = len(self.classes_) == 2  # scikit-learn then keeps one row: softmax([0, w]) = sigmoid(w)
-        self.coef_ = np.vstack([np.zeros_like(model.coef_), model.coef_]) if is_binary else model.coef_
-        self.intercept_ = np.append(0.0, model.intercept_) if is_binary else model.intercept_
-        return self
+        return head
 
-    def logits(self, X: Any) -> Floats:  # noqa: N803
-        """Return (n, classes) scores before the temperature."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False)  # noqa: N806
-        scores: Floats = X @ self.coef_.T + self.intercept_
-        return scores
 
-    def predict_proba(self, X: Any) -> Floats:  # noqa: N803
-        """Return (n, classes) probabilities, columns as in `classes_`."""
-        probabilities: Floats = softmax(self.logits(X) / self.temperature, axis=1)
-        return probabilities
+class CategoryNeighbours(HeadClassifier):
+    """The votes of the nearest training embeddings by cosine, weighed by 1 / distance (the CoE papers' router).
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return (n,) categories."""
-        best = self.logits(X).argmax(axis=1)
-        chosen: NDArray[Any] = self.classes_[best]
-        return chosen
+    Learned: `classes_`, `head_`.
+    """
+
+    def __init__(self, *, num_neighbours: int = 15, temperature: float = 1.0) -> None:
+        self.num_neighbours = num_neighbours
+        self.temperature = temperature
+
+    def _head(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> NeighbourHead:
+        length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return NeighbourHead(vectors / length, labels, weights, self.num_neighbours, len(self.classes_))
+
+
+def softmax_regression(
+    model: LogisticRegression,
+    rows: Any,
+    labels: NDArray[np.integer],
+    weights: Floats,
+) -> LinearHead:
+    """Return the head of a scikit-learn regression fitted on dense or sparse rows, one row of `coef` per class."""
+    model.fit(rows, labels, sample_weight=weights)
+    if len(model.classes_) > 2:
+        return LinearHead(model.coef_, model.intercept_)
+    # of two classes scikit-learn keeps one row: softmax([0, w]) = sigmoid(w)
+    return LinearHead(np.vstack([np.zeros_like(model.coef_), model.coef_]), np.append(0.0, model.intercept_))
 
 
 def fit_temperature(logits: Floats, labels: NDArray[np.integer]) -> float:

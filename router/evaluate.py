@@ -1,7 +1,7 @@
-"""How good a router is: on held-out rows, on families it never saw, on prompts that are none of its business.
+"""How good a router is: on held-out rows, on rewritten ones, on families it never saw, on what is none of its business.
 
-Owns the measures and the protocols; every figure is computed, none is chosen. Knows nothing about experts. Drawing is
-optional: without matplotlib there are numbers only.
+Owns the measures of a loaded router and the command `evaluate`; every figure is computed, none is chosen. Knows nothing
+about experts.
 """
 
 from __future__ import annotations
@@ -11,42 +11,34 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score
 
-from router.artefact import Artefact
-from router.prompts import Prompt
-from router.scores import score, similarity_to
-from router.train import (
-    DEFAULTS,
-    SHIPPED,
-    OutOfFold,
-    Settings,
-    calibrate,
-    choose_exemplars,
-    fit_model,
-    out_of_fold,
-    whole,
+from router.artefact import DEFAULT_FOLDER, Artefact
+from router.calibration import Bin, expected_calibration_error, reliability
+from router.folds import (
+    Outsiders,
+    against_outsiders,
+    chosen_by_others,
+    fold_accuracies,
+    leave_family_out,
+    mean_over_topics,
+    pooled,
+    summarise,
 )
+from router.noise import REWRITINGS, rewritten
+from router.out_of_scope import is_personal
+from router.prompts import Prompt, read_prompts, read_rows
+from router.scores import Scores, score
+from router.table import Table, TrainingEncoder
+from router.train import SHIPPED, candidates_of, encoder_for
 
-__all__ = [
-    "FoldReport",
-    "Measures",
-    "add_arguments",
-    "auroc",
-    "expected_calibration_error",
-    "leave_family_out",
-    "measure",
-    "run",
-]
+__all__ = ["Evaluation", "Measures", "add_arguments", "evaluate", "measure", "run"]
 
 Floats = NDArray[np.floating]
-NUM_BINS = 15
-COVERAGE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,123 +52,106 @@ class Measures:
     abstained: float
 
 
-@dataclass(frozen=True, slots=True)
-class FoldReport:
-    """Leave one family out. `score` is the mean over topics of the mean over that topic's folds."""
-
-    score: float
-    score_with_abstaining: float  # an abstention is right for `general`, wrong for all others
-    selective_accuracy: float  # of the 80 % of left-out prompts with the highest confidence
-    ece: float
-    abstained: float  # share of left-out prompts, `general` aside, that abstain
-    topics: Mapping[str, float]
-    folds: Mapping[str, float]
-
-
-def expected_calibration_error(confidence: Floats, is_right: NDArray[np.bool_]) -> float:
-    """Return the mean gap between confidence and accuracy over equal-width bins, weighted by bin size."""
-    bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
-    gaps = np.bincount(bins, confidence - is_right, minlength=NUM_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
-
-
-def auroc(inside: Floats, outside: Floats) -> float:
-    """Return the chance that a random in-domain value is above a random out-of-scope one."""
-    labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
-    return float(roc_auc_score(labels, np.r_[inside, outside]))
-
-
-def measure(artefact: Artefact, prompts: Sequence[Prompt], vectors: NDArray[np.float32]) -> Measures:
+def measure(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> Measures:
     """Return the measures of an artefact on labelled prompts; a category it does not have counts as wrong."""
-    scores = score(artefact, vectors)
-    confidence = scores.probabilities.max(axis=1)
+    confidence, is_right = said_of(artefact, prompts, scores)
     truth = np.array([prompt.category for prompt in prompts])
     guess = np.array(artefact.categories)[scores.probabilities.argmax(axis=1)]
     return Measures(
         len(prompts),
-        float((guess == truth).mean()),
-        float(f1_score(truth, guess, average="macro", zero_division=0)),
-        expected_calibration_error(confidence, guess == truth),
+        float(is_right.mean()),
+        float(f1_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0)),
+        expected_calibration_error(confidence, is_right),
         float((~artefact.abstain.is_sure(confidence, scores.similarity)).mean()),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """What was said about the rows of a family that the model never saw."""
-
-    topic: str
-    family: str
-    confidence: Floats
-    is_right: NDArray[np.bool_]
-    is_sure: NDArray[np.bool_]
-
-    @property
-    def is_right_with_abstaining(self) -> NDArray[np.bool_]:
-        return (self.is_right | ~self.is_sure) if self.topic == "general" else (self.is_right & self.is_sure)
+def said_of(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return (n,) confidences and whether the most likely category is the prompt's."""
+    guess = np.array(artefact.categories)[scores.probabilities.argmax(axis=1)]
+    return scores.probabilities.max(axis=1), guess == np.array([prompt.category for prompt in prompts])
 
 
-def leave_family_out(
-    prompts: Sequence[Prompt],
-    vectors: NDArray[np.float32],
-    folds: Mapping[str, Sequence[str]],
-    settings: Settings = DEFAULTS,
-) -> FoldReport:
-    """Return how a recipe does on families it never saw; `folds` is topic -> families, each left out in turn.
+class Evaluation(NamedTuple):
+    """What the command has measured so far: figures for the JSON, bins for the diagrams."""
 
-    Covered: the classifier never sees the family, and temperature and thresholds are fitted on the other rows. Not
-    covered: the cross-validated scores of those other rows come from models that did see it.
+    figures: dict[str, Any]
+    bins: dict[str, list[Bin]]
+
+    def joined(self, other: Evaluation) -> Evaluation:
+        """Return both."""
+        return Evaluation(self.figures | other.figures, self.bins | other.bins)
+
+
+def evaluate(artefact: Artefact, prompts: Sequence[Prompt], encoder: TrainingEncoder) -> Evaluation:
+    """Measure on prompts as they are and as people type them."""
+    texts = [prompt.text for prompt in prompts]
+    scores = score(artefact, encoder.encode(texts), texts)
+    figures: dict[str, Any] = {"held_out": asdict(measure(artefact, prompts, scores))}
+    for name in REWRITINGS:
+        noisy = [rewritten(text, name) for text in texts]
+        measures = measure(artefact, prompts, score(artefact, encoder.encode(noisy), noisy))
+        figures[f"held_out, {name}"] = asdict(measures)
+    return Evaluation(figures, {"held out": reliability(*said_of(artefact, prompts, scores))})
+
+
+def judge_folds(
+    prompts: Sequence[Prompt], encoder: TrainingEncoder, protocol: Path, outside: Path | None
+) -> Evaluation:
+    """Run the protocol on all rows and the project's own prompts: the shipped recipe, and one chosen for each fold."""
+    from router.own import own_prompts
+
+    folds = json.loads(protocol.read_text(encoding="utf-8"))["folds"]
+    table = Table.of([prompt for prompt in (*prompts, *own_prompts()) if prompt.category in folds], encoder)
+    outsiders = read_outsiders(outside, encoder) if outside else None
+    left_out = leave_family_out(table, folds, SHIPPED, outsiders)
+    figures: dict[str, Any] = {"left_out_families": asdict(summarise(left_out))}
+    if outsiders:
+        figures["out_of_scope"] = asdict(against_outsiders(left_out))
+    return Evaluation(figures, {"left-out families": reliability(*pooled(left_out))})
+
+
+def compare_recipes(prompts: Sequence[Prompt], encoder: TrainingEncoder, protocol: Path) -> Evaluation:
+    """Run the protocol for every candidate recipe, and for a recipe that each fold has from all other folds."""
+    from router.own import own_prompts
+
+    folds = json.loads(protocol.read_text(encoding="utf-8"))["folds"]
+    table = Table.of([prompt for prompt in (*prompts, *own_prompts()) if prompt.category in folds], encoder)
+    topics = [topic for topic, families in folds.items() for _ in families]
+    candidates = candidates_of(SHIPPED)
+    accuracies = fold_accuracies(table, folds, candidates)
+    scores = {c.name: mean_over_topics(row, topics) for c, row in zip(candidates, accuracies, strict=True)}
+    chosen = mean_over_topics(chosen_by_others(accuracies, topics), topics)
+    return Evaluation({"recipes": scores, "recipe chosen by the other folds": {"score": chosen}}, {})
+
+
+def read_outsiders(path: Path, encoder: TrainingEncoder) -> Outsiders:
+    """Return the prompts of a JSONL file that are not plain general knowledge.
+
+    Raises:
+        ValueError: none is.
     """
-    labels = np.unique([prompt.category for prompt in prompts], return_inverse=True)[1]
-    known = out_of_fold(prompts, vectors, labels, settings)
-    left_out = [
-        judge_family(prompts, vectors, labels, known, topic, family, settings)
-        for topic, families in folds.items()
-        for family in families
-    ]
-    return summarise(left_out)
+    texts = tuple(str(row["prompt"]) for row in read_rows(path) if isinstance(row, dict) and is_personal(row["prompt"]))
+    if not texts:
+        raise ValueError(f"{path}: no row with a 'prompt' about the asker's own things; nothing to judge doubt by")
+    return Outsiders(texts, encoder.encode(texts))
 
 
-def judge_family(
-    prompts: Sequence[Prompt],
-    vectors: NDArray[np.float32],
-    labels: NDArray[np.integer],
-    known: OutOfFold,
-    topic: str,
-    family: str,
-    settings: Settings,
-) -> LeftOut:
-    """Train without a family and judge on it."""
-    held = np.array([prompt.family == family for prompt in prompts])
-    rest = np.flatnonzero(~held)
-    model = fit_model([prompts[row] for row in rest.tolist()], vectors[rest], settings)
-    temperature, rule = calibrate(OutOfFold(known.logits[rest], known.similarity[rest]), labels[rest], settings)
-    probabilities = softmax(model.logits(vectors[held]) / temperature, axis=1)
-    confidence = probabilities.max(axis=1)
-    is_right = model.classes_[probabilities.argmax(axis=1)] == topic
-    exemplars = whole(vectors[rest[choose_exemplars(labels[rest], settings)]])
-    is_sure = rule.is_sure(confidence, similarity_to(exemplars, vectors[held]))
-    return LeftOut(topic, family, confidence, is_right, is_sure)
+def draw(evaluation: Evaluation, path: Path) -> None:
+    """Draw the reliability diagrams."""
+    import matplotlib
 
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
 
-def summarise(left_out: Sequence[LeftOut]) -> FoldReport:
-    """Return the report over all folds."""
-    topics = sorted({fold.topic for fold in left_out})
-    per_topic = {t: float(np.mean([f.is_right.mean() for f in left_out if f.topic == t])) for t in topics}
-    abstaining = [np.mean([f.is_right_with_abstaining.mean() for f in left_out if f.topic == t]) for t in topics]
-    confidence = np.concatenate([fold.confidence for fold in left_out])
-    is_right = np.concatenate([fold.is_right for fold in left_out])
-    surest = np.argsort(-confidence, kind="stable")[: int(COVERAGE * len(confidence))]
-    in_domain = np.concatenate([fold.is_sure for fold in left_out if fold.topic != "general"])
-    return FoldReport(
-        float(np.mean(list(per_topic.values()))),
-        float(np.mean(abstaining)),
-        float(is_right[surest].mean()),
-        expected_calibration_error(confidence, is_right),
-        float((~in_domain).mean()),
-        per_topic,
-        {f"{fold.topic}: {fold.family}": float(fold.is_right.mean()) for fold in left_out},
-    )
+    figure, axes = pyplot.subplots(1, len(evaluation.bins), figsize=(4.5 * len(evaluation.bins), 4), squeeze=False)
+    for axis, (name, bins) in zip(axes[0], evaluation.bins.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
+        axis.plot([b.confidence for b in bins], [b.accuracy for b in bins], marker="o")
+        axis.set(title=name, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -185,40 +160,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--artefact", type=Path, help="a trained router; default: the shipped one")
     parser.add_argument("--split", help="only rows of this split, for example test")
     parser.add_argument("--folds", type=Path, help="JSON with `folds`: {topic: [family]}; adds leave-family-out")
+    parser.add_argument("--recipes", action="store_true", help="with --folds: every candidate recipe, too (slow)")
+    parser.add_argument("--outside", type=Path, help="with --folds: JSONL of out-of-scope prompts; adds their AUROC")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
+    parser.add_argument("--plot", type=Path, help="draw the reliability diagrams here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `coe router evaluate`; returns the exit code."""
-    from router.artefact import DEFAULT_FOLDER
-    from router.prompts import read_prompts
-    from router.train import encoder_for
-
     artefact = Artefact.load(args.artefact or DEFAULT_FOLDER)
     encoder = encoder_for(artefact.encoder_source, args.device, args.cache)
     artefact.check_encoder(encoder.id)
     prompts = read_prompts(args.prompts).prompts
-    chosen = [prompt for prompt in prompts if args.split in (None, prompt.split)]
-    result: dict[str, Any] = {"held_out": asdict(measure(artefact, chosen, encoder.encode([p.text for p in chosen])))}
+    found = evaluate(artefact, [p for p in prompts if args.split in (None, p.split)], encoder)
     if args.folds:
-        result["left_out_families"] = asdict(judge_folds(prompts, encoder, args.folds))
-    text = json.dumps(result, indent=1, ensure_ascii=False)
+        found = found.joined(judge_folds(prompts, encoder, args.folds, args.outside))
+    if args.folds and args.recipes:
+        found = found.joined(compare_recipes(prompts, encoder, args.folds))
     if args.json:
-        args.json.write_text(text + "\n", encoding="utf-8")
-    print_table(result)
-    print(json.dumps(result, ensure_ascii=False))
+        args.json.write_text(json.dumps(found.figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if args.plot:
+        draw(found, args.plot)
+    print_table(found.figures)
+    print(json.dumps(found.figures, ensure_ascii=False))
     return 0
-
-
-def judge_folds(prompts: Sequence[Prompt], encoder: Any, path: Path) -> FoldReport:
-    """Run the protocol on all rows and the project's own prompts."""
-    from router.own import own_prompts
-
-    folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
-    rows = [prompt for prompt in (*prompts, *own_prompts()) if prompt.category in folds]
-    return leave_family_out(rows, encoder.encode([prompt.text for prompt in rows]), folds, SHIPPED)
 
 
 def print_table(result: Mapping[str, Mapping[str, Any]]) -> None:

@@ -45,9 +45,9 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(artefact: Artefact, vector: NDArray[np.float32], num_neighbours: int = 5) -> Explanation:
-    """Return the explanation of one (dims,) vector."""
-    scores = score(artefact, vector[None])
+def explain(artefact: Artefact, text: str, vector: NDArray[np.float32], num_neighbours: int = 5) -> Explanation:
+    """Return the explanation of one text and its (dims,) vector."""
+    scores = score(artefact, vector[None], [text])
     probabilities, similarity = scores.probabilities[0], float(scores.similarity[0])
     cosines = artefact.exemplars @ vector[: artefact.exemplars.shape[1]]
     nearest = np.argsort(-cosines, kind="stable")[:num_neighbours]
@@ -82,5 +82,5 @@ def run(args: argparse.Namespace) -> int:
     artefact = Artefact.load(args.artefact or DEFAULT_FOLDER)
     encoder = encoder_for(artefact.encoder_source, args.device, None)
     artefact.check_encoder(encoder.id)
-    print(explain(artefact, encoder.encode([args.prompt])[0]))
+    print(explain(artefact, args.prompt, encoder.encode([args.prompt])[0]))
     return 0

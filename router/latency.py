@@ -66,7 +66,7 @@ def measure_latency(
 def timed(artefact: Artefact, encoder: TextEncoder, prompts: Sequence[str]) -> float:
     """Return the seconds that encoding and scoring take."""
     start = time.perf_counter()
-    score(artefact, encoder.encode(prompts))
+    score(artefact, encoder.encode(prompts), prompts)
     return time.perf_counter() - start
 
 

@@ -1,8 +1,8 @@
-"""The prompts that were written for this project: one text file per category, and parts that fill their slots.
+"""The prompts that were written for this project: one text file per category.
 
-Owns how a file becomes labelled prompts. One prompt a line, "\\n" inside it for a new line; `((one|other))` is a
-choice, `{{city}}` a line of `data/parts/city.txt`. A line with slots is filled several times, each time differently.
-Deterministic. Knows nothing about public data or training.
+Owns how a file becomes labelled prompts. One prompt a line, "\\n" inside it for a new line. Lines in `data/written` are
+taken as they are; in `data/own`, `((one|other))` is a choice and `{{city}}` a line of `data/parts/city.txt`, and a line
+with slots is filled several times, each time differently. Deterministic. Knows nothing about public data or training.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from router.prompts import Prompt
 __all__ = ["FAMILY", "OWN_FOLDER", "own_prompts"]
 
 OWN_FOLDER = Path(__file__).parent / "data" / "own"
+WRITTEN_FOLDER = Path(__file__).parent / "data" / "written"
 PARTS_FOLDER = Path(__file__).parent / "data" / "parts"
 FAMILY = "coe own"
+WRITTEN_FAMILY = "coe written"
 LICENSE = "Apache-2.0"
 NUM_PER_CATEGORY = 600  # about so many prompts per file
 MAX_FILLINGS = 16
@@ -28,17 +30,25 @@ PART = re.compile(r"\{\{(\w+)\}\}")
 
 def own_prompts() -> tuple[Prompt, ...]:
     """Return the project's own prompts, in the order of files and lines."""
-    return tuple(prompt for file in sorted(OWN_FOLDER.glob("*.txt")) for prompt in written_in(file))
+    filled = [prompt for file in sorted(OWN_FOLDER.glob("*.txt")) for prompt in filled_from(file)]
+    written = [prompt for file in sorted(WRITTEN_FOLDER.glob("*.txt")) for prompt in written_in(file)]
+    return (*filled, *written)
 
 
 def written_in(file: Path) -> list[Prompt]:
-    """Return the prompts of one file, whose name is their category; no text twice."""
+    """Return the prompts of a file without slots, whose name is their category."""
+    lines = [line.replace("\\n", "\n") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [own(text, file.stem, number, WRITTEN_FAMILY) for number, text in enumerate(lines, 1)]
+
+
+def filled_from(file: Path) -> list[Prompt]:
+    """Return the prompts of a file with slots, whose name is their category; no text twice."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     num_open = sum(has_slots(line) for line in lines)
     wanted = (NUM_PER_CATEGORY - len(lines) + num_open) // max(1, num_open)
     num_fillings = min(MAX_FILLINGS, max(3, wanted))
     texts = [text for line in lines for text in fillings(line, num_fillings)]
-    return [own(text, file.stem, number) for number, text in enumerate(dict.fromkeys(texts), 1)]
+    return [own(text, file.stem, number, FAMILY) for number, text in enumerate(dict.fromkeys(texts), 1)]
 
 
 def has_slots(line: str) -> bool:
@@ -72,5 +82,5 @@ def parts(name: str) -> tuple[str, ...]:
     return tuple((PARTS_FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
 
 
-def own(text: str, category: str, number: int) -> Prompt:
-    return Prompt(text, category, f"own-{category}-{number:04}", FAMILY, FAMILY, LICENSE)
+def own(text: str, category: str, number: int, family: str) -> Prompt:
+    return Prompt(text, category, f"{family.removeprefix('coe ')}-{category}-{number:04}", family, family, LICENSE)

@@ -93,7 +93,7 @@ class Router:
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and similarities of texts, before any decision."""
-        return score(self.artefact, self._encoder.encode(texts))
+        return score(self.artefact, self._encoder.encode(texts), texts)
 
     def _classify(self, texts: Sequence[str]) -> list[Decision]:
         scores = self.scores(texts)

@@ -1,10 +1,11 @@
-"""Vectors to scores: category probabilities and how like the training prompts a vector is.
+"""Vectors and texts to scores: category probabilities and how like the training prompts a vector is.
 
-Owns the arithmetic of a loaded artefact, in float32 numpy. Knows nothing about text, thresholds or experts.
+Owns the arithmetic of a loaded artefact, in float32 numpy. Knows nothing about thresholds or experts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +26,9 @@ class Scores(NamedTuple):
     similarity: NDArray[np.float32]
 
 
-def score(artefact: Artefact, vectors: NDArray[np.float32]) -> Scores:
-    """Return the scores of (n, dims) vectors."""
-    logits = vectors @ artefact.coef.T + artefact.intercept
+def score(artefact: Artefact, vectors: NDArray[np.float32], texts: Sequence[str]) -> Scores:
+    """Return the scores of n texts and their (n, dims) vectors."""
+    logits = artefact.model.logits(vectors, texts)
     probabilities = softmax(logits / artefact.temperature, axis=1).astype(np.float32)
     return Scores(probabilities, similarity_to(artefact.exemplars, vectors))
 

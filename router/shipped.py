@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from router.own import own_prompts
-from router.prompts import PromptSet, Reading, parse_rows, read_rows
+from router.prompts import Prompt, PromptSet, Reading, parse_rows, read_rows
 
 __all__ = ["public_prompts", "shipped_prompts"]
 
@@ -41,10 +41,15 @@ def public_prompts(data: Path) -> PromptSet:
     """Return the permissive training rows of the public files in a folder."""
     reading = Reading()
     parse_rows(ROUTER_FILE, read_rows(data / ROUTER_FILE), reading)
-    allowed = tuple(prompt for prompt in reading.prompts if prompt.is_permissive and prompt.split == "train")
+    allowed = tuple(prompt for prompt in reading.prompts if may_ship(prompt) and prompt.split == "train")
     tuning = Reading()
     parse_rows(TUNING_FILE, tuning_rows(read_rows(data / TUNING_FILE)), tuning)
     return PromptSet(allowed + tuple(tuning.prompts), tuple(reading.bad_rows + tuning.bad_rows))
+
+
+def may_ship(prompt: Prompt) -> bool:
+    """True if the licence lets a model trained on it ship under ours; share-alike rows are marked permissive."""
+    return prompt.is_permissive and "SA" not in prompt.license
 
 
 def tuning_rows(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from router.abstain import AbstainRule
 from router.artefact import Artefact, Exemplar
+from router.heads import LinearHead
+from router.model import Model
+from router.prompts import Prompt
 
 HIDDEN = 16
 
@@ -54,6 +57,16 @@ def embed(text: str) -> NDArray[np.float64]:
     return total / np.linalg.norm(total)
 
 
+def toy_prompts(num: int = 30) -> list[Prompt]:
+    words = ["red", "green", "blue", "grey", "pink", "gold"]
+    topics = {"math": "sum", "sql": "select"}
+    return [
+        Prompt(f"{topic_word} {words[i % 6]} {words[i // 6]}", topic, f"{topic}{i}")
+        for topic, topic_word in topics.items()
+        for i in range(num)
+    ]
+
+
 def fake_artefact(**changes: object) -> Artefact:
     """Two categories, each pulled by one word: "select" is sql, "sum" is math."""
     coef = np.stack([np.tile(embed("sum"), 3), np.tile(embed("select"), 3)]).astype(np.float32)
@@ -63,8 +76,7 @@ def fake_artefact(**changes: object) -> Artefact:
         "categories": ("math", "sql"),
         "temperature": 0.2,
         "abstain": AbstainRule(0.8, -1.0),
-        "coef": coef,
-        "intercept": np.zeros(2, np.float32),
+        "model": Model(LinearHead(coef, np.zeros(2, np.float32))),
         "exemplars": np.stack([embed("sum"), embed("select")]).astype(np.float32),
         "exemplar_rows": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
     }

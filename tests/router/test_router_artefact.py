@@ -9,17 +9,34 @@ import numpy as np
 import pytest
 
 from router.artefact import Artefact, ArtefactError
-from tests.router.router_fakes import fake_artefact
+from router.scores import score
+from router.train import Settings, train
+from tests.router.router_fakes import FakeEncoder, fake_artefact, toy_prompts
 
 
 def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
     saved = fake_artefact(data={"x": {"rows": 2, "license": "MIT"}})
     saved.save(tmp_path)
     loaded = Artefact.load(tmp_path)
-    np.testing.assert_array_equal(loaded.coef, saved.coef)
+    vectors = np.random.default_rng(0).normal(size=(5, 48)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.model.head.logits(vectors), saved.model.head.logits(vectors))
     np.testing.assert_allclose(loaded.exemplars, saved.exemplars, atol=1e-3)
     for name in ("encoder_id", "categories", "temperature", "abstain", "exemplar_rows", "data"):
         assert getattr(loaded, name) == getattr(saved, name)
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(words_weight=0.0), Settings(kind="neighbours")])
+def test_every_kind_of_model_comes_back_with_its_scores(tmp_path: Path, settings: Settings) -> None:
+    prompts, encoder = toy_prompts(), FakeEncoder()
+    saved = train(prompts, encoder, settings)
+    saved.save(tmp_path)
+    texts = [prompt.text for prompt in prompts] + ["a word nobody counted", "\ud800 é 你好"]
+    vectors = encoder.encode(texts)
+    loaded = Artefact.load(tmp_path)
+    assert (loaded.model.words is None) == (settings.words_weight == 0)
+    np.testing.assert_allclose(
+        score(loaded, vectors, texts).probabilities, score(saved, vectors, texts).probabilities, atol=2e-3
+    )
 
 
 def test_saving_twice_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -12,14 +12,27 @@ import pytest
 from router import evaluate, frontier, train
 from router.abstain import AbstainRule
 from router.artefact import Artefact
-from router.evaluate import auroc, expected_calibration_error, leave_family_out
+from router.calibration import expected_calibration_error, reliability
 from router.explain import explain
+from router.folds import (
+    Outsiders,
+    against_outsiders,
+    chosen_by_others,
+    fold_accuracies,
+    leave_family_out,
+    mean_over_topics,
+    summarise,
+)
 from router.frontier import half_splits, paired
+from router.noise import REWRITINGS, rewritten
+from router.out_of_scope import auroc, is_personal, length_matched
 from router.own import fillings, own_prompts
 from router.prompts import Prompt
 from router.score_table import Cost, ScoreTable, costs_of, read_scores
-from router.train import Settings
-from tests.router.router_fakes import FakeEncoder, embed, fake_artefact
+from router.self_labelling import Votes, max_entropy_for, self_labelled
+from router.table import Table
+from router.train import Settings, candidates_of, choose
+from tests.router.router_fakes import FakeEncoder, embed, fake_artefact, toy_prompts
 
 
 def test_a_calibrated_classifier_has_no_calibration_error() -> None:
@@ -34,8 +47,8 @@ def test_auroc_is_one_when_all_outsiders_are_below() -> None:
     assert auroc(np.array([0.5]), np.array([0.5])) == 0.5
 
 
-def test_a_family_is_judged_by_a_model_that_never_saw_it() -> None:
-    """The left-out family alone says "sum" for sql: whoever saw it would get it right."""
+def odd_family() -> Table:
+    """Three families; "odd" alone says "sum" for sql: whoever saw it would get it right."""
     rng = np.random.default_rng(0)
     words = ["red", "green", "blue", "pink", "gold", "grey", "teal", "navy"]
     prompts = [
@@ -43,17 +56,86 @@ def test_a_family_is_judged_by_a_model_that_never_saw_it() -> None:
         for category, family, word in [("math", "a", "sum"), ("sql", "b", "select"), ("sql", "odd", "sum")]
         for _ in range(40)
     ]
-    vectors = FakeEncoder().encode([prompt.text for prompt in prompts])
-    report = leave_family_out(prompts, vectors, {"sql": ["odd"]}, Settings(num_exemplars=20))
+    return Table.of(prompts, FakeEncoder())
+
+
+@pytest.mark.parametrize("settings", [Settings(num_exemplars=20), Settings(num_exemplars=20, words_weight=0)])
+def test_a_family_is_judged_by_a_model_that_never_saw_it(settings: Settings) -> None:
+    report = summarise(leave_family_out(odd_family(), {"sql": ["odd"]}, settings))
     assert report.folds == {"sql: odd": 0.0}
     assert report.score == report.topics["sql"] == 0.0
+    assert fold_accuracies(odd_family(), {"sql": ["odd"]}, [settings]).tolist() == [[0.0]]
+
+
+def test_a_fold_takes_the_recipe_that_the_others_chose() -> None:
+    """Recipe 0 is best on the first fold only; judged by the others, every fold but theirs takes recipe 1."""
+    accuracies = np.array([[1.0, 0.2, 0.2], [0.5, 0.6, 0.6]])
+    assert chosen_by_others(accuracies, ["a", "b", "c"]).tolist() == [0.5, 0.2, 0.2]
+    assert mean_over_topics(np.array([1.0, 0.0, 0.5]), ["a", "a", "b"]) == 0.5
+
+
+def test_outsiders_are_compared_with_left_out_rows_of_like_length() -> None:
+    texts = ("teal navy pink gold", "gold gold gold grey")
+    outsiders = Outsiders(texts, FakeEncoder().encode(texts))
+    report = against_outsiders(leave_family_out(odd_family(), {"sql": ["b", "odd"]}, Settings(), outsiders))
+    assert report.num_pairs == 2
+    assert report.length_auroc in (0.25, 0.5, 0.75)
+
+
+def test_pairs_are_of_like_length_and_no_row_is_used_twice() -> None:
+    assert sorted(length_matched([10, 100, 11], [10, 12, 500])) == [(0, 0), (2, 1)]
+    assert is_personal("how many steps have i taken")
+    assert not is_personal("who wrote hamlet")
+
+
+@pytest.mark.parametrize("name", REWRITINGS)
+def test_a_rewriting_is_seeded_and_keeps_most_letters(name: str) -> None:
+    text = "Which of these statements follows? Please, think: the answer is short."
+    first = rewritten(text, name)
+    assert first == rewritten(text, name) != text
+    kept = set(first.casefold().split()) & set(text.casefold().replace("?", "").replace(",", "").split())
+    assert len(kept) >= 4
+
+
+def test_reliability_bins_hold_every_prompt_once() -> None:
+    bins = reliability(np.array([0.0, 0.5, 0.51, 1.0]), np.array([False, True, False, True]))
+    assert sum(bin.num_prompts for bin in bins) == 4
+    assert bins[-1] == (1, 1.0, 1.0)
+
+
+def test_neighbours_label_what_is_near_and_leave_near_duplicates_alone() -> None:
+    seed = toy_prompts()
+    unlabelled = [Prompt(text, "?") for text in ("sum red sum", "select gold select", seed[0].text)]
+    labelled = self_labelled(seed, unlabelled, FakeEncoder())
+    assert {prompt.text: prompt.category for prompt in labelled} == {"sum red sum": "math", "select gold select": "sql"}
+
+
+def test_sure_means_right_often_enough_on_the_seed() -> None:
+    votes = Votes(np.array(["a", "a", "a", "b"]), np.array([0.1, 0.2, 0.3, 0.4]))
+    assert max_entropy_for(0.75, votes, np.array(["a", "a", "b", "b"])) == 0.4
+    assert max_entropy_for(1.0, votes, np.array(["a", "a", "b", "b"])) == 0.2
+    assert max_entropy_for(1.0, votes, np.array(["b", "b", "b", "a"])) == -1.0
+
+
+def test_the_kind_is_chosen_by_families_held_out() -> None:
+    table = odd_family()
+    candidates = candidates_of(Settings(num_exemplars=20, num_folds=2))
+    best, figures = choose(table, candidates)
+    assert len(figures) == len(candidates)
+    assert figures[candidates.index(best)] == max(figures)
+
+
+def test_written_prompts_are_taken_as_they_are() -> None:
+    texts = [prompt.text for prompt in own_prompts() if prompt.family == "coe written"]
+    assert len(texts) > 2000
+    assert any("\n" in text for text in texts)
 
 
 def test_own_prompts_are_many_distinct_and_the_same_every_time() -> None:
     prompts = own_prompts()
     assert prompts == own_prompts()
     assert len({prompt.text for prompt in prompts}) > 0.99 * len(prompts)
-    assert not [prompt.text for prompt in prompts if "{{" in prompt.text]
+    assert not [prompt.text for prompt in prompts if prompt.family == "coe own" and "{{" in prompt.text]
 
 
 def test_a_line_with_slots_is_filled_differently_each_time() -> None:
@@ -62,7 +144,7 @@ def test_a_line_with_slots_is_filled_differently_each_time() -> None:
 
 
 def test_an_explanation_names_the_nearest_training_prompts() -> None:
-    told = explain(fake_artefact(), np.tile(embed("select"), 3).astype(np.float32))
+    told = explain(fake_artefact(), "select", np.tile(embed("select"), 3).astype(np.float32))
     assert told.probabilities[0][0] == "sql"
     assert told.neighbours[0].exemplar.id == "b"
     assert told.doubt == ""
@@ -70,7 +152,9 @@ def test_an_explanation_names_the_nearest_training_prompts() -> None:
     assert (
         "confidence"
         in explain(
-            fake_artefact(abstain=AbstainRule(0.99, -1.0)), np.tile(embed("sum select"), 3).astype(np.float32)
+            fake_artefact(abstain=AbstainRule(0.99, -1.0)),
+            "sum select",
+            np.tile(embed("sum select"), 3).astype(np.float32),
         ).doubt
     )
 
@@ -119,7 +203,8 @@ def test_the_bootstrap_is_seeded_and_sees_a_difference() -> None:
 def test_the_commands_run_on_a_users_own_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "encoder_for", lambda *_: FakeEncoder())
+    for command in (train, evaluate):
+        monkeypatch.setattr(command, "encoder_for", lambda *_: FakeEncoder())
     rows = [
         {"prompt": f"{word} {chr(97 + i)}", "category": category}
         for category, word in (("m", "sum"), ("s", "select"))

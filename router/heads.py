@@ -1,0 +1,107 @@
+"""What turns vectors into one score per category: a linear map, or the votes of the nearest training prompts.
+
+Owns the arithmetic of a fitted classifier and its arrays, in numpy, so that a loaded router needs no fitting code.
+Knows nothing about fitting, prompts or temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Head", "LinearHead", "NeighbourHead", "head_of"]
+
+Floats = NDArray[np.floating]
+UNSEEN_LOGIT = -30.0
+SMOOTHING = 1e-3  # of a vote: a category without neighbours is unlikely, not impossible
+
+
+class Head(Protocol):
+    """(n, dims) vectors to (n, categories) logits; `arrays` are what a file keeps."""
+
+    def logits(self, vectors: Floats) -> Floats: ...
+    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> Head: ...
+    def arrays(self) -> dict[str, NDArray[np.generic]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """A softmax regression's scores."""
+
+    coef: Floats  # (categories, dims)
+    intercept: Floats  # (categories,)
+
+    def logits(self, vectors: Floats) -> Floats:
+        """Return (n, categories)."""
+        scores: Floats = vectors @ self.coef.T + self.intercept
+        return scores
+
+    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> LinearHead:
+        """Return the head of more categories: its own are numbered `categories`, the others are all but ruled out."""
+        coef = np.zeros((num_categories, self.coef.shape[1]), self.coef.dtype)
+        intercept = np.full(num_categories, UNSEEN_LOGIT, self.intercept.dtype)
+        coef[categories], intercept[categories] = self.coef, self.intercept
+        return LinearHead(coef, intercept)
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what `head_of` reads."""
+        return {"coef": self.coef.astype(np.float32), "intercept": self.intercept.astype(np.float32)}
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourHead:
+    """The logarithm of the votes of the nearest rows, each weighed by 1 / cosine distance."""
+
+    rows: Floats  # (rows, dims), each of length 1
+    labels: NDArray[np.integer]  # (rows,) category numbers
+    weights: Floats  # (rows,)
+    num_neighbours: int
+    num_categories: int
+
+    def logits(self, vectors: Floats) -> Floats:
+        """Return (n, categories)."""
+        length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        cosines = (vectors / length) @ self.rows.T
+        count = min(self.num_neighbours, len(self.rows))
+        nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        distance = np.maximum(1.0 - np.take_along_axis(cosines, nearest, axis=1), 1e-6)
+        votes = np.zeros((len(vectors), self.num_categories))
+        np.add.at(votes, (np.arange(len(vectors))[:, None], self.labels[nearest]), self.weights[nearest] / distance)
+        shares: Floats = votes / votes.sum(axis=1, keepdims=True)
+        logits: Floats = np.log(shares + SMOOTHING)
+        return logits
+
+    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> NeighbourHead:
+        """Return the head of more categories: its own are numbered `categories`, the others get no votes."""
+        return replace(self, labels=categories[self.labels], num_categories=num_categories)
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what `head_of` reads; vectors in half precision."""
+        return {
+            "rows": self.rows.astype(np.float16),
+            "row_labels": self.labels.astype(np.int32),
+            "row_weights": self.weights.astype(np.float32),
+            "num_neighbours": np.array([self.num_neighbours], np.int32),
+        }
+
+
+def head_of(arrays: Mapping[str, NDArray[np.generic]], num_categories: int) -> Head:
+    """Return the head whose arrays these are; others in the mapping are left alone.
+
+    Raises:
+        KeyError: the arrays of neither kind are there.
+    """
+    if "rows" in arrays:
+        rows = arrays["rows"].astype(np.float32)
+        return NeighbourHead(
+            rows,
+            arrays["row_labels"].astype(np.intp),
+            arrays["row_weights"].astype(np.float32),
+            int(arrays["num_neighbours"].astype(int)[0]),
+            num_categories,
+        )
+    return LinearHead(arrays["coef"].astype(np.float32), arrays["intercept"].astype(np.float32))
