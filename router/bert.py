@@ -9,6 +9,7 @@ tokenizers or pooling.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -31,16 +32,6 @@ class Norm(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
-
-
-class Float32Linear(NamedTuple):
-    """x @ weight.T + bias."""
-
-    weight: Tensor  # (out, in)
-    bias: Tensor  # (out,)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
 
 
 class Layer(NamedTuple):
@@ -101,7 +92,7 @@ def layer_of(weights: Mapping[str, Tensor], prefix: str, epsilon: float, *, is_i
         parts = [prefix + name for name in names]
         weight = torch.cat([weights[f"{part}.weight"] for part in parts])
         bias = torch.cat([weights[f"{part}.bias"] for part in parts])
-        return Int8Linear(weight, bias) if is_int8 else Float32Linear(weight, bias)
+        return Int8Linear(weight, bias) if is_int8 else partial(F.linear, weight=weight, bias=bias)
 
     return Layer(
         make("attention.self.query", "attention.self.key", "attention.self.value"),

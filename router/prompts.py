@@ -1,27 +1,28 @@
 """Labelled prompts from files: JSONL, CSV and Parquet rows of `{prompt or messages, category}`.
 
-Owns reading, checking and grouping. A bad row is counted and named, never silently skipped, and near-duplicates share a
-group so that a split can keep them together. Knows nothing about embeddings or experts.
+Owns reading and checking. A bad row is counted and named, never silently skipped; a file that cannot be read at all is
+an error. Knows nothing about embeddings, splits or experts.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BadRow", "Prompt", "PromptSet", "groups_of", "parse_rows", "read_prompts", "read_rows"]
+from router.balance import balance_of
+from router.duplicates import groups_of
+
+__all__ = ["BadRow", "Prompt", "PromptSet", "Reading", "groups_of", "parse_rows", "read_prompts", "read_rows"]
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
-WORD = re.compile(r"\w+")
-NUMBER = re.compile(r"\d+")
+MAX_CELL_CHARS = 1 << 30  # csv's own limit is 131,072: less than a long prompt
+FALSE_WORDS = ("false", "no", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,10 @@ class PromptSet:
         return tuple(sorted({prompt.category for prompt in self.prompts}))
 
     def report(self) -> str:
-        """Return a table of class balance, duplicates and bad rows."""
-        balance = Counter(prompt.category for prompt in self.prompts)
-        duplicates = len(self.prompts) - len(set(groups_of([prompt.text for prompt in self.prompts])))
-        lines = [f"{len(self.prompts)} prompts, {duplicates} near-duplicates, {len(self.bad_rows)} bad rows"]
-        lines += [f"  {name:20} {count:6}" for name, count in balance.most_common()]
-        return "\n".join(lines + [f"  left out {row.where}: {row.why}" for row in self.bad_rows])
+        """Return class balance, near-duplicates and bad rows for people."""
+        lines = [f"{len(self.bad_rows)} bad rows left out" if self.bad_rows else "no bad rows"]
+        lines += [f"  {row.where}: {row.why}" for row in self.bad_rows]
+        return f"{balance_of(self.prompts)}\n" + "\n".join(lines)
 
 
 @dataclass
@@ -79,7 +78,7 @@ def read_prompts(path: Path) -> PromptSet:
 
     Raises:
         FileNotFoundError: nothing is there.
-        ValueError: a suffix that nobody reads.
+        ValueError: a suffix that nobody reads, a damaged file, or a table without the columns.
     """
     files = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES)) if path.is_dir() else [path]
     if not files:
@@ -95,8 +94,7 @@ def read_rows(path: Path) -> Iterator[object]:
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         yield from json_lines(path)
     elif path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as stream:
-            yield from csv.DictReader(stream)
+        yield from csv_rows(path)
     elif path.suffix == ".parquet":
         yield from parquet_rows(path)
     else:
@@ -104,21 +102,52 @@ def read_rows(path: Path) -> Iterator[object]:
 
 
 def json_lines(path: Path) -> Iterator[object]:
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as stream:
-        for line in stream:
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                yield error
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: not a whole gzip file ({error}); fetch or pack it again") from error
+    for line in content.rstrip().split(b"\n") if content.strip() else []:
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield ValueError(str(error))
+
+
+def csv_rows(path: Path) -> Iterator[object]:
+    csv.field_size_limit(MAX_CELL_CHARS)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream)
+            check_columns(path, table.fieldnames or ())
+            yield from table
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}); save it as one") from error
 
 
 def parquet_rows(path: Path) -> Iterator[object]:
     try:
+        import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ValueError(f"{path}: reading Parquet needs pyarrow; run `pip install pyarrow`") from error
-    yield from pyarrow.parquet.read_table(path).to_pylist()
+        raise ValueError(f"{path}: reading Parquet needs pyarrow; run `pip install 'coe-serve[parquet]'`") from error
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file ({error})") from error
+    check_columns(path, table.column_names)
+    yield from table.to_pylist()
+
+
+def check_columns(path: Path, columns: Iterable[str]) -> None:
+    """Raises ValueError for a table none of whose rows can be good."""
+    found = set(columns)
+    if "category" not in found or not found & {"prompt", "messages"}:
+        raise ValueError(
+            f"{path}: its columns are {', '.join(sorted(found)) or 'none'}; needed are 'category' and 'prompt' or "
+            "'messages'"
+        )
 
 
 def parse_rows(name: str, rows: Iterable[object], reading: Reading) -> None:
@@ -137,11 +166,13 @@ def parse_row(row: object, where: str) -> Prompt | str:
         return f"not JSON ({row})"
     if not isinstance(row, dict):
         return f"a {type(row).__name__}, not an object"
+    if None in row:  # where csv puts what is beyond the last column
+        return f"{len(row[None])} more cells than columns"
     text, category = row_text(row), row.get("category")
     if not isinstance(text, str) or not text.strip():
         return "no text in 'prompt', and no user turn in 'messages'"
     if not isinstance(category, str) or not category.strip():
-        return "no 'category'"
+        return "no 'category'" if category in (None, "") else f"category {category!r} is not a name"
     return Prompt(
         text,
         category.strip(),
@@ -149,31 +180,35 @@ def parse_row(row: object, where: str) -> Prompt | str:
         source=str(row.get("source") or "user"),
         family=str(row.get("family") or row.get("source") or "user"),
         license=str(row.get("license") or ""),
-        is_permissive=bool(row.get("permissive", True)),
+        is_permissive=is_permissive(row.get("permissive")),
         split=str(row.get("split") or "train"),
     )
 
 
+def is_permissive(value: object) -> bool:
+    """True unless a row says no; CSV can only say it in words."""
+    return value.strip().lower() not in FALSE_WORDS if isinstance(value, str) else value in (None, True)
+
+
 def row_text(row: dict[str, Any]) -> object:
-    """Return the prompt, or the last user turn of the messages."""
+    """Return the prompt, or the last user turn of the messages, which a table may hold as JSON."""
     if row.get("prompt"):
         return row["prompt"]
     messages = row.get("messages")
+    if isinstance(messages, str):
+        try:
+            messages = json.loads(messages)
+        except ValueError:
+            return None
     if not isinstance(messages, list):
         return None
     turns = [turn.get("content") for turn in messages if isinstance(turn, dict) and turn.get("role") == "user"]
-    return turns[-1] if turns else None
+    return written_out(turns[-1]) if turns else None
 
 
-def groups_of(texts: Sequence[str]) -> list[str]:
-    """Return one group key per text; near-duplicates share it.
-
-    Near-duplicate means: the same words in the same order once case, punctuation and the digits of numbers are
-    forgotten, up to the first forty words. A templated question with other numbers is a near-duplicate.
-    """
-    return [group_key(text) for text in texts]
-
-
-def group_key(text: str) -> str:
-    words = WORD.findall(NUMBER.sub("0", text.casefold()))[:40]
-    return hashlib.blake2b(" ".join(words).encode("utf-8", "replace"), digest_size=8).hexdigest()
+def written_out(content: object) -> object:
+    """Return the text of a turn whose content comes in parts."""
+    if not isinstance(content, list):
+        return content
+    parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "\n".join(part for part in parts if isinstance(part, str))
