@@ -177,6 +177,14 @@ def _bench_switch(arguments: argparse.Namespace) -> int:
     return run(config, arguments)
 
 
+def _bench_route(arguments: argparse.Namespace) -> int:
+    from coe.bench.route import run
+    from router.latency_report import measure
+
+    parts = [measure]  # each gives one section: a table, a JSON file and a picture
+    return run((part(arguments, arguments.seed) for part in parts), seed=arguments.seed, out=arguments.out)
+
+
 # -- the grammar
 
 
@@ -216,7 +224,20 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "--gguf", type=Path, action="append", default=[], help="a GGUF of the first expert, for llama.cpp (repeatable)"
     )
     switch.add_argument("--prompt", default="What is the capital of France?", help="what every expert is asked")
+    _add_bench_route(bench, words)
     return parser
+
+
+def _add_bench_route(bench: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:
+    text = "time to encode and to decide, beside the bare arithmetic"
+    route = bench.add_parser("route", help=text, description=text)
+    route.add_argument("--seed", type=int, default=0)
+    route.add_argument("--out", type=Path, help="folder for one JSON file and one picture per part")
+    if ("bench", "route") in itertools.pairwise(words):  # torch takes seconds to import
+        from router.latency_report import add_arguments
+
+        add_arguments(route)
+    route.set_defaults(run=_refusing(_bench_route))
 
 
 def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:

@@ -37,6 +37,12 @@ class Backbone(NamedTuple):
     max_tokens: float  # what the network has positions for
     weights: Mapping[str, Tensor]
 
+    @property
+    def products(self) -> list[tuple[int, int]]:
+        """The (in, out) shapes of the matrices of all layers."""
+        layers = {name: weight for name, weight in self.weights.items() if ".layer" in name or ".block" in name}
+        return [(weight.shape[1], weight.shape[0]) for weight in layers.values() if weight.ndim == 2]
+
 
 class Modules:
     """transformers' own modules over a padded batch, on any device."""

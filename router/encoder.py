@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from router.backbone import load_backbone
+from router.bert import Bert
 from router.sentence_model import DEFAULT_SOURCE, Recipe, find_folder, read_recipe
 
 __all__ = ["DEFAULT_SOURCE", "Encoder"]
@@ -69,8 +70,22 @@ class Encoder:
         return np.stack([rows[key] for key in keys]) if keys else np.zeros((0, self.num_dims), np.float32)
 
     def num_tokens(self, text: str) -> int:
-        """Return how many tokens of a text are read."""
+        """Return how many tokens a text has, special tokens and the model's prompt included."""
+        return len(self._all_token_ids(clean(text)))
+
+    def num_tokens_read(self, text: str) -> int:
+        """Return how many tokens of a text the network sees."""
         return len(self._token_ids(clean(text)))
+
+    @property
+    def arithmetic(self) -> str:
+        """What the matrix products are made in: "int8" or "float32"."""
+        return "int8" if isinstance(self._backbone.network, Bert) and self._backbone.network.is_int8 else "float32"
+
+    @property
+    def products(self) -> list[tuple[int, int]]:
+        """The (in, out) shapes of the matrices that every token goes through; none for a static table."""
+        return self._backbone.products
 
     def _remember(self, rows: dict[bytes, Vectors]) -> None:
         for key, row in rows.items():
@@ -92,9 +107,11 @@ class Encoder:
 
     def _token_ids(self, text: str) -> list[int]:
         """Return at most max_tokens ids, special tokens included: of a long text its head and its tail."""
-        most = self._max_tokens
-        ids = self._backbone.tokenize(self._recipe.prompt + (text.lower() if self._recipe.is_lower_case else text))
+        most, ids = self._max_tokens, self._all_token_ids(text)
         return ids if len(ids) <= most else ids[: most - most // 2] + ids[-(most // 2) :]
+
+    def _all_token_ids(self, text: str) -> list[int]:
+        return self._backbone.tokenize(self._recipe.prompt + (text.lower() if self._recipe.is_lower_case else text))
 
 
 @torch.inference_mode()
