@@ -274,6 +274,7 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
         "evaluate": ("router.evaluate", "add_arguments", "run", "measure a router on held-out prompts"),
         "map": ("router.frontier", "add_map_arguments", "run_map", "learn category -> expert under a budget"),
         "frontier": ("router.frontier", "add_arguments", "run", "sweep the budget: quality against cost"),
+        "stickiness": ("router.follow_ups", "add_arguments", "run", "follow-ups that stay, new topics that move"),
         "explain": ("router.explain", "add_arguments", "run", "say why a prompt goes where it goes"),
     }
     router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(

@@ -14,7 +14,7 @@ from router.directory import Directory
 from router.mapping import checked_mapping
 from router.residency import Residency
 from router.rules import Match, Rules
-from router.stickiness import DEFAULT_STICKINESS, topic_shift
+from router.stickiness import DEFAULT_STICKINESS, carries_topic, topic_shift
 
 __all__ = ["Policy"]
 
@@ -23,8 +23,8 @@ __all__ = ["Policy"]
 class Policy:
     """Everything that decides beside the query. `mapping` is category -> expert; the rest goes to the general one.
 
-    A follow-up leaves its conversation's expert when the router is sure of a category that is likelier by `stickiness`
-    than all categories of that expert together. 0: every turn is routed by itself; 1: a conversation never moves.
+    A follow-up leaves its conversation's expert when it is more than a few words and the router is sure of a category
+    that is likelier by `stickiness` than all categories of that expert together. 0: every turn is routed by itself.
     """
 
     directory: Directory
@@ -130,11 +130,19 @@ class Policy:
     def _unless_moved(self, decision: Decision, turn: Turn, previous: Previous) -> Decision:
         """Return the decision, or the conversation's expert unless the topic has clearly moved."""
         shift = topic_shift(turn.probabilities, self.mapping, self.directory.general, previous.expert)
-        has_moved = bool(turn.probabilities) and not turn.doubt and shift >= self.stickiness
+        has_moved = carries_topic(turn.text) and not turn.doubt and shift >= self.stickiness
         if decision.expert == previous.expert or has_moved or not self.stickiness:
             return decision
-        doubt = turn.doubt or (f"{decision.because} shifts the topic by {shift:.2f} of {self.stickiness:g}")
-        because = f"a follow-up stays with {previous.expert}: {doubt}"
         return replace(
-            decision, expert=previous.expert, why="conversation", because=because, instead_of=decision.expert, cost=None
+            decision,
+            expert=previous.expert,
+            why="conversation",
+            because=f"a follow-up stays with {previous.expert}: {self._why_not_moved(turn, shift)}",
+            instead_of=decision.expert,
+            cost=None,
         )
+
+    def _why_not_moved(self, turn: Turn, shift: float) -> str:
+        if not carries_topic(turn.text):
+            return "it is too short to change the topic"
+        return turn.doubt or f"its topic has moved by {shift:.2f}, less than {self.stickiness:g}"

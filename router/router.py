@@ -114,7 +114,8 @@ class Router:
             ValueError: a query names an expert that nobody knows.
         """
         plans = [self._plan(query) for query in queries]
-        turns = self._turns(plans)
+        steps = [step for plan in plans for step in (plan.last, *plan.earlier)]
+        turns = self.turns([step.text for step in steps if step.decision is None and step.text.strip()])
         decisions = [self._decide(query, plan, turns) for query, plan in zip(queries, plans, strict=True)]
         for query, decision in zip(queries, decisions, strict=True):
             self._memory.remember(query, decision)
@@ -123,6 +124,14 @@ class Router:
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and similarities of texts, before any decision."""
         return score(self.artefact, self._encoder.encode(texts))
+
+    def turns(self, texts: Sequence[str]) -> dict[str, Turn]:
+        """Return each text as the classifier sees it, with one encoder call."""
+        each = list(dict.fromkeys(texts))
+        if not each:
+            return {}
+        scores = self.scores(each)
+        return {text: self._turn(text, scores, row) for row, text in enumerate(each)}
 
     def _plan(self, query: Query) -> _Plan:
         last = self._step(query)
@@ -135,15 +144,6 @@ class Router:
 
     def _step(self, query: Query) -> _Step:
         return _Step(last_user_turn(query.messages), self.policy.before_classifying(query))
-
-    def _turns(self, plans: Sequence[_Plan]) -> dict[str, Turn]:
-        """Classify every text that needs it, each once."""
-        steps = [step for plan in plans for step in (plan.last, *plan.earlier) if step.decision is None]
-        texts = list(dict.fromkeys(step.text for step in steps if step.text.strip()))
-        if not texts:
-            return {}
-        scores = self.scores(texts)
-        return {text: self._turn(text, scores, row) for row, text in enumerate(texts)}
 
     def _turn(self, text: str, scores: Scores, row: int) -> Turn:
         probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from router.decision import Decision, Message, Previous, Query
 
-__all__ = ["DEFAULT_STICKINESS", "Memory", "earlier_requests", "topic_shift"]
+__all__ = ["DEFAULT_STICKINESS", "Memory", "carries_topic", "earlier_requests", "topic_shift"]
 
-DEFAULT_STICKINESS = 0.5
+DEFAULT_STICKINESS = 0.6  # docs/routing.md, "The decision", has what others would cost
+MIN_TOPIC_BYTES = 24
 MAX_REPLAYED = 8
 MAX_CONVERSATIONS = 4096
 NAMED = ("model", "mention")  # the client's word: never remembered for whoever else sends the same messages
@@ -26,6 +27,14 @@ def topic_shift(probabilities: Mapping[str, float], mapping: Mapping[str, str], 
     """Return how much likelier the likeliest category is than all categories that `expert` answers, -1 … 1."""
     own = sum(value for category, value in probabilities.items() if mapping.get(category, general) == expert)
     return max(probabilities.values(), default=0.0) - own
+
+
+def carries_topic(text: str) -> bool:
+    """Return whether a turn is long enough to change the topic: "thanks" and "und auf Deutsch?" are not.
+
+    In bytes of UTF-8, because a script that needs fewer characters has more bytes in each.
+    """
+    return len(text.strip().encode("utf-8", "replace")) >= MIN_TOPIC_BYTES
 
 
 def earlier_requests(messages: Sequence[Message]) -> list[Sequence[Message]]:

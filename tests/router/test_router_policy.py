@@ -34,7 +34,7 @@ def policy(
 
 
 def turn(sql: float, math: float, doubt: str = "") -> Turn:
-    return Turn("t", {"sql": sql, "math": math, "law": 1 - sql - math}, doubt)
+    return Turn("a turn that could change the topic", {"sql": sql, "math": math, "law": 1 - sql - math}, doubt)
 
 
 def resident(*names: str) -> State:
@@ -128,8 +128,22 @@ def test_a_follow_up_stays_unless_the_topic_clearly_moved(turned: Turn, stickine
 
 def test_staying_says_how_far_the_topic_moved() -> None:
     decision = policy().decide(turn(0.3, 0.6), NOWHERE, Previous("sql"))
-    assert decision.because == "a follow-up stays with sql: category math at 0.60 shifts the topic by 0.30 of 0.5"
+    assert decision.because == "a follow-up stays with sql: its topic has moved by 0.30, less than 0.5"
     assert decision.instead_of == "maths"
+    unsure = policy().decide(turn(0.0, 0.9, "doubt"), NOWHERE, Previous("sql"))
+    assert unsure.because == "a follow-up stays with sql: doubt"
+
+
+@pytest.mark.parametrize(
+    "text", ["thanks", "shorter please", "und auf Deutsch?", "再短一点", "  and in Rust?  " + " " * 30]
+)
+def test_a_few_words_never_change_the_topic_however_sure_the_classifier_is(text: str) -> None:
+    decision = policy().decide(replace(turn(0.0, 1.0), text=text), NOWHERE, Previous("sql"))
+    assert (decision.expert, decision.because) == (
+        "sql",
+        "a follow-up stays with sql: it is too short to change the topic",
+    )
+    assert policy().decide(replace(turn(0.0, 1.0), text=text), NOWHERE).expert == "maths"
 
 
 def test_a_conversation_stays_with_a_resident_choice_whatever_is_resident_now() -> None:

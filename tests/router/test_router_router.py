@@ -16,7 +16,7 @@ from router.residency import Expected, Residency
 from router.router import Router
 from tests.router.router_fakes import Ask, FakeEncoder, State, Turn, ask, fake_artefact
 
-UNSURE = "why so"  # to this encoder half sql, half math
+UNSURE = "why so why so why so why so"  # to this encoder half sql, half math
 DIRECTORY = Directory({"general": "general", "db": "sql"}, "general")
 
 
@@ -115,7 +115,7 @@ def test_importing_the_router_and_routing_by_name_loads_no_torch() -> None:
 
 def test_a_follow_up_without_a_topic_stays_and_a_new_topic_moves() -> None:
     router, _ = make()
-    stays, moves = router.route([chat("select", "SELECT 1", UNSURE), chat("sum", "2", "select select select")])
+    stays, moves = router.route([chat("select", "SELECT 1", UNSURE), chat("sum", "2", "select select select select")])
     assert (stays.expert, stays.why, stays.instead_of) == ("sql", "conversation", "general")
     assert "a follow-up stays with sql: confidence" in stays.because
     assert (moves.expert, moves.why) == ("sql", "category")
@@ -128,7 +128,7 @@ def test_the_same_words_without_a_conversation_are_routed_by_themselves() -> Non
 
 def test_a_restarted_router_replays_what_another_one_decided() -> None:
     """No state is needed: every turn is answered by a router that has seen nothing before."""
-    turns = ["select", "1", UNSURE, "2", "select sum", "3", UNSURE, "4", "sum sum", "5", UNSURE]
+    turns = ["select", "1", UNSURE, "2", "select sum", "3", UNSURE, "4", "sum sum sum sum sum sum sum", "5", UNSURE]
     experts = []
     one, _ = make()
     for end in range(1, len(turns) + 1, 2):
