@@ -44,8 +44,8 @@ class Policy:
             ValueError: an unknown category or expert, a hole in the expected scores, a mapped expert without one.
         """
         rules = self.rules.checked(categories, self.directory)
-        mapping = checked_mapping(self.mapping, categories, self.directory)
         residency = Residency(self.residency.epsilon, self.residency.expected.checked(categories, self.directory))
+        mapping = checked_mapping(self.mapping, categories, self.directory)
         residency.check(mapping, self.directory.general)
         return replace(self, mapping=mapping, rules=rules, residency=residency)
 
