@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from router.artefact import DEFAULT_FOLDER, Artefact
 from router.decision import Neighbour
-from router.own import FAMILY, OWN_FOLDER, written_in
+from router.own import own_prompts
 from router.scores import Scores, score
 
 __all__ = ["Explanation", "add_arguments", "doubt", "explain", "neighbours", "run", "with_texts"]
@@ -78,16 +78,13 @@ def neighbour(artefact: Artefact, row: int, cosine: float) -> Neighbour:
 
 def with_texts(near: tuple[Neighbour, ...]) -> tuple[Neighbour, ...]:
     """Return neighbours with the text of those that are this project's own."""
-    return tuple(
-        replace(one, text=own_texts(one.category).get(one.id)) if one.source == FAMILY else one for one in near
-    )
+    return tuple(replace(one, text=own_texts().get((one.source, one.id))) for one in near)
 
 
 @cache
-def own_texts(category: str) -> dict[str, str]:
-    """Return this project's own prompts of a category, by id."""
-    file = OWN_FOLDER / f"{category}.txt"
-    return {prompt.id: prompt.text for prompt in written_in(file)} if file.is_file() else {}
+def own_texts() -> dict[tuple[str, str], str]:
+    """Return this project's own prompts by source and id."""
+    return {(prompt.source, prompt.id): prompt.text for prompt in own_prompts()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

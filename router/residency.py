@@ -69,8 +69,8 @@ class Expected:
             for expert in experts:
                 if expert not in row:
                     raise ValueError(
-                        f"{self.where}: expected '{category}' has no score for '{expert}', which other categories "
-                        "have one for; score it there and map again, or leave the expert out"
+                        f"{self.where}: expected_scores '{category}' has no score for '{expert}', which other "
+                        "categories have one for; score it there and map again, or leave the expert out"
                     )
 
 
@@ -131,13 +131,13 @@ def read_expected(path: Path) -> Expected:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error}); write it with `coe router map --json`") from error
-    mapping, expected, active_b = (part(raw, name, path) for name in ("mapping", "expected", "active_b"))
+    mapping, expected, active_b = (part(raw, name, path) for name in ("mapping", "expected_scores", "active_b"))
     if not mapping:
         raise ValueError(f"{path}: 'mapping' is missing or empty; write the file with `coe router map --json`")
     for category, expert in mapping.items():
         if not isinstance(expert, str):
             raise ValueError(f"{path}: mapping of '{category}' is {expert!r}; it must be the name of an expert")
-    scores = {category: numbers(row, f"{path}: expected '{category}'") for category, row in expected.items()}
+    scores = {category: numbers(row, f"{path}: expected_scores '{category}'") for category, row in expected.items()}
     return Expected(mapping, scores, numbers(active_b, f"{path}: active_b"), str(path))
 
 
@@ -150,10 +150,15 @@ def part(raw: Any, name: str, path: Path) -> dict[str, Any]:
 
 
 def numbers(row: Any, where: str) -> dict[str, float]:
-    """Return an object's values as finite numbers, or raise ValueError naming the first that is none."""
+    """Return an object's values as finite numbers: each is one, or an object that has one as its `score`.
+
+    Raises:
+        ValueError: something else; the message names the first place.
+    """
     if not isinstance(row, dict):
         raise ValueError(f"{where} is {row!r}; it must be an object of expert and number")
-    for expert, value in row.items():
+    found: dict[str, Any] = {name: cell.get("score") if isinstance(cell, dict) else cell for name, cell in row.items()}
+    for expert, value in found.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{where} has {json.dumps(value)} for '{expert}'; a score is a number: fill the hole")
-    return {expert: float(value) for expert, value in row.items()}
+    return {expert: float(value) for expert, value in found.items()}

@@ -79,8 +79,8 @@ MAPPING_PROBLEMS = [
     ({"mapping": {"poetry": "code"}}, "mapping.json: category 'poetry': the router does not have it"),
     ({"mapping": {"code": "code"}}, "needs the expected score of 'code' on 'code', and there is none"),
     (
-        {"mapping": {"code": "code"}, "expected": {"code": {"code": None}}},
-        "mapping.json: expected 'code' has null for 'code'; a score is a number: fill the hole",
+        {"mapping": {"code": "code"}, "expected_scores": {"code": {"code": None}}},
+        "mapping.json: expected_scores 'code' has null for 'code'; a score is a number: fill the hole",
     ),
 ]
 

@@ -12,7 +12,11 @@ from router.frontier import add_map_arguments, run_map
 from router.residency import Expected, Residency, read_expected
 
 DIRECTORY = Directory({"a-1b": "a-1b", "b-2b": "b-2b", "alias": "b-2b"}, "a-1b")
-GOOD = {"mapping": {"x": "a-1b"}, "expected": {"x": {"a-1b": 0.5, "b-2b": 0.4}}, "active_b": {"a-1b": 1, "b-2b": 2}}
+GOOD = {
+    "mapping": {"x": "a-1b"},
+    "expected_scores": {"x": {"a-1b": 0.5, "b-2b": 0.4}},
+    "active_b": {"a-1b": 1, "b-2b": 2},
+}
 
 
 def read(folder: Path, content: object) -> Expected:
@@ -41,8 +45,16 @@ def test_what_map_writes_is_what_residency_reads(tmp_path: Path) -> None:
     assert expected.active_b == {"a-1b": 1.0, "b-2b": 2.0}
 
 
+def test_an_expected_score_may_come_with_its_interval(tmp_path: Path) -> None:
+    cell = {"score": 0.5, "low": 0.4, "high": 0.6, "num_prompts": 100}
+    expected = read(tmp_path, {"mapping": {"x": "a-1b"}, "expected_scores": {"x": {"a-1b": cell, "b-2b": 0.25}}})
+    assert expected.scores == {"x": {"a-1b": 0.5, "b-2b": 0.25}}
+    with pytest.raises(ValueError, match="has null for 'a-1b'"):
+        read(tmp_path, {"mapping": {"x": "a-1b"}, "expected_scores": {"x": {"a-1b": {"low": 0.4}}}})
+
+
 def test_names_are_matched_in_any_case_and_by_alias(tmp_path: Path) -> None:
-    expected = read(tmp_path, {"mapping": {"X": "Alias"}, "expected": {"X": {"ALIAS": 1}}})
+    expected = read(tmp_path, {"mapping": {"X": "Alias"}, "expected_scores": {"X": {"ALIAS": 1}}})
     assert (expected.mapping, expected.scores) == ({"x": "b-2b"}, {"x": {"b-2b": 1.0}})
 
 
@@ -51,19 +63,25 @@ def test_names_are_matched_in_any_case_and_by_alias(tmp_path: Path) -> None:
     [
         ("{", "not JSON"),
         ([], "'mapping' is not an object"),
-        ({"expected": {}}, "'mapping' is missing or empty; write the file with `coe router map --json`"),
+        ({"expected_scores": {}}, "'mapping' is missing or empty; write the file with `coe router map --json`"),
         (GOOD | {"mapping": {"x": 1}}, "mapping of 'x' is 1; it must be the name of an expert"),
         (GOOD | {"mapping": {"z": "a-1b"}}, "category 'z': the router does not have it; its categories: x, y"),
         (GOOD | {"mapping": {"x": "c"}}, "expert 'c': no such expert; known experts: a-1b, b-2b"),
-        (GOOD | {"expected": {"x": {"c": 1}}}, "expert 'c': no such expert.*as an alias, or map again without it"),
-        (GOOD | {"expected": {"x": {"a-1b": None}}}, "expected 'x' has null for 'a-1b'; a score is a number: fill"),
-        (GOOD | {"expected": {"x": {"a-1b": True}}}, "has true for 'a-1b'"),
-        ('{"mapping": {"x": "a-1b"}, "expected": {"x": {"a-1b": NaN}}}', "has NaN for 'a-1b'"),
-        (GOOD | {"expected": {"x": 3}}, "expected 'x' is 3; it must be an object"),
-        (GOOD | {"expected": 3}, "'expected' is not an object"),
         (
-            GOOD | {"expected": {"x": {"a-1b": 1, "b-2b": 1}, "y": {"a-1b": 1}}},
-            "expected 'y' has no score for 'b-2b', which other categories have one for; score it there",
+            GOOD | {"expected_scores": {"x": {"c": 1}}},
+            "expert 'c': no such expert.*as an alias, or map again without it",
+        ),
+        (
+            GOOD | {"expected_scores": {"x": {"a-1b": None}}},
+            "expected_scores 'x' has null for 'a-1b'; a score is a number: fill",
+        ),
+        (GOOD | {"expected_scores": {"x": {"a-1b": True}}}, "has true for 'a-1b'"),
+        ('{"mapping": {"x": "a-1b"}, "expected_scores": {"x": {"a-1b": NaN}}}', "has NaN for 'a-1b'"),
+        (GOOD | {"expected_scores": {"x": 3}}, "expected_scores 'x' is 3; it must be an object"),
+        (GOOD | {"expected_scores": 3}, "'expected_scores' is not an object"),
+        (
+            GOOD | {"expected_scores": {"x": {"a-1b": 1, "b-2b": 1}, "y": {"a-1b": 1}}},
+            "expected_scores 'y' has no score for 'b-2b', which other categories have one for; score it there",
         ),
     ],
 )

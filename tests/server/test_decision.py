@@ -25,7 +25,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path, other
     folder = tmp_path_factory.mktemp("decision")
     (folder / "broken").mkdir()
     (folder / "broken" / "config.json").write_text("{}")
-    mapping = {"mapping": {"code": "code", "sql": "sql"}, "expected": SCORES}
+    mapping = {"mapping": {"code": "code", "sql": "sql"}, "expected_scores": SCORES}
     (folder / "mapping.json").write_text(json.dumps(mapping))
     (folder / "coe.toml").write_text(
         f"""
