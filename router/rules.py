@@ -17,6 +17,7 @@ from router.language import CODES, LanguageIdentifier
 
 __all__ = ["Match", "Rule", "Rules"]
 
+MAX_CHARS = 100_000  # of a longer text only so much is searched for keywords
 # scripts written without spaces between words: there a keyword's edge need not be a word's
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
@@ -86,7 +87,7 @@ class Rules:
 
     def match(self, text: str, *, has_tools: bool) -> Match | None:
         """Return the first rule that matches."""
-        folded = folded_of(text) if any(pattern for _, pattern in self._rules) else ""
+        folded = folded_of(text[:MAX_CHARS]) if any(pattern for _, pattern in self._rules) else ""
         language = self._language(text)
         for number, (rule, pattern) in enumerate(self._rules, 1):
             reasons = reasons_of(rule, pattern, folded, language, has_tools)

@@ -64,6 +64,12 @@ def test_every_condition_of_a_rule_must_hold_and_any_of_a_list() -> None:
     assert [number(rules, text) for text in ("de y", "fr x", "de z", "en x")] == [1, 1, None, None]
 
 
+def test_of_a_very_long_text_the_beginning_is_searched() -> None:
+    rules = Rules([Rule(expert="a", keywords=("invoice",))])
+    assert number(rules, "\ufdfa" * 99_000 + " invoice " + "x" * 8_000_000) == 1
+    assert number(rules, "x " * 50_000 + "invoice") is None
+
+
 def test_no_tools_can_be_asked_for_too() -> None:
     rules = Rules([Rule(expert="a", has_tools=False)])
     assert (number(rules, "x"), number(rules, "x", has_tools=True)) == (1, None)
