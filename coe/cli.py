@@ -19,7 +19,9 @@ from coe.config import Config, describe, load_config
 from coe.errors import CoeError, ConfigError
 
 if TYPE_CHECKING:
-    from coe.types import ExpertStatus, Router
+    from coe.types import Decision, ExpertStatus, Router
+    from router.artefact import Artefact
+    from router.policy import Policy
 
 __all__ = ["build_router", "main"]
 
@@ -54,24 +56,50 @@ def build_router(config: Config) -> Router:
     """Load the router that the configuration asks for; raises ConfigError."""
     from router import GeneralOnly, Router
 
-    general, names = config.router.general, config.names
-    if not config.router.enabled or len(config.experts) == 1:
-        return GeneralOnly(general=general, names=names)
-    from router.artefact import DEFAULT_FOLDER, Artefact
-
     try:
-        categories = Artefact.load(config.router.artefact or DEFAULT_FOLDER).categories
-        named = {category: config.expert_for(category) for category in categories}
-        mapping = {category: expert for category, expert in named.items() if expert} | dict(config.router.categories)
-        return Router.load(
-            config.router.artefact,
-            mapping=mapping,
-            general=general,
-            names=names,
-            min_confidence=config.router.min_confidence,
-        )
+        policy, artefact = _policy(config)
+        if artefact is None or not _classifies(config):
+            return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
+        return Router.with_policy(policy, artefact)
     except (ValueError, OSError) as error:
-        raise ConfigError(f"[router]: {error}") from error
+        raise ConfigError(f"[router] {error}") from error
+
+
+def _check_router(config: Config) -> None:
+    """Raise ConfigError for what is wrong with `[router]`; the encoder is not loaded."""
+    try:
+        policy, artefact = _policy(config)
+        policy.checked(() if artefact is None else artefact.categories)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"[router] {error}") from error
+
+
+def _classifies(config: Config) -> bool:
+    return config.router.enabled and len(config.experts) > 1
+
+
+def _policy(config: Config) -> tuple[Policy, Artefact | None]:
+    """What the router decides by, and the trained router; None where nothing needs its categories."""
+    from router.directory import Directory
+    from router.policy import Policy
+    from router.residency import Expected, Residency, read_expected
+    from router.router import load_artefact
+    from router.rules import Rule, Rules
+    from router.stickiness import DEFAULT_STICKINESS
+
+    asked = config.router
+    rules = Rules(
+        [Rule(rule.expert, rule.category, rule.language, rule.keyword, rule.has_tools) for rule in asked.rules]
+    )
+    needs_categories = _classifies(config) or any(rule.category for rule in asked.rules)
+    artefact = load_artefact(asked.artefact, asked.min_confidence) if needs_categories else None
+    named = {category: config.expert_for(category) for category in (artefact.categories if artefact else ())}
+    by_name = {category: expert for category, expert in named.items() if expert}
+    expected = Expected() if asked.mapping is None or artefact is None else read_expected(asked.mapping)
+    mapping = {**by_name, **expected.mapping, **asked.categories}
+    residency = Residency(asked.residency_epsilon if artefact else 0.0, expected)
+    stickiness = DEFAULT_STICKINESS if asked.stickiness is None else asked.stickiness
+    return Policy(Directory(config.names, asked.general), mapping, rules, residency, stickiness), artefact
 
 
 # -- commands
@@ -103,12 +131,29 @@ def _route(arguments: argparse.Namespace) -> int:
     from coe.types import Message, RouteQuery
 
     prompt = " ".join(arguments.prompt)
-    decision = build_router(config).route([RouteQuery((Message("user", prompt),), arguments.model)])[0]
+    query = RouteQuery((Message("user", prompt),), arguments.model, wants_texts=arguments.explain)
+    decision = build_router(config).route([query])[0]
     confidence = "" if decision.confidence is None else f" at {decision.confidence:.3f}"
     print(f"expert    {decision.expert}\ncategory  {decision.category or '-'}{confidence}\nwhy       {decision.why}")
-    for category, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1])[:5]:
+    print(f"because   {decision.because}")
+    shown = None if arguments.explain else 5
+    for category, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1])[:shown]:
         print(f"  {probability:6.3f}  {category}")
+    if arguments.explain:
+        _print_explanation(decision)
     return 0
+
+
+def _print_explanation(decision: Decision) -> None:
+    """What residency weighed, and the nearest training prompts."""
+    if cost := decision.cost:
+        weighed = f"{cost.mapped} {cost.mapped_score:.4f}, {cost.chosen} {cost.chosen_score:.4f}"
+        print(f"cost      expected scores: {weighed}; near-equal within {cost.epsilon:g}")
+    if decision.nearest:
+        print("nearest   cosine, category, id, source, licence, text (our own prompts only)")
+    for near in decision.nearest:
+        text = "-" if near.text is None else " ".join(near.text.split())[:80]
+        print(f"  {near.cosine:6.3f}  {near.category}  {near.id}  {near.source}  {near.license}  {text}")
 
 
 def _experts(arguments: argparse.Namespace) -> int:
@@ -166,7 +211,9 @@ def _gc(arguments: argparse.Namespace) -> int:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    print(describe(load_config(arguments.config)))
+    config = load_config(arguments.config)
+    _check_router(config)
+    print(describe(config))
     return 0
 
 
@@ -200,6 +247,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     route = _command(commands, "route", "say which expert would answer a prompt, and why", _route)
     route.add_argument("prompt", nargs="+")
     route.add_argument("--model", help="name an expert, as a request's `model` would")
+    route.add_argument("--explain", action="store_true", help="show every probability, the cost term, what is nearest")
 
     experts = commands.add_parser("experts", help="show the experts of a running server; look after the store")
     experts.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
@@ -247,6 +295,7 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
         "evaluate": ("router.evaluate", "add_arguments", "run", "measure a router on held-out prompts"),
         "map": ("router.frontier", "add_map_arguments", "run_map", "learn category -> expert under a budget"),
         "frontier": ("router.frontier", "add_arguments", "run", "sweep the budget: quality against cost"),
+        "stickiness": ("router.follow_ups", "add_arguments", "run", "follow-ups that stay, new topics that move"),
         "explain": ("router.explain", "add_arguments", "run", "say why a prompt goes where it goes"),
     }
     router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(

@@ -25,43 +25,89 @@ from coe.errors import (
 )
 from coe.types import ExpertStatus, Switch, SwitchKind, Tier, Usage
 
-__all__ = ["Answer", "AsyncClient", "AsyncStream", "Client", "Route", "Stream"]
+__all__ = ["Answer", "AsyncClient", "AsyncStream", "Client", "Cost", "Nearest", "Route", "Stream"]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 Prompt = str | Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What an expert said, which one it was, why, and what switching to it cost."""
+class Nearest:
+    """A training prompt like the one asked; `text` is None where its licence is not the server's to pass on."""
 
-    text: str
+    id: str
+    source: str
+    category: str
+    license: str
+    cosine: float
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What residency weighed: expected scores of the mapped expert and of the one chosen, perhaps the same."""
+
+    epsilon: float
+    mapped: str
+    mapped_score: float
+    chosen: str
+    chosen_score: float
+    missing_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A router's decision. `why` is a word and `because` a sentence; `probabilities` has the likeliest category first.
+
+    `rule` is the number of the rule that decided; `instead_of` is the expert that would have answered but for
+    residency (`cost`), the conversation, or its being broken.
+    """
+
     expert: str
     category: str | None
     confidence: float | None
     why: str
+    because: str
+    rule: int | None
+    instead_of: str | None
+    cost: Cost | None
+    probabilities: Mapping[str, float]
+    nearest: tuple[Nearest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an expert said, why it was this one, and what switching to it cost."""
+
+    text: str
+    decision: Route
     tier: Tier
     finish_reason: str
     usage: Usage | None
     switch: Switch
 
+    @property
+    def expert(self) -> str:
+        return self.decision.expert
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A router's answer: who would be asked and why. `probabilities` has the likeliest category first."""
+    @property
+    def category(self) -> str | None:
+        return self.decision.category
 
-    expert: str
-    category: str | None
-    confidence: float | None
-    why: str
-    probabilities: Mapping[str, float]
+    @property
+    def confidence(self) -> float | None:
+        return self.decision.confidence
+
+    @property
+    def why(self) -> str:
+        return self.decision.why
 
 
 class Stream:
     """Pieces of text as they come; `answer` is there after the last one. Use as a context manager or to its end."""
 
-    def __init__(self, client: httpx.Client, body: dict[str, Any]) -> None:
-        self._context = client.stream("POST", "/v1/chat/completions", json=body)
+    def __init__(self, client: httpx.Client, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+        self._context = client.stream("POST", "/v1/chat/completions", json=body, headers=headers)
         self._reading = _Reading()
 
     def __iter__(self) -> Iterator[str]:
@@ -81,8 +127,8 @@ class Stream:
 class AsyncStream:
     """`Stream`, awaited."""
 
-    def __init__(self, client: httpx.AsyncClient, body: dict[str, Any]) -> None:
-        self._context = client.stream("POST", "/v1/chat/completions", json=body)
+    def __init__(self, client: httpx.AsyncClient, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+        self._context = client.stream("POST", "/v1/chat/completions", json=body, headers=headers)
         self._reading = _Reading()
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -106,17 +152,21 @@ class Client:
     def __init__(self, base_url: str = DEFAULT_URL, *, timeout_s: float = 600.0) -> None:
         self._http = httpx.Client(base_url=base_url, timeout=timeout_s)
 
-    def chat(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Answer:
-        """Ask and wait for the whole answer; `sampling` is max_tokens, temperature, top_p, top_k, seed, stop."""
-        return _answer(self._post("/v1/chat/completions", _chat_body(prompt, model, sampling)))
+    def chat(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None, **sampling: Any) -> Answer:
+        """Ask and wait for the whole answer; `sampling` is max_tokens, temperature, top_p, top_k, seed, stop.
 
-    def stream(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Stream:
+        `conversation` is a name of your own for what this goes on with; without one it is known by its messages.
+        """
+        body = _chat_body(prompt, model, sampling)
+        return _answer(self._post("/v1/chat/completions", body, _headers(conversation)))
+
+    def stream(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None, **sampling: Any) -> Stream:
         """Ask and iterate over pieces of text."""
-        return Stream(self._http, _stream_body(prompt, model, sampling))
+        return Stream(self._http, _stream_body(prompt, model, sampling), _headers(conversation))
 
-    def route(self, prompt: Prompt, *, model: str = "coe") -> Route:
+    def route(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None) -> Route:
         """Ask who would answer, and why."""
-        return _route(self._post("/v1/route", _chat_body(prompt, model, {})))
+        return _route(self._post("/v1/route", _chat_body(prompt, model, {}), _headers(conversation)))
 
     def experts(self) -> list[ExpertStatus]:
         """Every expert: tiers, bytes, pins, loads, last use."""
@@ -149,9 +199,9 @@ class Client:
     def _wish(self, expert: str, wish: str) -> ExpertStatus:
         return _status(self._post(f"/admin/experts/{expert}/{wish}", {})["expert"])
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         with _connection_errors():
-            return _checked(self._http.post(path, json=body))
+            return _checked(self._http.post(path, json=body, headers=headers))
 
 
 class AsyncClient:
@@ -160,14 +210,19 @@ class AsyncClient:
     def __init__(self, base_url: str = DEFAULT_URL, *, timeout_s: float = 600.0) -> None:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s)
 
-    async def chat(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Answer:
-        return _answer(await self._post("/v1/chat/completions", _chat_body(prompt, model, sampling)))
+    async def chat(
+        self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None, **sampling: Any
+    ) -> Answer:
+        body = _chat_body(prompt, model, sampling)
+        return _answer(await self._post("/v1/chat/completions", body, _headers(conversation)))
 
-    def stream(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> AsyncStream:
-        return AsyncStream(self._http, _stream_body(prompt, model, sampling))
+    def stream(
+        self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None, **sampling: Any
+    ) -> AsyncStream:
+        return AsyncStream(self._http, _stream_body(prompt, model, sampling), _headers(conversation))
 
-    async def route(self, prompt: Prompt, *, model: str = "coe") -> Route:
-        return _route(await self._post("/v1/route", _chat_body(prompt, model, {})))
+    async def route(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None) -> Route:
+        return _route(await self._post("/v1/route", _chat_body(prompt, model, {}), _headers(conversation)))
 
     async def experts(self) -> list[ExpertStatus]:
         with _connection_errors():
@@ -199,9 +254,9 @@ class AsyncClient:
     async def _wish(self, expert: str, wish: str) -> ExpertStatus:
         return _status((await self._post(f"/admin/experts/{expert}/{wish}", {}))["expert"])
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         with _connection_errors():
-            return _checked(await self._http.post(path, json=body))
+            return _checked(await self._http.post(path, json=body, headers=headers))
 
 
 # -- what is sent
@@ -214,6 +269,10 @@ def _chat_body(prompt: Prompt, model: str, sampling: Mapping[str, Any]) -> dict[
 
 def _stream_body(prompt: Prompt, model: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
     return {**_chat_body(prompt, model, sampling), "stream": True, "stream_options": {"include_usage": True}}
+
+
+def _headers(conversation: str | None) -> dict[str, str]:
+    return {} if conversation is None else {"x-coe-conversation": conversation}
 
 
 # -- what comes back
@@ -267,12 +326,14 @@ def _made(text: str, reason: str, coe: dict[str, Any], usage: dict[str, int] | N
         cost["first_token_ms"] / 1e3,
     )
     counts = None if usage is None else Usage(usage["prompt_tokens"], usage["completion_tokens"])
-    tier = Tier(coe["tier"])
-    return Answer(text, coe["expert"], coe["category"], coe["confidence"], coe["why"], tier, reason, counts, switch)
+    return Answer(text, _route(coe), Tier(coe["tier"]), reason, counts, switch)
 
 
 def _route(body: dict[str, Any]) -> Route:
-    return Route(body["expert"], body["category"], body["confidence"], body["why"], body["probabilities"])
+    known = {field.name: body[field.name] for field in fields(Route)}
+    cost = None if body["cost"] is None else Cost(**{field.name: body["cost"][field.name] for field in fields(Cost)})
+    nearest = [Nearest(**{field.name: each[field.name] for field in fields(Nearest)}) for each in body["nearest"]]
+    return Route(**{**known, "cost": cost, "nearest": tuple(nearest)})
 
 
 def _statuses(body: dict[str, Any]) -> list[ExpertStatus]:

@@ -66,7 +66,8 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
     )
-    return Runtime(served, errors, catalog.names, router, engine, metrics)
+    weighs_residency = config.router.residency_epsilon > 0
+    return Runtime(served, errors, catalog.names, router, engine, metrics, weighs_residency=weighs_residency)
 
 
 def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[str, ExpertError]]:

@@ -45,6 +45,7 @@ __all__ = [
     "ExpertConfig",
     "Policy",
     "RouterConfig",
+    "RuleConfig",
     "SchedulerConfig",
     "ServerConfig",
     "Source",
@@ -124,6 +125,20 @@ class SchedulerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleConfig:
+    """One of `[[router.rules]]`: all its conditions, and the expert or the category that they name.
+
+    `expert` is a name, never an alias. What languages and categories there are is the router's business.
+    """
+
+    language: tuple[str, ...] = ()
+    keyword: tuple[str, ...] = ()
+    has_tools: bool | None = None
+    expert: str | None = None
+    category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RouterConfig:
     """Prompt to expert. `general` and the values of `categories` are names of experts, never aliases."""
 
@@ -131,7 +146,11 @@ class RouterConfig:
     artefact: Path | None = None  # None: the router's own default
     min_confidence: float | None = None  # None: what the artefact was calibrated to
     enabled: bool = True
+    mapping: Path | None = None  # what `coe router map` wrote
+    residency_epsilon: float = 0.0
+    stickiness: float | None = None  # None: the router's own default
     categories: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[RuleConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +232,18 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "general": text,
         "min_confidence": real(0, 1),
         "enabled": boolean,
+        "mapping": existing_file,
+        "residency_epsilon": real(0, 1),
+        "stickiness": real(0, 1),
         "categories": lambda value, _folder: value,  # a table of its own
+        "rules": lambda value, _folder: value,  # tables of their own
+    },
+    "router.rules": {
+        "language": list_of(text),
+        "keyword": list_of(text),
+        "has_tools": boolean,
+        "expert": text,
+        "category": text,
     },
     "server": {"host": text, "port": whole(0, 65535), "drain_s": real(0), "max_body_bytes": size},
 }
@@ -375,8 +405,14 @@ class _Reading:
 
     def router(self, table: dict[str, Any], experts: tuple[ExpertConfig, ...]) -> RouterConfig | None:
         categories = self.categories(table.pop("categories", {}))
+        rules = self.rules(table.pop("rules", []))
         general = self.general(table.pop("general", None), experts)
-        return RouterConfig(general, categories=categories, **table) if general else None
+        if table.get("residency_epsilon") and "mapping" not in table:
+            self.problems.append(
+                f"[router] residency_epsilon = {table['residency_epsilon']:g}: near-equals are told by expected "
+                "scores; write mapping = the file of `coe router map --json`, or residency_epsilon = 0"
+            )
+        return RouterConfig(general, categories=categories, rules=rules, **table) if general else None
 
     def categories(self, raw: object) -> dict[str, str]:
         readers = dict.fromkeys(raw, text) if isinstance(raw, dict) else {}
@@ -386,6 +422,20 @@ class _Reading:
                 hint = nearest(expert, self.names, "experts")
                 self.problems.append(f'[router.categories] {category} = "{expert}": names no expert; {hint}')
         return {category: self.names.get(expert.lower(), "") for category, expert in written.items()}
+
+    def rules(self, raw: object) -> tuple[RuleConfig, ...]:
+        if not isinstance(raw, list):
+            self.problems.append("[router] rules: not a list of tables; write each rule under its own [[router.rules]]")
+            return ()
+        return tuple(self.rule(table, f"[[router.rules]] {number}") for number, table in enumerate(raw, 1))
+
+    def rule(self, raw: object, where: str) -> RuleConfig:
+        table = read_table(raw, where, TABLES["router.rules"], self.folder, self.problems)
+        named = table.get("expert")
+        if named is not None and named.lower() not in self.names:
+            hint = nearest(named, self.names, "experts")
+            self.problems.append(f'{where} expert = "{named}": names no expert; {hint}')
+        return RuleConfig(**table | ({} if named is None else {"expert": self.names.get(named.lower(), "")}))
 
     def general(self, written: str | None, experts: tuple[ExpertConfig, ...]) -> str | None:
         """Return the expert for unsure prompts: the one named, the one called `general`, or the only one."""
@@ -431,4 +481,18 @@ def _shown(value: object) -> str:
         return "(derived at start)"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} -> {name}" for key, name in value.items()) or "(by the experts' names)"
+    if isinstance(value, tuple):
+        return "; ".join(map(_shown_rule, value)) or "(none)"
     return str(value)
+
+
+def _shown_rule(rule: RuleConfig) -> str:
+    conditions = {
+        item.name: getattr(rule, item.name) for item in fields(rule) if item.name not in ("expert", "category")
+    }
+    asked = [f"{name} {_words(value)}" for name, value in conditions.items() if value not in ((), None)]
+    return f"{' and '.join(asked)} -> {rule.expert or f'category {rule.category}'}"
+
+
+def _words(value: object) -> str:
+    return "|".join(value) if isinstance(value, tuple) else str(value).lower()

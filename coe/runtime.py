@@ -35,6 +35,7 @@ from coe.types import (
     RouteQuery,
     Router,
     Sampling,
+    Snapshot,
     Tier,
 )
 
@@ -75,15 +76,17 @@ class Runtime:
         router: Router,
         engine: Engine,
         metrics: Metrics,
+        *,
+        weighs_residency: bool = False,
     ) -> None:
         self.served = experts
         self._errors = errors  # experts that could not be had at start
         self._names = names  # every name and alias in lower case
-        self._router = router
+        self._weighs_residency = weighs_residency
         self.engine = engine
         self.metrics = metrics
         self._text = _TextWorker()
-        self._routing = _Micro(self._text, router, metrics)
+        self._routing = _Micro(self._text, router, metrics, self._snapshot)
         self._num_running = 0
         self._idle = asyncio.Event()
         self._state = "starting"
@@ -137,6 +140,16 @@ class Runtime:
         if query.expert is not None:
             self._expert(self._name(query.expert))
         return await self._routing.route(query)
+
+    def _snapshot(self) -> Snapshot:
+        """On the text worker: what the router may know of the experts now, read without asking the engine thread."""
+        failed = {name: error for name in self.served if (error := self.engine.error(name))}
+        broken = {name: str(error) for name, error in self._errors.items()} | failed
+        weighed = self.served if self._weighs_residency else ()
+        return Snapshot(
+            {name: self.engine.missing_bytes(name) for name in weighed},
+            {name: error.removeprefix(f"expert '{name}': ") for name, error in broken.items()},
+        )
 
     # -- the operator
 
@@ -287,8 +300,8 @@ class _TextWorker:
 class _Micro:
     """Routes in micro-batches: what has come in while the worker was busy goes to the router in one call."""
 
-    def __init__(self, worker: _TextWorker, router: Router, metrics: Metrics) -> None:
-        self._worker, self._router, self._metrics = worker, router, metrics
+    def __init__(self, worker: _TextWorker, router: Router, metrics: Metrics, snapshot: Callable[[], Snapshot]) -> None:
+        self._worker, self._router, self._metrics, self._snapshot = worker, router, metrics, snapshot
         self._waiting: list[tuple[RouteQuery, asyncio.Future[Decision]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -307,7 +320,7 @@ class _Micro:
             batch, self._waiting = self._waiting, []
             queries = [query for query, _ in batch]
             try:
-                decisions = await self._worker.run(self._router.route, queries)
+                decisions = await self._worker.run(self._decide, queries)
             except Exception as error:  # thread edge: everybody in the batch gets it
                 _answer(batch, error)
             else:
@@ -315,6 +328,11 @@ class _Micro:
                     if not future.done():
                         future.set_result(decision)
         self._task = None
+
+    def _decide(self, queries: list[RouteQuery]) -> list[Decision]:
+        """On the text worker: one snapshot for the batch, then the router."""
+        snapshot = self._snapshot()
+        return list(self._router.route([replace(query, snapshot=snapshot) for query in queries]))
 
 
 def _answer(batch: list[tuple[RouteQuery, asyncio.Future[Decision]]], error: Exception) -> None:
@@ -330,11 +348,10 @@ def _one_math_thread() -> None:
 
 
 def _query(request: GenerateRequest) -> RouteQuery:
-    if request.prompt is not None:
-        return RouteQuery((Message("user", request.prompt),), request.expert)
-    if not request.messages:
+    if request.prompt is None and not request.messages:
         raise InvalidRequestError("messages is empty; send at least one message", param="messages")
-    return RouteQuery(request.messages, request.expert)
+    messages = request.messages if request.prompt is None else (Message("user", request.prompt),)
+    return RouteQuery(messages, request.expert, request.has_tools, request.conversation)
 
 
 def _encode(text: ExpertText, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:

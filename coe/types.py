@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 __all__ = [
+    "CostTerm",
     "Decision",
     "Delta",
     "ExpertStatus",
@@ -20,10 +21,12 @@ __all__ = [
     "GenerateEvent",
     "GenerateRequest",
     "Message",
+    "Neighbour",
     "RouteQuery",
     "Routed",
     "Router",
     "Sampling",
+    "Snapshot",
     "Switch",
     "SwitchKind",
     "Tier",
@@ -79,15 +82,69 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The experts at one moment: what a load would move (absent: unknown), and what is wrong with the broken ones."""
+
+    missing_bytes: Mapping[str, int] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RouteQuery:
-    """What a router may look at. `expert` is a name or alias that the client asked for, None to be routed."""
+    """What a router may look at, all of it.
+
+    `expert` is a name or alias that the client asked for, None to be routed. `conversation` is the client's own name
+    for the conversation, None if it has none. `wants_texts` asks for the text of the nearest training prompts.
+    """
 
     messages: tuple[Message, ...]
     expert: str | None = None
+    has_tools: bool = False
+    conversation: str | None = None
+    wants_texts: bool = False
+    snapshot: Snapshot = field(default_factory=Snapshot)
+
+
+class Neighbour(Protocol):
+    """A training prompt and its cosine to the prompt. `text` is None where it may not be passed on."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def license(self) -> str: ...
+    @property
+    def cosine(self) -> float: ...
+    @property
+    def text(self) -> str | None: ...
+
+
+class CostTerm(Protocol):
+    """What residency weighed: the expert that the mapping names against the one that was chosen, perhaps the same."""
+
+    @property
+    def epsilon(self) -> float: ...
+    @property
+    def mapped(self) -> str: ...
+    @property
+    def mapped_score(self) -> float: ...
+    @property
+    def chosen(self) -> str: ...
+    @property
+    def chosen_score(self) -> float: ...
+    @property
+    def missing_bytes(self) -> int | None: ...
 
 
 class Decision(Protocol):
-    """A router's answer. `text` is the last user turn as the expert should see it (an `@expert` mention stripped)."""
+    """A router's answer. `text` is the last user turn as the expert should see it (an `@expert` mention stripped).
+
+    `why` is a word, `because` a sentence; `rule` is the number of the rule that decided, `instead_of` the expert that
+    would have answered but for residency, the conversation or its being broken.
+    """
 
     @property
     def expert(self) -> str: ...
@@ -101,6 +158,16 @@ class Decision(Protocol):
     def text(self) -> str: ...
     @property
     def probabilities(self) -> Mapping[str, float]: ...
+    @property
+    def because(self) -> str: ...
+    @property
+    def rule(self) -> int | None: ...
+    @property
+    def instead_of(self) -> str | None: ...
+    @property
+    def cost(self) -> CostTerm | None: ...
+    @property
+    def nearest(self) -> Sequence[Neighbour]: ...
 
 
 class Router(Protocol):
@@ -113,13 +180,18 @@ class Router(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """A validated request: a conversation (`messages`), or plain text to continue (`prompt`), never both."""
+    """A validated request: a conversation (`messages`), or plain text to continue (`prompt`), never both.
+
+    `conversation` is the client's own name for the conversation that the request goes on with.
+    """
 
     id: str
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
     expert: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    has_tools: bool = False
+    conversation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,16 @@
-"""What a router answers, and the pure rules that lead there: explicit expert, mention, category, doubt.
+"""What a router is asked and what it answers: values only, no rule and no number of its own.
 
-Owns the order of the rules and what a mention looks like. Knows nothing about embeddings, files or torch: it sees
-probabilities and numbers, and the same input gives the same decision.
+A query carries everything that its decision depends on, the state of the experts at that moment included, so that the
+same query gives the same decision. Knows nothing about embeddings, files, torch or how experts run.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["Decision", "Directory", "Mention", "Message", "Query", "decide_category", "last_user_turn"]
-
-MENTION = re.compile(r"\s*@(\S+)\s*")
-AFTER_NAME = ",:;.!?)"  # "@sql, list …" and "@sql: list …" name sql
+__all__ = ["CostTerm", "Decision", "Message", "Neighbour", "Previous", "Query", "Snapshot", "Turn", "last_user_turn"]
 
 
 class Message(Protocol):
@@ -26,23 +22,100 @@ class Message(Protocol):
     def content(self) -> str: ...
 
 
+class Snapshot(Protocol):
+    """The experts at one moment: what a load would move (absent: unknown), and what is wrong with the broken ones."""
+
+    @property
+    def missing_bytes(self) -> Mapping[str, int]: ...
+    @property
+    def broken(self) -> Mapping[str, str]: ...
+
+
 class Query(Protocol):
-    """A conversation, and the expert that the client named, if any."""
+    """A conversation and what the client said about it."""
 
     @property
     def messages(self) -> Sequence[Message]: ...
     @property
-    def expert(self) -> str | None: ...
+    def expert(self) -> str | None:
+        """The name or alias that the client asked for, None to be routed."""
+        ...
+
+    @property
+    def has_tools(self) -> bool: ...
+    @property
+    def conversation(self) -> str | None:
+        """The client's own name for the conversation, None: it is known by its messages."""
+        ...
+
+    @property
+    def wants_texts(self) -> bool:
+        """Whether to show the text of the nearest training prompts, where it may be shown."""
+        ...
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A training prompt and its cosine to the prompt. `text` is None where its licence is not ours to pass on."""
+
+    id: str
+    source: str
+    category: str
+    license: str
+    cosine: float
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CostTerm:
+    """What residency weighed: the expert that the mapping names against the one that was chosen, perhaps the same.
+
+    Scores are expected scores for the category. `missing_bytes` is what loading the mapped expert would have moved.
+    """
+
+    epsilon: float
+    mapped: str
+    mapped_score: float
+    chosen: str
+    chosen_score: float
+    missing_bytes: int | None
+
+
+class Previous(NamedTuple):
+    """Who answered a conversation's turn before this one."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A user turn as the classifier sees it: `doubt` says why it is not sure, "" where it is."""
+
+    text: str
+    probabilities: Mapping[str, float]
+    doubt: str
+    nearest: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Who answers and why.
 
-    `why` is "model" (the client named the expert), "mention" (a leading `@expert`), "category" (the classifier was
-    sure, also where its category is mapped to nobody and the general expert answers), "abstain" (it was not sure, or
-    the prompt is unlike anything seen) or "general" (nothing to classify). `text` is the last user turn as the expert
-    should see it. `probabilities` covers every category where the classifier was asked, and is empty otherwise.
+    `why` is one of
+        "model"         the client named the expert
+        "mention"       a leading `@expert` did
+        "rule"          a rule of the configuration (`rule` is its number, from 1)
+        "category"      the classifier was sure, also where its category is mapped to nobody and the general one answers
+        "resident"      as "category", and a near-equal of the category's expert was already in memory (`cost`)
+        "conversation"  a follow-up whose topic has not clearly moved
+        "abstain"       the classifier was not sure, or the prompt is unlike anything seen
+        "general"       there was nothing to classify
+        "broken"        as one of the above, but that expert (`instead_of`) cannot be had
+    and `because` says it in a sentence. `text` is the last user turn as the expert should see it. `probabilities`
+    covers every category where the classifier was asked, and is empty otherwise.
     """
 
     expert: str
@@ -51,71 +124,14 @@ class Decision:
     why: str
     text: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A leading `@name` that names an expert, and the turn without it."""
-
-    expert: str
-    text: str
-
-
-class Directory:
-    """Names and aliases, in any case, to experts."""
-
-    def __init__(self, names: Mapping[str, str], general: str) -> None:
-        self.experts = tuple(dict.fromkeys(names.values()))
-        self._names = {name.casefold(): expert for name, expert in names.items()}
-        self._names |= {expert.casefold(): expert for expert in self.experts}
-        self.general = self.resolve(general, "general")
-
-    def resolve(self, name: str, what: str = "expert") -> str:
-        """Return the expert of a name or alias.
-
-        Raises:
-            ValueError: nobody has that name; the message lists those that exist.
-        """
-        expert = self._names.get(name.casefold())
-        if expert is None:
-            known = ", ".join(sorted(self.experts)) or "none"
-            raise ValueError(f"{what} '{name}': no such expert; known experts: {known}")
-        return expert
-
-    def mention(self, text: str) -> Mention | None:
-        """Return the expert that a leading `@name` names; None for any other text, also for an unknown `@name`."""
-        match = MENTION.match(text)
-        if match is None:
-            return None
-        word = match.group(1)
-        bare = word.rstrip(AFTER_NAME)
-        expert = self._names.get(word.casefold()) or self._names.get(bare.casefold())
-        return Mention(expert, text[match.end() :]) if expert else None
-
-    def before_classifying(self, query: Query) -> Decision | None:
-        """Return the decision that needs no classifier, None if the last user turn has to be classified."""
-        text = last_user_turn(query.messages)
-        if query.expert is not None:
-            return Decision(self.resolve(query.expert), None, None, "model", text)
-        if mention := self.mention(text):
-            return Decision(mention.expert, None, None, "mention", mention.text)
-        if not text.strip():
-            return Decision(self.general, None, None, "general", text)
-        return None
+    because: str = ""
+    rule: int | None = None
+    instead_of: str | None = None
+    cost: CostTerm | None = None
+    nearest: tuple[Neighbour, ...] = ()
 
 
 def last_user_turn(messages: Iterable[Message]) -> str:
     """Return the content of the last turn whose role is "user", "" without one."""
     turns = [message.content for message in messages if message.role == "user"]
     return turns[-1] if turns else ""
-
-
-def decide_category(
-    text: str, probabilities: Mapping[str, float], is_sure: bool, mapping: Mapping[str, str], general: str
-) -> Decision:
-    """Return the decision for a classified turn; a category without an expert goes to `general`."""
-    category = max(probabilities, key=lambda name: probabilities[name])
-    confidence = probabilities[category]
-    if not is_sure:
-        return Decision(general, category, confidence, "abstain", text, probabilities)
-    return Decision(mapping.get(category, general), category, confidence, "category", text, probabilities)

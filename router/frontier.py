@@ -210,7 +210,10 @@ def run_map(args: argparse.Namespace) -> int:
     learned = learn_mapping(pool, Budget(args.max_mean_active_b, args.max_resident_bytes))
     for category, expert in learned.mapping.items():
         print(f"{category:24} {expert}")
-    return finish(asdict(learned), args.json)
+    rows = zip(pool.categories, pool.scores.tolist(), strict=True)
+    expected = {category: dict(zip(pool.experts, row, strict=True)) for category, row in rows}
+    active_b = dict(zip(pool.experts, pool.active.tolist(), strict=True))
+    return finish(asdict(learned) | {"expected_scores": expected, "active_b": active_b}, args.json)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,9 +7,10 @@ Every prompt is new and the encoder's cache is off. Knows nothing about quality,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from router.artefact import Artefact
-from router.decision import Directory
+from router.decision import Snapshot
+from router.directory import Directory
 from router.encoder import Encoder
+from router.policy import Policy
 from router.router import Router
 
 __all__ = ["Latency", "measure_latency"]
@@ -70,9 +73,20 @@ class Turn(NamedTuple):
     content: str
 
 
+class NothingResident(NamedTuple):
+    """A snapshot of an empty memory."""
+
+    missing_bytes: Mapping[str, int] = MappingProxyType({})
+    broken: Mapping[str, str] = MappingProxyType({})
+
+
 class Ask(NamedTuple):
     messages: tuple[Turn, ...]
     expert: str | None = None
+    has_tools: bool = False
+    conversation: str | None = None
+    wants_texts: bool = False
+    snapshot: Snapshot = NothingResident()
 
 
 class Remembered:
@@ -105,9 +119,9 @@ def latency_at(
     num_read = encoder.num_tokens_read(prompts[0])
     shapes = encoder.products
     vectors = encoder.encode(prompts[:1])
-    directory = Directory({"general": "general"}, "general")
-    whole = Router(artefact, encoder, {}, directory)
-    decision = Router(artefact, Remembered(encoder.id, vectors), {}, directory)
+    policy = Policy(Directory({"general": "general"}, "general"))
+    whole = Router(artefact, encoder, policy)
+    decision = Router(artefact, Remembered(encoder.id, vectors), policy)
     asks = {prompt: [Ask((Turn("user", prompt),))] for prompt in prompts}
     return Latency(
         encoder=artefact.encoder_source,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from router.decision import Directory
+from router.directory import Directory
 
 __all__ = ["Budget", "LearnedMapping", "Pool", "checked_mapping", "frontier", "learn_mapping"]
 

@@ -1,25 +1,29 @@
 """The router itself: queries in, decisions out.
 
-Owns the order of work: rules first, then one encoder call for all that is left, then the pure decision. Knows nothing
-about servers or how experts run. torch is imported by `Router.load` alone.
+Owns the order of work: what needs no classifier first, then one encoder call for all that is left, then the pure
+decision; and the memory of conversations. Knows nothing about servers or how experts run. torch is imported by
+`Router.load` alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.artefact import DEFAULT_FOLDER, Artefact
-from router.decision import Decision, Directory, Query, decide_category, last_user_turn
-from router.mapping import checked_mapping
+from router.decision import Decision, Message, Previous, Query, Snapshot, Turn, last_user_turn
+from router.directory import Directory
+from router.explain import doubt, neighbours, with_texts
+from router.policy import Policy
 from router.scores import Scores, score
+from router.stickiness import Memory, earlier_requests
 
-__all__ = ["GeneralOnly", "Router", "TextEncoder"]
+__all__ = ["GeneralOnly", "Router", "TextEncoder", "load_artefact"]
 
 
 class TextEncoder(Protocol):
@@ -31,17 +35,42 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
-class Router:
-    """A trained classifier, a mapping, and the names of the experts."""
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """A conversation as it was at an earlier request, which named nobody as far as we know."""
 
-    def __init__(
-        self, artefact: Artefact, encoder: TextEncoder, mapping: Mapping[str, str], directory: Directory
-    ) -> None:
+    messages: Sequence[Message]
+    has_tools: bool
+    snapshot: Snapshot
+    expert: None = None
+    conversation: None = None
+    wants_texts: bool = False
+
+
+class _Step(NamedTuple):
+    """A request on its way: decided already, or a text to classify."""
+
+    text: str
+    decision: Decision | None
+
+
+class _Plan(NamedTuple):
+    """What is known of a query before anything is encoded."""
+
+    last: _Step
+    remembered: Previous | None
+    earlier: tuple[_Step, ...]  # to be routed again, oldest first
+
+
+class Router:
+    """A trained classifier and a policy. One thread may use it at a time."""
+
+    def __init__(self, artefact: Artefact, encoder: TextEncoder, policy: Policy) -> None:
         artefact.check_encoder(encoder.id)
         self.artefact = artefact
-        self.mapping = checked_mapping(mapping, artefact.categories, directory)
+        self.policy = policy.checked(artefact.categories)
         self._encoder = encoder
-        self._directory = directory
+        self._memory = Memory()
 
     @classmethod
     def load(
@@ -54,7 +83,7 @@ class Router:
         min_confidence: float | None = None,
         device: str = "cpu",
     ) -> Self:
-        """Load a trained router, the shipped one by default, and its encoder.
+        """Load a trained router, the shipped one by default, and its encoder, with a policy of nothing but a mapping.
 
         `mapping` is category -> expert; categories it leaves out go to `general`. `names` is every accepted name or
         alias -> expert. `min_confidence` replaces the threshold that the artefact was calibrated to.
@@ -62,14 +91,16 @@ class Router:
         Raises:
             ValueError: an unknown category or expert, or an artefact that cannot be used.
         """
-        directory = Directory(names, general)
-        learned = Artefact.load(artefact or DEFAULT_FOLDER)
-        if min_confidence is not None:
-            learned = replace(learned, abstain=replace(learned.abstain, min_confidence=min_confidence))
-        checked_mapping(mapping, learned.categories, directory)  # say so before the encoder is loaded
+        policy = Policy(Directory(names, general), mapping)
+        return cls.with_policy(policy, load_artefact(artefact, min_confidence), device)
+
+    @classmethod
+    def with_policy(cls, policy: Policy, artefact: Artefact, device: str = "cpu") -> Self:
+        """Load the encoder that an artefact was trained with; raises ValueError as `Policy.checked` does."""
+        policy = policy.checked(artefact.categories)  # say so before the encoder is loaded
         from router.encoder import Encoder  # torch
 
-        return cls(learned, Encoder(learned.encoder_source, device=device), mapping, directory)
+        return cls(artefact, Encoder(artefact.encoder_source, device=device), policy)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -82,46 +113,88 @@ class Router:
         Raises:
             ValueError: a query names an expert that nobody knows.
         """
-        decisions = [self._directory.before_classifying(query) for query in queries]
-        texts = [
-            last_user_turn(query.messages)
-            for query, decision in zip(queries, decisions, strict=True)
-            if decision is None
-        ]
-        classified = iter(self._classify(texts) if texts else [])
-        return [decision or next(classified) for decision in decisions]
+        plans = [self._plan(query) for query in queries]
+        steps = [step for plan in plans for step in (plan.last, *plan.earlier)]
+        turns = self.turns([step.text for step in steps if step.decision is None and step.text.strip()])
+        decisions = [self._decide(query, plan, turns) for query, plan in zip(queries, plans, strict=True)]
+        for query, decision in zip(queries, decisions, strict=True):
+            self._memory.remember(query, decision)
+        return decisions
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and similarities of texts, before any decision."""
         return score(self.artefact, self._encoder.encode(texts), texts)
 
-    def _classify(self, texts: Sequence[str]) -> list[Decision]:
-        scores = self.scores(texts)
-        is_sure = self.artefact.abstain.is_sure(scores.probabilities.max(axis=1), scores.similarity)
-        return [
-            decide_category(
-                text,
-                dict(zip(self.categories, row.tolist(), strict=True)),
-                bool(sure),
-                self.mapping,
-                self._directory.general,
-            )
-            for text, row, sure in zip(texts, scores.probabilities, is_sure, strict=True)
-        ]
+    def turns(self, texts: Sequence[str]) -> dict[str, Turn]:
+        """Return each text as the classifier sees it, with one encoder call."""
+        each = list(dict.fromkeys(texts))
+        if not each:
+            return {}
+        scores = self.scores(each)
+        return {text: self._turn(text, scores, row) for row, text in enumerate(each)}
+
+    def _plan(self, query: Query) -> _Plan:
+        last = self._step(query)
+        if last.decision is not None or not self.policy.stickiness:
+            return _Plan(last, None, ())
+        remembered = self._memory.recall(query)
+        past = () if remembered else earlier_requests(query.messages)
+        earlier = [_Earlier(messages, query.has_tools, query.snapshot) for messages in past]
+        return _Plan(last, remembered, tuple(map(self._step, earlier)))
+
+    def _step(self, query: Query) -> _Step:
+        return _Step(last_user_turn(query.messages), self.policy.before_classifying(query))
+
+    def _turn(self, text: str, scores: Scores, row: int) -> Turn:
+        probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))
+        confidence, similarity = float(scores.probabilities[row].max()), float(scores.similarity[row])
+        unsure = doubt(self.artefact, confidence, similarity)
+        return Turn(text, probabilities, unsure, neighbours(self.artefact, scores, row))
+
+    def _decide(self, query: Query, plan: _Plan, turns: Mapping[str, Turn]) -> Decision:
+        previous = plan.remembered
+        for step in plan.earlier:
+            previous = Previous(self._decide_step(step, turns, query.snapshot, previous).expert)
+        decision = self._decide_step(plan.last, turns, query.snapshot, previous)
+        return replace(decision, nearest=with_texts(decision.nearest)) if query.wants_texts else decision
+
+    def _decide_step(
+        self, step: _Step, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None
+    ) -> Decision:
+        turn = turns.get(step.text) or Turn(step.text, {}, "")
+        return step.decision or self.policy.decide(turn, snapshot, previous)
 
 
 class GeneralOnly:
-    """A router without a classifier: the expert asked for or mentioned, else the general one. Loads no torch."""
+    """A router without a classifier: the expert named, mentioned or ruled, else the general one. Loads no torch."""
 
     categories: tuple[str, ...] = ()
 
     def __init__(self, *, general: str, names: Mapping[str, str]) -> None:
-        self._directory = Directory(names, general)
+        self._policy = Policy(Directory(names, general))
+
+    @classmethod
+    def with_policy(cls, policy: Policy, categories: Sequence[str] = ()) -> Self:
+        """Return one with rules; `categories` are those that they may name. Raises ValueError for others."""
+        general = policy.directory.general
+        router = cls(general=general, names={general: general})
+        router._policy = policy.checked(categories)
+        return router
 
     def route(self, queries: Sequence[Query]) -> list[Decision]:
         """Return one decision per query; raises ValueError for an expert nobody knows."""
         return [self._decide(query) for query in queries]
 
     def _decide(self, query: Query) -> Decision:
-        general = Decision(self._directory.general, None, None, "general", last_user_turn(query.messages))
-        return self._directory.before_classifying(query) or general
+        general = self._policy.directory.general
+        because = f"nobody is named, {general} answers"
+        unnamed = Decision(general, None, None, "general", last_user_turn(query.messages), because=because)
+        return self._policy.before_classifying(query) or unnamed
+
+
+def load_artefact(folder: Path | None = None, min_confidence: float | None = None) -> Artefact:
+    """Return a trained router's artefact, the shipped one by default, perhaps with another confidence threshold."""
+    learned = Artefact.load(folder or DEFAULT_FOLDER)
+    if min_confidence is None:
+        return learned
+    return replace(learned, abstain=replace(learned.abstain, min_confidence=min_confidence))

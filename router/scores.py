@@ -14,29 +14,45 @@ from scipy.special import softmax
 
 from router.artefact import Artefact
 
-__all__ = ["Scores", "score", "similarity_to"]
+__all__ = ["Nearest", "Scores", "nearest_to", "score", "similarity_to"]
 
 NUM_NEIGHBOURS = 5
 
 
+class Nearest(NamedTuple):
+    """The nearest exemplars, nearest first: their rows (n, k) and cosines (n, k)."""
+
+    rows: NDArray[np.intp]
+    cosines: NDArray[np.float32]
+
+
 class Scores(NamedTuple):
-    """probabilities (n, categories); similarity (n,) in -1 … 1."""
+    """probabilities (n, categories); similarity (n,) in -1 … 1; the nearest training prompts."""
 
     probabilities: NDArray[np.float32]
     similarity: NDArray[np.float32]
+    nearest: Nearest
 
 
 def score(artefact: Artefact, vectors: NDArray[np.float32], texts: Sequence[str]) -> Scores:
     """Return the scores of n texts and their (n, dims) vectors."""
     logits = artefact.model.logits(vectors, texts)
     probabilities = softmax(logits / artefact.temperature, axis=1).astype(np.float32)
-    return Scores(probabilities, similarity_to(artefact.exemplars, vectors))
+    nearest = nearest_to(artefact.exemplars, vectors)
+    return Scores(probabilities, nearest.cosines.mean(axis=1), nearest)
 
 
 def similarity_to(exemplars: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (n,): the mean cosine to the nearest exemplars, by the whole text's embedding."""
-    cosines = vectors[:, : exemplars.shape[1]] @ exemplars.T
-    nearest = min(NUM_NEIGHBOURS, exemplars.shape[0])
-    top = np.partition(cosines, -nearest, axis=1)[:, -nearest:]
-    mean: NDArray[np.float32] = top.mean(axis=1)
+    mean: NDArray[np.float32] = nearest_to(exemplars, vectors).cosines.mean(axis=1)
     return mean
+
+
+def nearest_to(exemplars: NDArray[np.float32], vectors: NDArray[np.float32]) -> Nearest:
+    """Return the nearest exemplars of (n, dims) vectors, by the whole text's embedding."""
+    cosines = vectors[:, : exemplars.shape[1]] @ exemplars.T
+    num = min(NUM_NEIGHBOURS, exemplars.shape[0])
+    rows = np.argpartition(-cosines, num - 1, axis=1)[:, :num]
+    near = np.take_along_axis(cosines, rows, axis=1)
+    order = np.argsort(-near, axis=1, kind="stable")
+    return Nearest(np.take_along_axis(rows, order, axis=1), np.take_along_axis(near, order, axis=1))

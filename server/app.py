@@ -42,6 +42,7 @@ from server.stream import Chunk, sse
 
 __all__ = ["create_app"]
 
+CONVERSATION = "x-coe-conversation"
 PAGE = Path(__file__).parent / "page" / "index.html"
 Whole = Callable[[str, Routed, str, Finished], dict[str, Any]]
 
@@ -104,9 +105,8 @@ def _add_openai(app: FastAPI, runtime: Runtime, body_of: _Reader, keep_alive_s: 
 
     @app.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:
-        decision = await runtime.route(read(RouteRequest, await body_of(request)).query())
-        ranked = sorted(decision.probabilities.items(), key=lambda item: -item[1])
-        return {**decision_object(decision), "probabilities": dict(ranked)}
+        asked = read(RouteRequest, await body_of(request))
+        return decision_object(await runtime.route(asked.query(_conversation(request))))
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -150,7 +150,7 @@ async def _answer(
 ) -> Response:
     """Generate, streamed or not. The headers go out as soon as the decision is there."""
     request_id = uuid.uuid4().hex
-    events = runtime.generate(asked.generate_request(request_id))
+    events = runtime.generate(asked.generate_request(request_id, _conversation(request)))
     if not asked.stream:
         return await _whole_answer(request, request_id, events, whole)
     routed = await _first(events)
@@ -186,6 +186,11 @@ async def _collect(events: AsyncGenerator[GenerateEvent, None]) -> tuple[Routed,
     return routed, "".join(pieces), end
 
 
+def _conversation(request: Request) -> str | None:
+    """The client's own name for the conversation; an empty header names none."""
+    return request.headers.get(CONVERSATION) or None
+
+
 async def _left(request: Request) -> None:
     """Return when the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
@@ -206,6 +211,7 @@ def _headers(request_id: str, routed: Routed) -> dict[str, str]:
         "x-coe-expert": decision.expert,
         "x-coe-category": decision.category or "",
         "x-coe-confidence": "" if decision.confidence is None else f"{decision.confidence:.4f}",
+        "x-coe-why": decision.why,
         "x-coe-tier": str(routed.tier),
     }
     return {name: quote(value, safe=" !#$&'()*+,/:;=?@[]~") for name, value in named.items()}

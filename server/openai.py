@@ -15,7 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from coe.config import COMPOSITION
 from coe.errors import InvalidRequestError
-from coe.types import Decision, Finished, FinishReason, GenerateRequest, Message, Routed, RouteQuery, Sampling, Switch
+from coe.types import (
+    CostTerm,
+    Decision,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    Message,
+    Neighbour,
+    Routed,
+    RouteQuery,
+    Sampling,
+    Switch,
+)
 
 __all__ = [
     "ChatRequest",
@@ -92,6 +104,7 @@ class _Request(BaseModel):
     top_k: int | None = Field(None, ge=0)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
+    tools: list[Any] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -128,10 +141,15 @@ class ChatRequest(_Request):
     messages: list[_Turn] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
 
-    def generate_request(self, request_id: str) -> GenerateRequest:
-        messages = tuple(turn.message() for turn in self.messages)
-        sampling = self.sampling(self.max_completion_tokens or self.max_tokens)
-        return GenerateRequest(request_id, messages=messages, expert=self.expert, sampling=sampling)
+    def generate_request(self, request_id: str, conversation: str | None = None) -> GenerateRequest:
+        return GenerateRequest(
+            request_id,
+            messages=tuple(turn.message() for turn in self.messages),
+            expert=self.expert,
+            sampling=self.sampling(self.max_completion_tokens or self.max_tokens),
+            has_tools=bool(self.tools),
+            conversation=conversation,
+        )
 
 
 class CompletionRequest(_Request):
@@ -139,7 +157,7 @@ class CompletionRequest(_Request):
 
     prompt: str | list[Any]
 
-    def generate_request(self, request_id: str) -> GenerateRequest:
+    def generate_request(self, request_id: str, conversation: str | None = None) -> GenerateRequest:
         prompt = self.prompt[0] if isinstance(self.prompt, list) and len(self.prompt) == 1 else self.prompt
         if not isinstance(prompt, str):
             raise InvalidRequestError(
@@ -147,7 +165,10 @@ class CompletionRequest(_Request):
             )
         if not prompt:
             raise InvalidRequestError("prompt is empty; write something to continue", param="prompt")
-        return GenerateRequest(request_id, prompt=prompt, expert=self.expert, sampling=self.sampling(self.max_tokens))
+        sampling = self.sampling(self.max_tokens)
+        return GenerateRequest(
+            request_id, prompt=prompt, expert=self.expert, sampling=sampling, conversation=conversation
+        )
 
 
 class RouteRequest(BaseModel):
@@ -156,12 +177,14 @@ class RouteRequest(BaseModel):
     model: str = COMPOSITION
     prompt: str | None = None
     messages: list[_Turn] = []
+    tools: list[Any] | None = None
 
-    def query(self) -> RouteQuery:
+    def query(self, conversation: str | None = None) -> RouteQuery:
         if self.prompt is None and not self.messages:
             raise InvalidRequestError("send prompt or messages", param="prompt")
         messages = tuple(turn.message() for turn in self.messages) or (Message("user", self.prompt or ""),)
-        return RouteQuery(messages, None if self.model.lower() == COMPOSITION else self.model)
+        expert = None if self.model.lower() == COMPOSITION else self.model
+        return RouteQuery(messages, expert, bool(self.tools), conversation, wants_texts=True)
 
 
 _Read = TypeVar("_Read", bound=BaseModel)
@@ -204,13 +227,46 @@ def coe_object(routed: Routed, switch: Switch | None = None) -> dict[str, Any]:
 
 
 def decision_object(decision: Decision) -> dict[str, Any]:
-    confidence = None if decision.confidence is None else round(decision.confidence, 4)
+    """The whole decision: who, what the classifier said, what decided, and the training prompts that are nearest."""
+    ranked = sorted(decision.probabilities.items(), key=lambda item: -item[1])
     return {
         "expert": decision.expert,
         "category": decision.category,
-        "confidence": confidence,
+        "confidence": _rounded(decision.confidence),
         "why": decision.why,
+        "because": decision.because,
+        "rule": decision.rule,
+        "instead_of": decision.instead_of,
+        "cost": None if decision.cost is None else _cost_object(decision.cost),
+        "probabilities": {category: _rounded(probability) for category, probability in ranked},
+        "nearest": [_neighbour_object(neighbour) for neighbour in decision.nearest],
     }
+
+
+def _cost_object(cost: CostTerm) -> dict[str, Any]:
+    return {
+        "epsilon": cost.epsilon,
+        "mapped": cost.mapped,
+        "mapped_score": cost.mapped_score,
+        "chosen": cost.chosen,
+        "chosen_score": cost.chosen_score,
+        "missing_bytes": cost.missing_bytes,
+    }
+
+
+def _neighbour_object(neighbour: Neighbour) -> dict[str, Any]:
+    return {
+        "id": neighbour.id,
+        "source": neighbour.source,
+        "category": neighbour.category,
+        "license": neighbour.license,
+        "cosine": _rounded(neighbour.cosine),
+        "text": neighbour.text,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def chat_completion(request_id: str, routed: Routed, text: str, end: Finished) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import uvicorn
 from coe.composition import build_runtime
 from coe.config import load_config
 from coe.runtime import Runtime
+from coe.types import Router
 from router import GeneralOnly
 from server.app import create_app
 from server.serve import bind
@@ -27,10 +28,10 @@ class Live:
 
 
 @contextmanager
-def live_server(config_file: Path, **settings: float) -> Iterator[Live]:
-    """Serve a configuration on a free port until the block ends."""
+def live_server(config_file: Path, router: Router | None = None, **settings: float) -> Iterator[Live]:
+    """Serve a configuration on a free port until the block ends, by default without a classifier."""
     config = load_config(config_file)
-    runtime = build_runtime(config, GeneralOnly(general=config.router.general, names=config.names))
+    runtime = build_runtime(config, router or GeneralOnly(general=config.router.general, names=config.names))
     listener = bind("127.0.0.1", 0)
     app = create_app(runtime, drain_s=1.0, max_body_bytes=config.server.max_body_bytes, **settings)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))

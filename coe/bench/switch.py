@@ -71,6 +71,11 @@ class _Named:
     confidence: float | None = None
     why: str = "model"
     probabilities: dict[str, float] = field(default_factory=dict)
+    because: str = "the benchmark names it"
+    rule: None = None
+    instead_of: None = None
+    cost: None = None
+    nearest: tuple[()] = ()
 
 
 def run(config: Config, arguments: argparse.Namespace) -> int:

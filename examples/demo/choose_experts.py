@@ -8,32 +8,16 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from coe.config import load_config
+from coe.types import Message, RouteQuery
 from router import Decision, Router
 
 from .rows import DEFAULT_DATA, Row, load_rows
 
 HERE = Path(__file__).resolve().parent
 BATCH_ROWS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One chat turn, as a router reads it."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A conversation of one turn that names no expert."""
-
-    messages: tuple[Turn, ...]
-    expert: None = None
 
 
 def load_router(config_file: Path) -> Router:
@@ -50,7 +34,7 @@ def load_router(config_file: Path) -> Router:
 
 def choose(router: Router, rows: Sequence[Row]) -> list[Decision]:
     """One decision per row, in order."""
-    questions = [Question((Turn("user", row.prompt),)) for row in rows]
+    questions = [RouteQuery((Message("user", row.prompt),)) for row in rows]
     starts = range(0, len(questions), BATCH_ROWS)
     return [decision for start in starts for decision in router.route(questions[start : start + BATCH_ROWS])]
 

@@ -66,6 +66,17 @@ def test_messages_and_mentions_work(live: Live) -> None:
     assert (answer.expert, answer.why, route.expert, route.why) == ("other", "mention", "other", "mention")
 
 
+def test_a_decision_says_why_in_every_answer(live: Live) -> None:
+    with Client(live.url) as client:
+        answer = client.chat(f"@other {PROMPT}", max_tokens=2)
+        stream = client.stream(f"@other {PROMPT}", max_tokens=2)
+        assert list(stream)
+        route = client.route(f"@other {PROMPT}")
+    assert answer.decision == stream.answer.decision == route
+    assert route.because == "the prompt begins with @other"
+    assert (route.rule, route.instead_of, route.cost, route.nearest) == (None, None, None, ())
+
+
 def test_operators_wishes_show_in_the_status(live: Live) -> None:
     with Client(live.url) as client:
         assert client.unload("other").device_bytes == 0

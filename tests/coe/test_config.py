@@ -18,6 +18,7 @@ from coe.config import (
     EngineConfig,
     ExpertConfig,
     RouterConfig,
+    RuleConfig,
     SchedulerConfig,
     ServerConfig,
     describe,
@@ -33,6 +34,7 @@ MODELS = {
     "scheduler": SchedulerConfig,
     "router": RouterConfig,
     "server": ServerConfig,
+    "router.rules": RuleConfig,
     "experts.*.generation": Sampling,
 }
 
@@ -73,11 +75,12 @@ def test_example_shows_every_key_there_is(tmp_path: Path) -> None:
     (tmp_path / "router" / "default").mkdir(parents=True)  # what the example's artefact names
     shutil.copytree(EXAMPLE.parent, tmp_path / "examples", ignore=shutil.ignore_patterns("demo"))
     config = load_config(tmp_path / "examples" / "coe.toml")
-    assert config.expert_for("mathematics") == "math"
+    assert config.expert_for("MATH") == "math"
     written = tomllib.loads(EXAMPLE.read_text())
     experts = [expert for expert in written["experts"].values() if isinstance(expert, dict)]
     for table, readers in TABLES.items():
-        shown = experts if table == "experts.*" else [written.get(table) or experts[0]["generation"]]
+        parts = {"experts.*": experts, "experts.*.generation": [experts[0]["generation"]]}
+        shown = parts.get(table) or (written["router"]["rules"] if table == "router.rules" else [written[table]])
         assert {key for item in shown for key in item} == set(readers)
 
 
@@ -110,6 +113,14 @@ def test_every_key_arrives_in_its_type(folder: Path) -> None:
         [router]
         general = "Maths"
         categories = {algebra = "maths"}
+        stickiness = 0.25
+        [[router.rules]]
+        language = "de"
+        keyword = ["tax", "tax law"]
+        expert = "MATHS"
+        [[router.rules]]
+        has_tools = true
+        category = "tools"
         """,
     )
     general, math = config.experts
@@ -119,6 +130,12 @@ def test_every_key_arrives_in_its_type(folder: Path) -> None:
     assert math.generation == Sampling(stop=("END",), temperature=0.0, top_k=3)
     assert (config.cache.device_bytes, config.cache.host_bytes) == (1610612736, 1000)
     assert config.router.general == "math"
+    assert config.router.stickiness == 0.25
+    assert config.router.rules == (
+        RuleConfig(("de",), ("tax", "tax law"), expert="math"),
+        RuleConfig(has_tools=True, category="tools"),
+    )
+    assert "language de and keyword tax|tax law -> math; has_tools true -> category tools" in describe(config)
     assert [config.expert_for(name) for name in ("Algebra", "MATHS", "law")] == ["math", "math", None]
 
 
@@ -219,6 +236,26 @@ REFUSALS = [
     (A + "server.port = 70000", "[server] port = 70000: out of range; write 0 to 65535"),
     (A + "server.host = 1", "[server] host = 1: not a text"),
     (A + "router.enabled = 'yes'", "neither true nor false"),
+    (
+        A + "router.residency_epsilon = -0.1",
+        "[router] residency_epsilon = -0.1: out of range; write a number at least 0",
+    ),
+    (
+        A + "router.residency_epsilon = 1.5",
+        "residency_epsilon = 1.5: out of range; write a number at least 0 and at most",
+    ),
+    (A + "router.residency_epsilon = 0.1", "near-equals are told by expected scores; write mapping = the file of"),
+    (A + "router.stickiness = 2", "[router] stickiness = 2: out of range"),
+    (A + 'router.mapping = "gone.json"', '[router] mapping = "gone.json":'),
+    (A + 'router.mapping = "a"', "a is not a file"),
+    (A + "router.rules = 3", "[router] rules: not a list of tables; write each rule under its own [[router.rules]]"),
+    (A + "router.rules = [3]", "[[router.rules]] 1 = 3: not a table"),
+    (A + '[[router.rules]]\nword = "x"', "unknown key 'word' in [[router.rules]] 1; did you mean 'keyword'?"),
+    (A + '[[router.rules]]\nhas_tools = "x"', '[[router.rules]] 1 has_tools = "x": neither true nor false'),
+    (
+        A + '[[router.rules]]\nkeyword = "x"\nexpert = "a"\n[[router.rules]]\nkeyword = "y"\nexpert = "q"',
+        '[[router.rules]] 2 expert = "q": names no expert; experts: a',
+    ),
 ]
 
 
@@ -250,7 +287,7 @@ def test_description_names_every_expert_and_setting(folder: Path) -> None:
     config = read(folder, '[experts]\ngeneral = "a"\nsql = {source = "b", aliases = ["db"], pin = true}\n')
     text = describe(config)
     assert f"sql: {folder / 'b'}, also called db, pinned" in text
-    assert all(key in text for table in MODELS if "*" not in table for key in TABLES[table])
+    assert all(key in text for table in MODELS if "." not in table for key in TABLES[table])
     assert "device_bytes = (derived at start)" in text
 
 

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -35,9 +35,16 @@ from coe.types import (
     Message,
     Routed,
     RouteQuery,
+    Router,
     Sampling,
     Tier,
 )
+from router import GeneralOnly
+from router.directory import Directory
+from router.policy import Policy
+from router.rules import Rule, Rules
+
+NAMES = {"llama": "llama", "other": "other"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,11 @@ class Answer:
     category: str | None = None
     confidence: float | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
+    because: str = "a test"
+    rule: None = None
+    instead_of: None = None
+    cost: None = None
+    nearest: tuple[()] = ()
 
 
 class Door:
@@ -58,9 +70,11 @@ class Door:
     def __init__(self) -> None:
         self.entered, self.open = threading.Event(), threading.Event()
         self.batches: list[int] = []
+        self.queries: list[RouteQuery] = []
 
     def route(self, queries: Sequence[RouteQuery]) -> list[Answer]:
         self.batches.append(len(queries))
+        self.queries += queries
         self.entered.set()
         self.open.wait(60)
         return [self.decide(query.expert or "llama", query.messages[-1].content) for query in queries]
@@ -77,7 +91,7 @@ def config(tmp_path: Path, llama_folder: Path, qwen3_folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def running(config: Path, door: Door) -> AsyncGenerator[Runtime]:
+async def running(config: Path, door: Router) -> AsyncGenerator[Runtime]:
     runtime = build_runtime(load_config(config), door)
     await runtime.start()
     try:
@@ -172,6 +186,63 @@ def test_prompts_that_come_while_the_router_is_busy_are_routed_together(config: 
             door.open.set()
             await asyncio.gather(*tasks)
         assert door.batches == [1, 5]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("weighs_residency", [False, True])
+def test_the_router_sees_what_a_load_would_move_and_what_is_broken(
+    tmp_path: Path, llama_folder: Path, qwen3_folder: Path, weighs_residency: bool
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}")
+    (tmp_path / "mapping.json").write_text("{}")
+    file = write_config(tmp_path, {"llama": llama_folder, "broken": broken, "other": qwen3_folder})
+    keys = 'mapping = "mapping.json"\nresidency_epsilon = 0.1\n' if weighs_residency else ""
+    file.write_text(file.read_text().replace("[router]\n", f"[router]\n{keys}"))
+
+    async def run() -> None:
+        door = Door()
+        door.open.set()
+        async with running(file, door) as runtime:
+            await runtime.load("llama")
+            await runtime.route(RouteQuery((Message("user", "x"),), conversation="c"))
+            size = next(status.size_bytes for status in runtime.experts() if status.name == "other")
+        (query,) = door.queries
+        assert query.conversation == "c"
+        assert query.snapshot.missing_bytes == ({"llama": 0, "other": size} if weighs_residency else {})
+        assert list(query.snapshot.broken) == ["broken"]
+        assert not query.snapshot.broken["broken"].startswith("expert")
+
+    asyncio.run(run())
+
+
+def test_an_expert_that_failed_is_broken_to_the_router_until_it_has_loaded_again(config: Path) -> None:
+    store, imported, _ = imported_experts(load_config(config))
+    path = store.path(next(each.manifest.units[1] for each in imported if each.spec.name == "other"))
+    content = path.read_bytes()
+    router = GeneralOnly.with_policy(
+        Policy(Directory(NAMES, "llama"), rules=Rules([Rule("other", keywords=("word",))]))
+    )
+
+    async def run() -> None:
+        async with running(config, router) as runtime:
+            asked = request("1", "a word", expert=None, max_tokens=2)
+            os.truncate(path, 4096)
+            with pytest.raises(WeightsError, match="'other'"):  # nobody knew
+                await events_of(runtime, asked)
+            first, *_ = await events_of(runtime, replace(asked, id="2"))
+            assert isinstance(first, Routed)
+            assert (first.decision.expert, first.decision.why) == ("llama", "broken")
+            assert "expert other is broken: unit 'layer.0' cannot be loaded" in first.decision.because
+            with pytest.raises(WeightsError, match="'other'"):
+                await events_of(runtime, replace(asked, id="3", expert="other"))
+            path.write_bytes(content)
+            await runtime.load("other")
+            first, *_ = await events_of(runtime, replace(asked, id="4"))
+            assert isinstance(first, Routed)
+            assert (first.decision.expert, first.decision.why) == ("other", "rule")
 
     asyncio.run(run())
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,21 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class State:
+    """A snapshot of the experts."""
+
+    missing_bytes: Mapping[str, int] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Ask:
     messages: tuple[Turn, ...]
     expert: str | None = None
+    has_tools: bool = False
+    conversation: str | None = None
+    wants_texts: bool = False
+    snapshot: State = field(default_factory=State)
 
 
 def ask(text: str, expert: str | None = None) -> Ask:

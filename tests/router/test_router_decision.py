@@ -1,11 +1,12 @@
-"""The rules before the classifier, and the decision after it."""
+"""What needs no classifier: an expert named by the client, a mention, the general expert."""
 
 from __future__ import annotations
 
 import pytest
 
 from router import Decision, GeneralOnly
-from router.decision import Directory, decide_category, last_user_turn
+from router.decision import last_user_turn
+from router.directory import Directory
 from tests.router.router_fakes import Ask, Turn, ask
 
 NAMES = {"general": "general", "sql": "sql", "Database": "sql", "c++": "cpp"}
@@ -69,13 +70,3 @@ def test_no_user_turn_goes_to_the_general_expert(router: GeneralOnly) -> None:
 def test_a_general_expert_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="general 'boss': no such expert"):
         Directory({"a": "a"}, "boss")
-
-
-def test_doubt_keeps_the_category_and_asks_the_general_expert() -> None:
-    decision = decide_category("t", {"sql": 0.6, "math": 0.4}, False, {"sql": "sql"}, "general")
-    assert (decision.expert, decision.category, decision.confidence, decision.why) == ("general", "sql", 0.6, "abstain")
-
-
-def test_a_category_that_is_mapped_to_nobody_goes_to_the_general_expert() -> None:
-    decision = decide_category("t", {"sql": 0.6, "math": 0.4}, True, {"math": "cpp"}, "general")
-    assert (decision.expert, decision.category, decision.why) == ("general", "sql", "category")

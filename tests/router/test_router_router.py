@@ -10,16 +10,29 @@ import pytest
 
 from router.abstain import AbstainRule
 from router.artefact import ArtefactError
-from router.decision import Directory
+from router.directory import Directory
+from router.policy import Policy
+from router.residency import Expected, Residency
 from router.router import Router
-from tests.router.router_fakes import FakeEncoder, ask, fake_artefact
+from tests.router.router_fakes import Ask, FakeEncoder, State, Turn, ask, fake_artefact
 
+UNSURE = "why so why so why so why so"  # to this encoder half sql, half math
 DIRECTORY = Directory({"general": "general", "db": "sql"}, "general")
 
 
 def make(mapping: dict[str, str] | None = None, **changes: object) -> tuple[Router, FakeEncoder]:
+    return with_policy(Policy(DIRECTORY, {"sql": "sql"} if mapping is None else mapping), **changes)
+
+
+def with_policy(policy: Policy, **changes: object) -> tuple[Router, FakeEncoder]:
     encoder = FakeEncoder()
-    return Router(fake_artefact(**changes), encoder, {"sql": "sql"} if mapping is None else mapping, DIRECTORY), encoder
+    return Router(fake_artefact(**changes), encoder, policy), encoder
+
+
+def chat(*contents: str, **more: object) -> Ask:
+    """A conversation: user, assistant, user, …"""
+    roles = ("user", "assistant")
+    return Ask(tuple(Turn(roles[at % 2], content) for at, content in enumerate(contents)), **more)  # type: ignore[arg-type]
 
 
 def test_one_encoder_call_for_all_that_need_one() -> None:
@@ -63,7 +76,7 @@ def test_unlike_anything_seen_is_doubt_even_with_confidence() -> None:
 
 def test_categories_are_matched_in_any_case() -> None:
     router, _ = make({"SQL": "DB"})
-    assert router.mapping == {"sql": "sql"}
+    assert router.policy.mapping == {"sql": "sql"}
 
 
 def test_an_unknown_category_is_refused_with_the_known_ones() -> None:
@@ -95,3 +108,123 @@ def test_importing_the_router_and_routing_by_name_loads_no_torch() -> None:
         "print([name for name in ('torch', 'transformers', 'sklearn') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# -- conversations
+
+
+def test_a_follow_up_without_a_topic_stays_and_a_new_topic_moves() -> None:
+    router, _ = make()
+    stays, moves = router.route([chat("select", "SELECT 1", UNSURE), chat("sum", "2", "select select select select")])
+    assert (stays.expert, stays.why, stays.instead_of) == ("sql", "conversation", "general")
+    assert "a follow-up stays with sql: confidence" in stays.because
+    assert (moves.expert, moves.why) == ("sql", "category")
+
+
+def test_the_same_words_without_a_conversation_are_routed_by_themselves() -> None:
+    router, _ = make()
+    assert router.route([ask(UNSURE)])[0].expert == "general"
+
+
+def test_a_restarted_router_replays_what_another_one_decided() -> None:
+    """No state is needed: every turn is answered by a router that has seen nothing before."""
+    turns = ["select", "1", UNSURE, "2", "select sum", "3", UNSURE, "4", "sum sum sum sum sum sum sum", "5", UNSURE]
+    experts = []
+    one, _ = make()
+    for end in range(1, len(turns) + 1, 2):
+        (remembering,) = one.route([chat(*turns[:end])])
+        (replaying,) = make()[0].route([chat(*turns[:end])])
+        assert (replaying.expert, replaying.why, replaying.because) == (
+            remembering.expert,
+            remembering.why,
+            remembering.because,
+        )
+        experts.append(replaying.expert)
+    assert experts == ["sql", "sql", "sql", "sql", "general", "general"]
+
+
+def test_a_mention_earlier_in_the_conversation_still_names_its_expert() -> None:
+    router, _ = make()
+    (decision,) = router.route([chat("@db list all", "SELECT 1", UNSURE)])
+    assert (decision.expert, decision.why) == ("sql", "conversation")
+
+
+def test_the_memory_saves_the_encoding_of_earlier_turns() -> None:
+    router, encoder = make()
+    router.route([chat("select")])
+    router.route([chat("select", "SELECT 1", UNSURE)])
+    assert encoder.calls == [["select"], [UNSURE]]
+
+
+def test_a_named_conversation_is_known_without_its_messages() -> None:
+    router, _ = make()
+    router.route([ask("select", expert="general"), chat("x", expert="sql", conversation="c1")])
+    (named,) = router.route([chat(UNSURE, conversation="c1")])
+    (other,) = router.route([chat(UNSURE, conversation="c2")])
+    assert (named.expert, named.why) == ("sql", "conversation")
+    assert other.why != "conversation"
+
+
+def test_an_expert_named_by_one_client_does_not_stick_to_another_with_the_same_words() -> None:
+    router, _ = make()
+    router.route([chat(UNSURE, expert="sql")])
+    (decision,) = router.route([chat(UNSURE, "welcome", UNSURE)])
+    assert decision.expert == "general"
+
+
+def test_what_was_resident_then_is_remembered() -> None:
+    """The replay cannot know it, so the memory has to: the expert that answered has been evicted since."""
+    router, _ = with_policy(residency_policy())
+    (first,) = router.route([chat("select", snapshot=State({"sql": 5, "general": 0}))])
+    (second,) = router.route([chat("select", "1", UNSURE, snapshot=State({"sql": 0, "general": 5}))])
+    assert (first.expert, first.why, first.instead_of) == ("general", "resident", "sql")
+    assert (second.expert, second.why) == ("general", "abstain")
+    (replayed,) = with_policy(residency_policy())[0].route([chat("select", "1", UNSURE, snapshot=State({"sql": 0}))])
+    assert (replayed.expert, replayed.why) == ("sql", "conversation")
+
+
+def test_stickiness_zero_routes_every_turn_by_itself_and_encodes_nothing_else() -> None:
+    router, encoder = with_policy(Policy(DIRECTORY, {"sql": "sql"}, stickiness=0.0))
+    (decision,) = router.route([chat("select", "1", UNSURE)])
+    assert (decision.expert, decision.why) == ("general", "abstain")
+    assert encoder.calls == [[UNSURE]]
+
+
+def test_a_conversation_costs_one_encoder_call_of_at_most_nine_texts() -> None:
+    router, encoder = make()
+    router.route([chat(*(f"turn {number}" for number in range(101)))])
+    assert encoder.calls == [["turn 100", *(f"turn {number}" for number in range(84, 100, 2))]]
+
+
+# -- the rest of the explanation
+
+
+def test_a_decision_shows_the_nearest_training_prompts_and_only_our_own_texts_when_asked() -> None:
+    from router.artefact import Exemplar
+
+    rows = (Exemplar("own-math-0001", "coe own", "math"), Exemplar("b", "s", "sql"))
+    router, _ = make(exemplar_rows=rows, data={"coe own": {"license": "Apache-2.0"}})
+    plain, asked = router.route([ask("sum"), Ask((Turn("user", "sum"),), wants_texts=True)])
+    assert [near.id for near in plain.nearest] == ["own-math-0001", "b"]
+    assert [near.license for near in plain.nearest] == ["Apache-2.0", "licence unknown"]
+    assert plain.nearest[0].cosine == pytest.approx(1, abs=1e-5)
+    assert [near.text for near in plain.nearest] == [None, None]
+    ours, theirs = asked.nearest
+    assert ours.text
+    assert theirs.text is None
+
+
+def test_a_prompt_routed_to_a_broken_expert_goes_to_the_general_one_and_says_so() -> None:
+    router, _ = make()
+    broken = State(broken={"sql": "no config.json"})
+    routed, named = router.route([chat("select", snapshot=broken), chat("x", expert="sql", snapshot=broken)])
+    assert (routed.expert, routed.why, routed.instead_of) == ("general", "broken", "sql")
+    assert "expert sql is broken: no config.json, general answers" in routed.because
+    assert named.expert == "sql"
+    (back,) = router.route([chat("select", "1", UNSURE)])
+    assert back.expert == "sql"
+
+
+def residency_policy() -> Policy:
+    expected = Expected(scores={"sql": {"sql": 0.8, "general": 0.79}, "math": {"sql": 0.1, "general": 0.5}})
+    return Policy(DIRECTORY, {"sql": "sql"}, residency=Residency(0.02, expected))

@@ -1,0 +1,52 @@
+"""The names of the experts: aliases, case, and what an `@expert` mention looks like. Knows nothing about categories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Directory", "Mention"]
+
+MENTION = re.compile(r"\s*@(\S+)\s*")
+AFTER_NAME = ",:;.!?)"  # "@sql, list …" and "@sql: list …" name sql
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A leading `@name` that names an expert, and the turn without it."""
+
+    expert: str
+    text: str
+
+
+class Directory:
+    """Names and aliases, in any case, to experts."""
+
+    def __init__(self, names: Mapping[str, str], general: str) -> None:
+        self.experts = tuple(dict.fromkeys(names.values()))
+        self._names = {name.casefold(): expert for name, expert in names.items()}
+        self._names |= {expert.casefold(): expert for expert in self.experts}
+        self.general = self.resolve(general, "general")
+
+    def resolve(self, name: str, what: str = "expert") -> str:
+        """Return the expert of a name or alias.
+
+        Raises:
+            ValueError: nobody has that name; the message lists those that exist.
+        """
+        expert = self._names.get(name.casefold())
+        if expert is None:
+            known = ", ".join(sorted(self.experts)) or "none"
+            raise ValueError(f"{what} '{name}': no such expert; known experts: {known}")
+        return expert
+
+    def mention(self, text: str) -> Mention | None:
+        """Return the expert that a leading `@name` names; None for any other text, also for an unknown `@name`."""
+        match = MENTION.match(text)
+        if match is None:
+            return None
+        word = match.group(1)
+        bare = word.rstrip(AFTER_NAME)
+        expert = self._names.get(word.casefold()) or self._names.get(bare.casefold())
+        return Mention(expert, text[match.end() :]) if expert else None

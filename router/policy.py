@@ -1,0 +1,148 @@
+"""How a decision is made: explicit expert, mention, rule, category, doubt, residency, conversation, in that order.
+
+Owns the order. Pure: what comes out depends on the query, the scores of its turn, the snapshot of the experts and who
+answered before, on nothing else. Knows nothing about embeddings, files or torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from router.decision import Decision, Previous, Query, Snapshot, Turn, last_user_turn
+from router.directory import Directory
+from router.mapping import checked_mapping
+from router.residency import Residency
+from router.rules import Match, Rules
+from router.stickiness import DEFAULT_STICKINESS, carries_topic, topic_shift
+
+__all__ = ["Policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that decides beside the query. `mapping` is category -> expert; the rest goes to the general one.
+
+    A follow-up leaves its conversation's expert when it is more than a few words and the router is sure of a category
+    that is likelier by `stickiness` than all categories of that expert together. 0: every turn is routed by itself.
+    """
+
+    directory: Directory
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
+    residency: Residency = field(default_factory=Residency)
+    stickiness: float = DEFAULT_STICKINESS
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.stickiness <= 1.0:
+            raise ValueError(f"stickiness {self.stickiness}: must lie in 0 to 1; 0 routes every turn by itself")
+
+    def checked(self, categories: Sequence[str]) -> Policy:
+        """Return it in the spelling of a router's categories and of the experts' own names.
+
+        Raises:
+            ValueError: an unknown category or expert, a hole in the expected scores, a mapped expert without one.
+        """
+        rules = self.rules.checked(categories, self.directory)
+        residency = Residency(self.residency.epsilon, self.residency.expected.checked(categories, self.directory))
+        mapping = checked_mapping(self.mapping, categories, self.directory)
+        residency.check(mapping, self.directory.general)
+        return replace(self, mapping=mapping, rules=rules, residency=residency)
+
+    def before_classifying(self, query: Query) -> Decision | None:
+        """Return the decision that needs no classifier, None if the last user turn has to be classified.
+
+        Raises:
+            ValueError: the query names an expert that nobody knows.
+        """
+        text = last_user_turn(query.messages)
+        if query.expert is not None:
+            expert = self.directory.resolve(query.expert)
+            return Decision(expert, None, None, "model", text, because=f"the request names {expert}")
+        if mention := self.directory.mention(text):
+            because = f"the prompt begins with @{mention.expert}"
+            return Decision(mention.expert, None, None, "mention", mention.text, because=because)
+        if match := self.rules.match(text, has_tools=query.has_tools):
+            return self.unless_broken(self._ruled(match, text, query.snapshot), query.snapshot)
+        return None
+
+    def decide(self, turn: Turn, snapshot: Snapshot, previous: Previous | None = None) -> Decision:
+        """Return the decision for a turn that nobody is named for."""
+        decision = self._by_category(turn, snapshot)
+        if previous is not None and previous.expert not in snapshot.broken:
+            decision = self._unless_moved(decision, turn, previous)
+        return self.unless_broken(decision, snapshot)
+
+    def unless_broken(self, decision: Decision, snapshot: Snapshot) -> Decision:
+        """Return the decision, or the general expert's if the one chosen cannot be had."""
+        general, expert = self.directory.general, decision.expert
+        if expert == general or expert not in snapshot.broken:
+            return decision
+        because = f"{decision.because}; expert {expert} is broken: {snapshot.broken[expert]}, {general} answers"
+        return replace(decision, expert=general, why="broken", because=because, instead_of=expert)
+
+    def _ruled(self, match: Match, text: str, snapshot: Snapshot) -> Decision:
+        rule, because = match.rule, f"rule {match.number}: {match.reason}"
+        if rule.category is None:
+            assert rule.expert is not None
+            return Decision(rule.expert, None, None, "rule", text, because=because, rule=match.number)
+        turn = Turn(text, {}, "")
+        decision = self._for_category(rule.category, turn, f"{because}, category {rule.category}", snapshot)
+        return replace(decision, why="rule", rule=match.number)
+
+    def _by_category(self, turn: Turn, snapshot: Snapshot) -> Decision:
+        general = self.directory.general
+        if not turn.probabilities:
+            because = f"there is nothing to classify, {general} answers"
+            return Decision(general, None, None, "general", turn.text, because=because)
+        category = max(turn.probabilities, key=lambda name: turn.probabilities[name])
+        confidence = turn.probabilities[category]
+        if not turn.doubt:
+            return self._for_category(category, turn, f"category {category} at {confidence:.2f}", snapshot)
+        because = f"{turn.doubt}, {general} answers"
+        return Decision(
+            general, category, confidence, "abstain", turn.text, turn.probabilities, because, nearest=turn.nearest
+        )
+
+    def _for_category(self, category: str, turn: Turn, because: str, snapshot: Snapshot) -> Decision:
+        mapped = self.mapping.get(category)
+        expert = mapped or self.directory.general
+        cost = self.residency.choose(category, expert, snapshot)
+        decision = Decision(
+            expert,
+            category,
+            turn.probabilities.get(category),
+            "category",
+            turn.text,
+            turn.probabilities,
+            because if mapped else f"{because}, which has no expert",
+            cost=cost,
+            nearest=turn.nearest,
+        )
+        if cost is None or cost.chosen == expert:
+            return decision
+        because = (
+            f"{because}; {cost.chosen} is resident and expected to score {cost.chosen_score:.3f} where "
+            f"{expert} scores {cost.mapped_score:.3f}"
+        )
+        return replace(decision, expert=cost.chosen, why="resident", because=because, instead_of=expert)
+
+    def _unless_moved(self, decision: Decision, turn: Turn, previous: Previous) -> Decision:
+        """Return the decision, or the conversation's expert unless the topic has clearly moved."""
+        shift = topic_shift(turn.probabilities, self.mapping, self.directory.general, previous.expert)
+        has_moved = carries_topic(turn.text) and not turn.doubt and shift >= self.stickiness
+        if decision.expert == previous.expert or has_moved or not self.stickiness:
+            return decision
+        return replace(
+            decision,
+            expert=previous.expert,
+            why="conversation",
+            because=f"a follow-up stays with {previous.expert}: {self._why_not_moved(turn, shift)}",
+            instead_of=decision.expert,
+            cost=None,
+        )
+
+    def _why_not_moved(self, turn: Turn, shift: float) -> str:
+        if not carries_topic(turn.text):
+            return "it is too short to change the topic"
+        return turn.doubt or f"its topic has moved by {shift:.2f}, less than {self.stickiness:g}"

@@ -1,0 +1,103 @@
+"""Conversations: which one a query belongs to, what was asked in it before, and when its topic has clearly moved.
+
+No state is needed: the earlier user turns are routed again, in order, and give the expert that answered last. `Memory`
+is a bounded shortcut that saves their encoding and knows what cannot be recomputed: what was resident then, and what a
+client named in an earlier request. Covered: the last 8 answered turns, and all of them while the memory has the
+conversation. Knows nothing about classifiers: it sees probabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+from router.decision import Decision, Message, Previous, Query
+
+__all__ = ["DEFAULT_STICKINESS", "Memory", "carries_topic", "earlier_requests", "topic_shift"]
+
+DEFAULT_STICKINESS = 0.6  # docs/routing.md, "The decision", has what others would cost
+MIN_TOPIC_BYTES = 24
+MAX_REPLAYED = 8
+MAX_CONVERSATIONS = 4096
+NAMED = ("model", "mention")  # the client's word: never remembered for whoever else sends the same messages
+
+
+def topic_shift(probabilities: Mapping[str, float], mapping: Mapping[str, str], general: str, expert: str) -> float:
+    """Return how much likelier the likeliest category is than all categories that `expert` answers, -1 … 1."""
+    own = sum(value for category, value in probabilities.items() if mapping.get(category, general) == expert)
+    return max(probabilities.values(), default=0.0) - own
+
+
+def carries_topic(text: str) -> bool:
+    """Return whether a turn is long enough to change the topic: "thanks" and "und auf Deutsch?" are not.
+
+    In bytes of UTF-8, because a script that needs fewer characters has more bytes in each.
+    """
+    return len(text.strip().encode("utf-8", "replace")) >= MIN_TOPIC_BYTES
+
+
+def earlier_requests(messages: Sequence[Message]) -> list[Sequence[Message]]:
+    """Return the conversation as it was at each of its last answered requests, oldest first."""
+    answers = [at for at, message in enumerate(messages) if message.role == "assistant"]
+    asked = [at for at in answers if at and messages[at - 1].role != "assistant"]
+    return [messages[:at] for at in asked[-MAX_REPLAYED:]]
+
+
+class Memory:
+    """Who answered last, by conversation; the one not asked about for longest is forgotten first.
+
+    A conversation is known by the client's name for it, else by its messages before the last answer: those that its
+    last request ended with. One thread may use it at a time.
+    """
+
+    def __init__(self, max_conversations: int = MAX_CONVERSATIONS) -> None:
+        self._max = max_conversations
+        self._experts: OrderedDict[bytes, str] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._experts)
+
+    def recall(self, query: Query) -> Previous | None:
+        """Return who answered the conversation's last turn, None where that is not known."""
+        past = earlier_requests(query.messages)
+        if query.conversation is not None:
+            key = named_key(query.conversation)
+        elif past:
+            key = key_of(past[-1])
+        else:
+            return None
+        expert = self._experts.get(key)
+        if expert is None:
+            return None
+        self._experts.move_to_end(key)
+        return Previous(expert)
+
+    def remember(self, query: Query, decision: Decision) -> None:
+        """Keep who answers; not a stand-in for a broken expert, who may be back with the next turn."""
+        if decision.why == "broken":
+            return
+        if query.conversation is not None:
+            key = named_key(query.conversation)
+        elif decision.why not in NAMED:
+            key = key_of(query.messages)
+        else:
+            return
+        self._experts[key] = decision.expert
+        self._experts.move_to_end(key)
+        while len(self._experts) > self._max:
+            self._experts.popitem(last=False)
+
+
+def named_key(name: str) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16, person=b"name").digest()
+
+
+def key_of(messages: Sequence[Message]) -> bytes:
+    """Return a hash of roles and contents; the lengths in it keep turns apart."""
+    digest = hashlib.blake2b(digest_size=16, person=b"messages")
+    for message in messages:
+        content = message.content.encode("utf-8", "replace")
+        digest.update(f"{message.role} {len(content)} ".encode())
+        digest.update(content)
+    return digest.digest()

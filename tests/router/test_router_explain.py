@@ -1,0 +1,56 @@
+"""Explanations: our own prompts by their text, everybody else's by id and licence only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from router.explain import explain, neighbours, with_texts
+from router.own import own_prompts
+from router.router import load_artefact
+from router.scores import Nearest, Scores, score
+from tests.router.router_fakes import FakeEncoder, fake_artefact
+
+OUR_SOURCES = {prompt.source for prompt in own_prompts()}
+
+
+def test_the_text_shown_for_a_training_prompt_is_the_one_the_shipped_router_was_trained_on() -> None:
+    """An id is a place in a file; where lines were added since the training it would show another prompt."""
+    from router.encoder import Encoder
+
+    artefact = load_artefact()
+    own = [row for row, exemplar in enumerate(artefact.exemplar_rows) if exemplar.source in OUR_SOURCES][::100]
+    ones = np.ones((1, len(own)), np.float32)
+    shown = with_texts(neighbours(artefact, Scores(ones, ones[0], Nearest(np.array([own]), ones)), 0))
+    texts = [neighbour.text for neighbour in shown]
+    assert all(texts)
+    vectors = Encoder(artefact.encoder_source).encode([text or "" for text in texts])[:, : artefact.exemplars.shape[1]]
+    cosines = (vectors * artefact.exemplars[own]).sum(axis=1)
+    assert cosines.tolist() == pytest.approx([1.0] * len(own), abs=2e-3)  # exemplars are stored in float16
+
+
+def test_nobody_elses_text_is_ever_shown() -> None:
+    artefact = load_artefact()
+    num = len(artefact.exemplar_rows)
+    ones = np.ones((1, num), np.float32)
+    shown = with_texts(neighbours(artefact, Scores(ones, ones[0], Nearest(np.arange(num)[None], ones)), 0))
+    assert {near.source for near in shown if near.text} <= OUR_SOURCES
+    assert all(near.text for near in shown if near.source in OUR_SOURCES)
+    assert all(near.license != "licence unknown" for near in shown)
+
+
+def test_nearest_come_first_and_similarity_is_their_mean() -> None:
+    artefact = fake_artefact()
+    vector = FakeEncoder().encode(["select it"])[0]
+    scores = score(artefact, vector[None])
+    cosines = artefact.exemplars @ vector[: artefact.exemplars.shape[1]]
+    assert scores.nearest.rows[0].tolist() == np.argsort(-cosines).tolist()
+    assert scores.nearest.cosines[0] == pytest.approx(np.sort(cosines)[::-1], abs=1e-6)
+    assert scores.similarity[0] == pytest.approx(cosines.mean(), abs=1e-6)
+
+
+def test_an_explanation_reads_like_one() -> None:
+    text = str(explain(fake_artefact(data={"s": {"license": "MIT"}}), FakeEncoder().encode(["select"])[0]))
+    assert text.splitlines()[0].split() == ["sql", "1.000"]
+    assert "sure: the category's expert answers" in text
+    assert "b (s, MIT)" in text
