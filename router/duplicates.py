@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
-from sklearn.feature_extraction.text import CountVectorizer
 
 __all__ = ["groups_of"]
 
@@ -68,6 +67,8 @@ def shingles(words: str) -> list[str]:
 
 def shingle_matrix(wordings: Sequence[str]) -> csr_matrix:
     """Return (texts, shingles), 1 where a text has a shingle; columns from rare to common, sorted in every row."""
+    from sklearn.feature_extraction.text import CountVectorizer  # half a second, and not needed to route
+
     found: csr_matrix = CountVectorizer(analyzer=shingles, binary=True, dtype=np.int32).fit_transform(wordings)
     ordered = found[:, np.argsort(found.getnnz(axis=0), kind="stable")]
     ordered.sort_indices()

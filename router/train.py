@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ class Settings:
     num_exemplars: int = 3000
     num_folds: int = 5
     seed: int = 0
-    family_boosts: Mapping[str, float] = field(default_factory=dict)
+    family_boosts: tuple[tuple[str, float], ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
-SHIPPED = Settings(abstain_target=0.08, family_boosts={"coe own": 3.0, "coe written": 3.0})
+SHIPPED = Settings(abstain_target=0.08, family_boosts=(("coe own", 3.0), ("coe written", 3.0)))
 
 
 class OutOfFold(NamedTuple):
@@ -189,7 +189,8 @@ def family_weights(table: Table, settings: Settings) -> NDArray[np.float64]:
     _, kind_of, sizes = np.unique(
         np.char.add(table.families, np.char.add("|", table.labels.astype(str))), return_inverse=True, return_counts=True
     )
-    boosts = np.array([settings.family_boosts.get(family, 1.0) for family in table.families.tolist()])
+    boost_of = dict(settings.family_boosts)
+    boosts = np.array([boost_of.get(family, 1.0) for family in table.families.tolist()])
     weights = boosts * sizes[kind_of] ** -0.5
     weights /= np.bincount(table.labels, weights)[table.labels]
     return np.asarray(weights * len(weights) / weights.sum())

@@ -42,7 +42,7 @@ def test_nobody_elses_text_is_ever_shown() -> None:
 def test_nearest_come_first_and_similarity_is_their_mean() -> None:
     artefact = fake_artefact()
     vector = FakeEncoder().encode(["select it"])[0]
-    scores = score(artefact, vector[None])
+    scores = score(artefact, vector[None], ["a text"])
     cosines = artefact.exemplars @ vector[: artefact.exemplars.shape[1]]
     assert scores.nearest.rows[0].tolist() == np.argsort(-cosines).tolist()
     assert scores.nearest.cosines[0] == pytest.approx(np.sort(cosines)[::-1], abs=1e-6)
@@ -50,7 +50,7 @@ def test_nearest_come_first_and_similarity_is_their_mean() -> None:
 
 
 def test_an_explanation_reads_like_one() -> None:
-    text = str(explain(fake_artefact(data={"s": {"license": "MIT"}}), FakeEncoder().encode(["select"])[0]))
+    text = str(explain(fake_artefact(data={"s": {"license": "MIT"}}), "select", FakeEncoder().encode(["select"])[0]))
     assert text.splitlines()[0].split() == ["sql", "1.000"]
     assert "sure: the category's expert answers" in text
     assert "b (s, MIT)" in text
