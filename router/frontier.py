@@ -45,6 +45,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--costs", type=Path, help="JSON of {expert: {active_b, total_b}}; default: numbers in names")
     parser.add_argument("--max-model-b", type=float, help="only experts of at most so many billion parameters in all")
     parser.add_argument("--expert", action="append", default=[], help="only this expert (repeatable)")
+    parser.add_argument("--without", action="append", default=[], help="leave this expert out (repeatable)")
     parser.add_argument("--max-resident-bytes", type=float, help="budget on the bytes of all experts used")
     parser.add_argument("--max-experts", type=int, help="budget on how many experts are used")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
@@ -80,7 +81,8 @@ def affordable(args: argparse.Namespace) -> tuple[ScoreTable, dict[str, Cost], l
     costs = costs_of(table.experts, args.costs)
     unsized = [expert for expert in table.experts if expert not in costs]
     limit = args.max_model_b or float("inf")
-    table = table.only(args.expert or table.experts)
+    refused = table.only(args.without).experts
+    table = table.only([expert for expert in args.expert or table.experts if expert not in refused])
     table = table.only([expert for expert in table.experts if expert in costs and costs[expert].total_b <= limit])
     if not table.experts:
         raise ValueError(f"{args.scores}: no expert of a known size up to {limit:g} billion; give --costs")

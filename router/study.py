@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from scipy.special import softmax
 from sklearn.neighbors import KNeighborsClassifier
 
+from router.classifier import fit_temperature
 from router.expected import ExpectedScores, fit_expected
+from router.gaussian import SharedGaussian
 from router.intervals import PairedDifference, paired_bootstrap
 from router.mapping import Budget, LearnedMapping, learn_mapping
 from router.score_table import Cost, ScoreTable
+from router.ties import fewest_experts
 
 __all__ = [
     "CurvePoint",
@@ -40,18 +43,22 @@ Rows = NDArray[np.integer]
 NUM_FOLDS = 5
 NUM_NEIGHBOURS = 15
 MIN_PER_CATEGORY = 10
+SMALLEST = 1e-12
+BOTH = "neighbours and linear"
 MARGIN = 0.003  # how far below the true-category mapping the learned router may be
 LEARNED, WEIGHTED, TRUE, SINGLE = "learned category", "learned probabilities", "true category", "best single model"
+FEWER = "learned category, fewer experts"  # within one standard error
 
 
-def neighbours(count: int, num_rows: int) -> Any:
-    return KNeighborsClassifier(min(count, num_rows), weights="distance", metric="cosine", algorithm="brute")
+def neighbours(num_rows: int) -> Any:
+    return KNeighborsClassifier(min(NUM_NEIGHBOURS, num_rows), weights="distance", metric="cosine", algorithm="brute")
 
 
 CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {  # from the number of rows to fit on
-    "15 neighbours": lambda num_rows: neighbours(15, num_rows),
-    "30 neighbours": lambda num_rows: neighbours(30, num_rows),
-    "linear": lambda _: LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.3),
+    "neighbours": neighbours,
+    "linear, shrinkage 0.03": lambda _: SharedGaussian(shrinkage=0.03),
+    "linear, shrinkage 0.1": lambda _: SharedGaussian(shrinkage=0.1),
+    "linear, shrinkage 0.3": lambda _: SharedGaussian(shrinkage=0.3),
 }
 
 
@@ -107,6 +114,13 @@ class View(NamedTuple):
         return labels
 
 
+class Pair(NamedTuple):
+    """Category probabilities of the learning half, out of fold, and of the judged half."""
+
+    learn: Floats
+    judge: Floats
+
+
 class Outcome(NamedTuple):
     """What a method gets on each judged prompt, and what that costs; both (prompts,)."""
 
@@ -155,14 +169,34 @@ def folds_of(groups: Rows, seed: int, num_folds: int = NUM_FOLDS) -> Rows:
 
 
 def view_of(data: Data, seed: int) -> View:
-    """Return a seeded split with the view of the classifier that is best out of fold on the learning half."""
+    """Return a seeded split with the view of the classifier that is best out of fold on the learning half.
+
+    Candidates: neighbours, the best linear one with a temperature fitted out of fold, and the mean of both.
+    """
     learn, judge = split_half(data.groups, seed)
     categories = np.unique(data.truth)
-    held_out = {name: out_of_fold(data, learn, categories, make, seed) for name, make in CLASSIFIERS.items()}
     truth = np.searchsorted(categories, data.truth[learn])
-    best = max(held_out, key=lambda name: float((held_out[name].argmax(axis=1) == truth).mean()))
-    judged = probabilities(CLASSIFIERS[best], data, learn, judge, categories)
-    return View(learn, judge, categories, best, held_out[best], judged)
+    held_out = {name: out_of_fold(data, learn, categories, make, seed) for name, make in CLASSIFIERS.items()}
+    linear = max(list(held_out)[1:], key=lambda name: accuracy(held_out[name], truth))
+    judged = {n: probabilities(CLASSIFIERS[n], data, learn, judge, categories) for n in ("neighbours", linear)}
+    pairs = {
+        "neighbours": Pair(held_out["neighbours"], judged["neighbours"]),
+        linear: calibrated(held_out[linear], judged[linear], truth),
+    }
+    pairs[BOTH] = Pair(*(sum(parts) / len(pairs) for parts in zip(*pairs.values(), strict=True)))
+    best = max(pairs, key=lambda name: accuracy(pairs[name].learn, truth))
+    return View(learn, judge, categories, best, *pairs[best])
+
+
+def accuracy(found: Floats, truth: Rows) -> float:
+    return float((found.argmax(axis=1) == truth).mean())
+
+
+def calibrated(learn: Floats, judge: Floats, truth: Rows) -> Pair:
+    """Return both with the temperature that the learning half's out-of-fold probabilities call for."""
+    logs = [np.log(np.maximum(found, SMALLEST)) for found in (learn, judge)]
+    temperature = fit_temperature(logs[0], truth)
+    return Pair(*(softmax(log / temperature, axis=1) for log in logs))
 
 
 def out_of_fold(data: Data, rows: Rows, categories: NDArray[np.str_], make: Callable[[int], Any], seed: int) -> Floats:
@@ -187,6 +221,7 @@ def outcomes(data: Data, view: View, seed: int) -> dict[str, Outcome]:
     """Return what each method gets on the judged half."""
     table, truth, learn, judge = data.table, data.truth, view.learn, view.judge
     learned = learn_mapping(table.rows(learn).pool(view.learn_labels, data.costs))
+    fewer = fewest_experts(table.rows(learn), view.learn_labels, data.costs)
     true = learn_mapping(table.rows(learn).pool(truth[learn], data.costs))
     oracle = learn_mapping(table.rows(judge).pool(truth[judge], data.costs))
     weighted = weighted_expected(data, view, seed)
@@ -194,6 +229,7 @@ def outcomes(data: Data, view: View, seed: int) -> dict[str, Outcome]:
     cheap = 1e-9 * data.active_b  # of equals the cheapest
     chosen = {
         LEARNED: by_label(table, learned, view.judge_labels),
+        FEWER: by_label(table, fewer, view.judge_labels),
         WEIGHTED: weighted.of(view.judge_probabilities).argmax(axis=1),
         TRUE: by_label(table, true, truth[judge]),
         SINGLE: np.full(len(judge), table.values[learn].mean(axis=0).argmax()),
@@ -221,7 +257,7 @@ def by_label(table: ScoreTable, learned: LearnedMapping, labels: NDArray[np.str_
 
 def neighbour_scores(data: Data, view: View) -> Floats:
     """Return (judged, experts): mean scores of the 15 nearest prompts of the learning half."""
-    model = neighbours(NUM_NEIGHBOURS, len(view.learn)).fit(data.vectors[view.learn], data.truth[view.learn])
+    model = neighbours(len(view.learn)).fit(data.vectors[view.learn], data.truth[view.learn])
     nearest = model.kneighbors(data.vectors[view.judge], return_distance=False)
     scores: Floats = data.table.values[view.learn[nearest]].mean(axis=1)
     return scores
@@ -252,7 +288,7 @@ def half_splits(data: Data, views: Sequence[View]) -> Study:
         num_prompts,
         data.table.experts,
         float(np.mean([(view.judge_labels == data.truth[view.judge]).mean() for view in views])),
-        {name: chosen.count(name) for name in CLASSIFIERS},
+        {name: chosen.count(name) for name in sorted(set(chosen))},
         {name: summary(per_split) for name, per_split in found.items()},
         differences({name: total[seen] / judged[seen] for name, total in totals.items()}, data.groups[seen]),
     )
@@ -274,6 +310,7 @@ def differences(means: Mapping[str, Floats], groups: Rows) -> dict[str, PairedDi
     asked = [
         (LEARNED, TRUE, -MARGIN),
         (LEARNED, SINGLE, 0.0),
+        (FEWER, LEARNED, -MARGIN),
         (WEIGHTED, TRUE, -MARGIN),
         (WEIGHTED, TRUE, 0.0),
         (WEIGHTED, SINGLE, 0.0),
