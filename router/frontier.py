@@ -1,7 +1,7 @@
-"""What a budget buys: mappings learned on one half of a score table and judged on the other, and the frontier.
+"""What a budget buys: the commands `map` and `frontier` on a table of scores.
 
-Owns the half-split protocol with its baselines, and the commands `map` and `frontier`. A learned router chooses the
-category: neighbours (15, cosine) over embeddings, fitted on the learning half only. Knows nothing about serving.
+Owns their arguments, what they print, write and draw. Solving is mapping's, the protocol of half-splits is study's.
+Knows nothing about serving.
 """
 
 from __future__ import annotations
@@ -9,261 +9,223 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import KNeighborsClassifier
 
-from router.mapping import Budget, LearnedMapping, Pool, frontier, learn_mapping
+from router.mapping import Budget, Pool, frontier
+from router.provenance import provenance
 from router.score_table import Cost, ScoreTable, costs_of, read_scores
+from router.ties import fewest_experts
 
-__all__ = ["Study", "add_arguments", "add_map_arguments", "half_splits", "run", "run_map"]
+__all__ = ["add_arguments", "add_map_arguments", "run", "run_map"]
 
-Floats = NDArray[np.floating]
-NUM_NEIGHBOURS = 15
-NUM_RESAMPLES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A way to choose an expert: mean score and mean active parameters over all splits."""
-
-    score: float
-    active_b: float
+SHARE = 0.98  # of the best single model's score
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """Half-splits of a score table. Differences are learned router minus baseline, paired by prompt."""
+class Labelled:
+    """What a mapping is learned from: a table, its prompts' labels as the router has them, and the experts' costs."""
 
-    num_splits: int
-    pool: tuple[str, ...]
-    category_accuracy: float
-    methods: Mapping[str, Method]
-    against_single: Mapping[str, float]  # difference, p
-    against_true_category: Mapping[str, float]
+    table: ScoreTable
+    labels: NDArray[np.str_]
+    costs: Mapping[str, Cost]
+    notes: tuple[str, ...]  # what was left out, and whose labels these are
 
-
-@dataclass(frozen=True, slots=True)
-class Half:
-    """One split: what is learned from, what is judged, and what the router says about both."""
-
-    learn: NDArray[np.integer]
-    judge: NDArray[np.integer]
-    learn_labels: NDArray[np.str_]  # each prompt's category as its neighbours have it, itself left out
-    judge_labels: NDArray[np.str_]
-    judge_probabilities: Floats  # (prompts, categories)
-    neighbours: NDArray[np.integer]  # (judged prompts, 15) rows of the learning half
+    @property
+    def pool(self) -> Pool:
+        return self.table.pool(self.labels, self.costs)
 
 
-def split_half(vectors: Floats, truth: NDArray[np.str_], seed: int) -> Half:
-    """Return a seeded half-split with the router's view of it."""
-    order = np.random.default_rng(seed).permutation(len(truth))
-    learn, judge = order[: len(order) // 2], order[len(order) // 2 :]
-    model = KNeighborsClassifier(NUM_NEIGHBOURS, weights="distance", metric="cosine", algorithm="brute")
-    model.fit(vectors[learn], truth[learn])
-    distances, itself_left_out = model.kneighbors()
-    votes = np.zeros((len(learn), len(model.classes_)))
-    for column in range(NUM_NEIGHBOURS):
-        labels = model._y[itself_left_out[:, column]]
-        votes[np.arange(len(learn)), labels] += 1.0 / np.maximum(distances[:, column], 1e-9)
-    probabilities = model.predict_proba(vectors[judge])
-    neighbours = learn[model.kneighbors(vectors[judge], return_distance=False)]
-    return Half(
-        learn,
-        judge,
-        model.classes_[votes.argmax(axis=1)],
-        model.classes_[probabilities.argmax(axis=1)],
-        probabilities,
-        neighbours,
-    )
-
-
-def choices(
-    table: ScoreTable, truth: NDArray[np.str_], half: Half, costs: Mapping[str, Cost], seed: int
-) -> dict[str, NDArray[np.integer]]:
-    """Return for each method the column of the expert that it chooses for each judged prompt."""
-    learned = table.pool(half.learn_labels, half.learn, costs)
-    true = table.pool(truth[half.learn], half.learn, costs)
-    overall = np.nanmean(table.values[half.learn], axis=0)
-    largest = max(range(len(table.experts)), key=lambda column: costs[table.experts[column]].total_b)
-    num, values = len(half.judge), table.values
-    expected = half.judge_probabilities @ np.nan_to_num(true.scores)
-    return {
-        "learned router": by_label(table, learn_mapping(learned), half.judge_labels),
-        "learned router, probabilities over categories": expected.argmax(axis=1),
-        "true category": by_label(table, learn_mapping(true), truth[half.judge]),
-        "best single": np.full(num, int(overall.argmax())),
-        "always largest": np.full(num, largest),
-        "random": np.random.default_rng(seed).integers(len(table.experts), size=num),
-        "neighbours straight to expert": np.nan_to_num(np.nanmean(values[half.neighbours], axis=1)).argmax(axis=1),
-        "prompt oracle": np.nan_to_num(values[half.judge], nan=-1).argmax(axis=1),
-    }
-
-
-def by_label(table: ScoreTable, learned: LearnedMapping, labels: NDArray[np.str_]) -> NDArray[np.integer]:
-    """Return columns of the experts that a mapping gives; a label it never saw goes to its most common expert."""
-    experts = list(learned.mapping.values())
-    fallback = max(experts, key=experts.count)
-    return np.array([table.experts.index(learned.mapping.get(label, fallback)) for label in labels.tolist()])
-
-
-def half_splits(table: ScoreTable, vectors: Floats, costs: Mapping[str, Cost], num_splits: int = 20) -> Study:
-    """Return the study over seeded half-splits; rows with a hole in the pool are left out by the caller."""
-    truth = np.array(table.categories)
-    active = np.array([costs[expert].active_b for expert in table.experts])
-    totals: dict[str, Floats] = {}
-    judged = np.zeros(len(truth))
-    scores: dict[str, list[float]] = {}
-    actives: dict[str, list[float]] = {}
-    right = []
-    for seed in range(num_splits):
-        half = split_half(vectors, truth, seed)
-        judged[half.judge] += 1
-        right.append(float((half.judge_labels == truth[half.judge]).mean()))
-        for name, chosen in choices(table, truth, half, costs, seed).items():
-            got = table.values[half.judge, chosen]
-            totals.setdefault(name, np.zeros(len(truth)))[half.judge] += got
-            scores.setdefault(name, []).append(float(got.mean()))
-            actives.setdefault(name, []).append(float(active[chosen].mean()))
-    seen = judged > 0
-    mean = {name: total[seen] / judged[seen] for name, total in totals.items()}
-    return Study(
-        num_splits,
-        table.experts,
-        float(np.mean(right)),
-        {name: Method(float(np.mean(scores[name])), float(np.mean(actives[name]))) for name in scores},
-        paired(mean["learned router"] - mean["best single"]),
-        paired(mean["learned router"] - mean["true category"]),
-    )
-
-
-def paired(differences: Floats, seed: int = 0) -> dict[str, float]:
-    """Return the mean of per-prompt differences, its bootstrap 95 % interval, and the one-sided p of "not above 0"."""
-    rng = np.random.default_rng(seed)
-    num = len(differences)
-    means = np.array([differences[rng.integers(num, size=num)].mean() for _ in range(NUM_RESAMPLES)])
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {
-        "difference": float(differences.mean()),
-        "low": float(low),
-        "high": float(high),
-        "p": float((1 + (means <= 0).sum()) / (1 + NUM_RESAMPLES)),
-    }
-
-
-def share_needed(points: Sequence[LearnedMapping], best: float, share: float = 0.98) -> LearnedMapping:
-    """Return the cheapest point that keeps a share of the best single model's score."""
-    return next(point for point in points if point.score >= share * best)
-
-
-def common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scores", type=Path, help="JSONL of {prompt, category, scores: {expert: number or null}}")
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scores", type=Path, help="JSONL of {prompt, category, scores: {expert: 0 … 1 or null}}")
     parser.add_argument("--costs", type=Path, help="JSON of {expert: {active_b, total_b}}; default: numbers in names")
     parser.add_argument("--max-model-b", type=float, help="only experts of at most so many billion parameters in all")
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `coe router frontier`."""
-    common_arguments(parser)
-    parser.add_argument("--half-splits", type=int, default=0, help="judge by so many seeded half-splits (20)")
-    parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
+    parser.add_argument("--expert", action="append", default=[], help="only this expert (repeatable)")
+    parser.add_argument("--without", action="append", default=[], help="leave this expert out (repeatable)")
+    parser.add_argument("--max-resident-bytes", type=float, help="budget on the bytes of all experts used")
+    parser.add_argument("--max-experts", type=int, help="budget on how many experts are used")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
-    parser.add_argument("--plot", type=Path, help="write a PNG of the frontier here")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
 
 
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `coe router map`."""
-    common_arguments(parser)
-    parser.add_argument("--max-mean-active-b", type=float, help="budget on the mean of active parameters")
-    parser.add_argument("--max-resident-bytes", type=float, help="budget on the bytes of all experts used")
+    add_common_arguments(parser)
+    parser.add_argument("--max-mean-active-b", type=float, help="budget on the mean of active parameters, in billions")
+    parser.add_argument(
+        "--artefact", type=Path, help="a trained router: it labels the prompts, as it will when serving"
+    )
+    parser.add_argument(
+        "--tie", type=float, default=0.0, help="take fewer experts within so many standard errors (1; default 0)"
+    )
 
 
-def affordable(args: argparse.Namespace) -> tuple[ScoreTable, dict[str, Cost]]:
-    """Return the table of experts whose cost is known and allowed, without rows that have a hole in it."""
-    table = read_scores(args.scores)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `coe router frontier`."""
+    add_common_arguments(parser)
+    parser.add_argument("--study", type=int, nargs="?", const=20, default=0, help="judge by so many half-splits (20)")
+    parser.add_argument("--curve", type=int, default=0, help="with --study: held-out scores at so many budgets")
+    parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
+    parser.add_argument("--plot", type=Path, help="write a PNG of the frontier here")
+
+
+def affordable(args: argparse.Namespace) -> tuple[ScoreTable, dict[str, Cost], list[str]]:
+    """Return each prompt once with the experts whose cost is known and allowed, and notes of what was left out."""
+    read = read_scores(args.scores)
+    table = read.merged()
     costs = costs_of(table.experts, args.costs)
+    unsized = [expert for expert in table.experts if expert not in costs]
     limit = args.max_model_b or float("inf")
+    refused = table.only(args.without).experts
+    table = table.only([expert for expert in args.expert or table.experts if expert not in refused])
     table = table.only([expert for expert in table.experts if expert in costs and costs[expert].total_b <= limit])
     if not table.experts:
         raise ValueError(f"{args.scores}: no expert of a known size up to {limit:g} billion; give --costs")
-    whole = ~np.isnan(table.values).any(axis=1)
-    rows = np.flatnonzero(whole).tolist()
-    kept = ScoreTable(
-        tuple(table.prompts[row] for row in rows),
-        tuple(table.categories[row] for row in rows),
-        table.experts,
-        table.values[whole],
+    notes = [f"{len(read.prompts)} rows, {len(table.prompts)} distinct prompts", f"pool: {', '.join(table.experts)}"]
+    notes += [f"left out, size unknown (--costs): {', '.join(unsized)}"] if unsized else []
+    return table, costs, notes
+
+
+def labelled(args: argparse.Namespace) -> Labelled:
+    """Return the table with the labels of the router that the arguments name, else the table's own categories."""
+    table, costs, notes = affordable(args)
+    if args.artefact is None:
+        notes.append("categories and their frequencies: the table's own (--artefact DIR: the router's)")
+        return Labelled(table, np.array(table.categories), costs, tuple(notes))
+    labels, is_sure = router_labels(args, table.prompts)
+    notes.append(
+        f"categories and their frequencies: the router's; {(~is_sure).mean():.1%} of prompts abstain, left out"
     )
-    return kept, costs
+    sure = np.flatnonzero(is_sure)
+    if not len(sure):
+        raise ValueError(f"{args.artefact}: the router abstains on every prompt of {args.scores}; map another table")
+    return Labelled(table.rows(sure), labels[sure], costs, tuple(notes))
+
+
+def router_labels(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+    """Return each prompt's category as a trained router has it, and whether the router is sure."""
+    from router.artefact import Artefact
+    from router.scores import score
+    from router.train import encoder_for
+
+    artefact = Artefact.load(args.artefact)
+    encoder = encoder_for(artefact.encoder_source, args.device, args.cache)
+    artefact.check_encoder(encoder.id)
+    found = score(artefact, encoder.encode(prompts))
+    labels = np.array(artefact.categories)[found.probabilities.argmax(axis=1)]
+    return labels, artefact.abstain.is_sure(found.probabilities.max(axis=1), found.similarity)
 
 
 def run_map(args: argparse.Namespace) -> int:
     """Run `coe router map`; returns the exit code."""
-    table, costs = affordable(args)
-    pool = table.pool(np.array(table.categories), np.arange(len(table.prompts)), costs)
-    learned = learn_mapping(pool, Budget(args.max_mean_active_b, args.max_resident_bytes))
+    data = labelled(args)
+    budget = Budget(args.max_mean_active_b, args.max_resident_bytes, args.max_experts)
+    learned = fewest_experts(data.table, data.labels, data.costs, budget, args.tie)
+    expected = data.table.expected_scores(data.labels)
+    print_notes(data.notes)
     for category, expert in learned.mapping.items():
-        print(f"{category:24} {expert}")
-    rows = zip(pool.categories, pool.scores.tolist(), strict=True)
-    expected = {category: dict(zip(pool.experts, row, strict=True)) for category, row in rows}
-    active_b = dict(zip(pool.experts, pool.active.tolist(), strict=True))
-    return finish(asdict(learned) | {"expected_scores": expected, "active_b": active_b}, args.json)
+        cell = expected[category][expert]
+        print(f"{category:24} {expert:36} {cell.score:.3f} [{cell.low:.3f}, {cell.high:.3f}] of {cell.num_prompts}")
+    print(
+        f"score {learned.score:.4f} on the rows learned from, {learned.mean_active_b:.2f} B active on average, "
+        f"{learned.num_experts} experts, {learned.size_bytes / 1e9:.1f} GB"
+    )
+    pool = data.pool
+    return finish(
+        {
+            **asdict(learned),
+            "budget": asdict(budget),
+            "tie_standard_errors": args.tie,
+            "frequencies": dict(zip(pool.categories, pool.frequencies.tolist(), strict=True)),
+            "expected_scores": {category: plain(row) for category, row in expected.items()},
+            "active_b": dict(zip(pool.experts, pool.active.tolist(), strict=True)),
+            "notes": data.notes,
+        },
+        args.json,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `coe router frontier`; returns the exit code."""
-    table, costs = affordable(args)
-    pool = table.pool(np.array(table.categories), np.arange(len(table.prompts)), costs)
-    points = frontier(pool)
+    table, costs, notes = affordable(args)
+    pool = table.pool(np.array(table.categories), costs)
+    budget = Budget(None, args.max_resident_bytes, args.max_experts)
+    points = frontier(pool, budget=budget)
     best = float((pool.frequencies @ pool.scores).max())
-    result: dict[str, Any] = {
-        "points": [asdict(point) for point in points],
-        "best_single": best,
-        "keeps_98_percent": asdict(share_needed(points, best)),
-    }
+    print_notes(notes)
     for point in points:
-        print(
-            f"{point.mean_active:8.2f} B mean active  score {point.score:.4f}  {len(set(point.mapping.values()))} used"
-        )
-    if args.half_splits:
-        from router.train import encoder_for, whole
-
-        vectors = whole(encoder_for(args.encoder, args.device, args.cache).encode(table.prompts))
-        study = half_splits(table, vectors, costs, args.half_splits)
-        for name, method in study.methods.items():
-            print(f"{name:46} {method.score:.4f}  {method.active_b:6.2f} B")
-        result["half_splits"] = asdict(study)
+        print(f"{point.mean_active_b:8.2f} B active on average  score {point.score:.4f}  {point.num_experts} experts")
+    result: dict[str, Any] = {"points": [asdict(point) for point in points], "best_single": best, "notes": notes}
+    if args.study:
+        result |= run_study(args, table, costs)
     if args.plot:
-        draw(pool, points, args.plot)
-    return finish(result, args.json)
+        from router.frontier_plot import draw
+
+        draw(pool, points, result, args.plot)
+    return finish(result | {"provenance": asdict(provenance())}, args.json)
+
+
+def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, Cost]) -> dict[str, Any]:
+    """Run and print the half-splits; rows with a hole are left out, and counted."""
+    from tqdm import tqdm
+
+    from router.prompts import groups_of
+    from router.study import Data, cheapest_share, check_balance, half_splits, held_out_curve, view_of
+    from router.train import encoder_for
+
+    complete = table.complete_rows()
+    if not len(complete):
+        raise ValueError(f"{args.scores}: no prompt has scores of every expert; name fewer with --expert")
+    print(f"half-splits of the {len(complete)} prompts that every expert was measured on, of {len(table.prompts)}")
+    table = table.rows(complete)
+    groups = np.unique(groups_of(table.prompts), return_inverse=True)[1]
+    data = Data(table, encoder_for(args.encoder, args.device, args.cache).encode(table.prompts), groups, costs)
+    check_balance(data)
+    views = [view_of(data, seed) for seed in tqdm(range(args.study), desc="half-splits", disable=None)]
+    study = half_splits(data, views)
+    result: dict[str, Any] = {"study": plain(study), "encoder": args.encoder, "seeds": list(range(args.study))}
+    print(f"category accuracy {study.category_accuracy:.4f}; classifiers chosen: {study.classifiers}")
+    for name, method in sorted(study.methods.items(), key=lambda item: item[1].score):
+        print(f"{name:32} {method.score:.4f} ± {method.deviation:.4f}  {method.mean_active_b:6.2f} B")
+    for name, found in study.differences.items():
+        print(f"{name:58} {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]  p {found.p:.4f}")
+    if args.curve:
+        curve = held_out_curve(data, views, args.curve)
+        kept = cheapest_share(curve, SHARE * study.methods["best single model"].score)
+        result |= {"curve": plain(curve), "keeps_98_percent": plain(kept)}
+        for point in curve:
+            print(
+                f"at most {point.max_mean_active_b:7.2f} B: held out {point.score:.4f} at {point.mean_active_b:.2f} B"
+            )
+        print(f"98 % of the best single model's held-out score: {plain(kept)}")
+    return result
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(note)
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses, named tuples and containers of them as JSON has them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain({name: getattr(value, name) for name in value.__dataclass_fields__})
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def finish(result: Mapping[str, Any], path: Path | None) -> int:
     """Print the figures as the last line, and write them."""
-    text = json.dumps(result, ensure_ascii=False)
     if path:
-        path.write_text(text + "\n", encoding="utf-8")
-    print(text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, ensure_ascii=False))
     return 0
-
-
-def draw(pool: Pool, points: Sequence[LearnedMapping], path: Path) -> None:
-    """Draw quality against cost: every single model, the frontier, nothing else."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    axes.scatter(pool.active, pool.frequencies @ pool.scores, label="single models", color="tab:grey")
-    axes.plot([p.mean_active for p in points], [p.score for p in points], marker="o", label="category mapping")
-    axes.set(xlabel="mean active parameters, billions", ylabel="mean score", xscale="log")
-    axes.legend()
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    pyplot.close(figure)

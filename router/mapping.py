@@ -7,7 +7,7 @@ Knows nothing about prompts or embeddings: it sees categories, experts and numbe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from router.directory import Directory
 __all__ = ["Budget", "LearnedMapping", "Pool", "checked_mapping", "frontier", "learn_mapping"]
 
 TIE = 1e-5  # a gain in expected score that is not worth one more expert
+SCALE = 1e4  # of the objective: the solver stops at an absolute gap of 1e-6, far below a tie
 Floats = NDArray[np.floating]
 
 
@@ -42,7 +43,7 @@ class Pool:
     """Mean scores per category and expert, and what the experts cost.
 
     `scores` is (categories, experts), NaN where nobody measured; `frequencies` (categories,) is how often the router
-    itself picks a category and sums to 1; `active` (experts,) is active parameters in any one unit; `sizes_bytes`
+    itself picks a category and sums to 1; `active_b` (experts,) is billions of active parameters; `sizes_bytes`
     (experts,) is what an expert takes when resident.
     """
 
@@ -50,10 +51,12 @@ class Pool:
     experts: tuple[str, ...]
     scores: Floats
     frequencies: Floats
-    active: Floats
+    active_b: Floats
     sizes_bytes: Floats
 
     def __post_init__(self) -> None:
+        if not self.experts:
+            raise ValueError("no expert in the pool: a mapping needs at least one with scores and a known size")
         holes = np.flatnonzero(np.isnan(self.scores).all(axis=1))
         if len(holes):
             raise ValueError(f"category '{self.categories[holes[0]]}': no expert has a score on it; score one first")
@@ -63,8 +66,28 @@ class Pool:
 class Budget:
     """What a mapping may cost; None is no limit."""
 
-    max_mean_active: float | None = None
+    max_mean_active_b: float | None = None
     max_bytes: float | None = None
+    max_experts: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, limit in self.limits:
+            if limit is not None and not limit > 0:
+                raise ValueError(f"budget of {limit:g} {what}: must be above 0; leave it out for no limit")
+
+    @property
+    def limits(self) -> tuple[tuple[str, float | None], ...]:
+        return (
+            ("billion active parameters on average", self.max_mean_active_b),
+            ("resident bytes", self.max_bytes),
+            ("experts", self.max_experts),
+        )
+
+    def __str__(self) -> str:
+        return " and ".join(f"{limit:g} {what}" for what, limit in self.limits if limit is not None) or "no budget"
+
+
+UNLIMITED = Budget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +96,19 @@ class LearnedMapping:
 
     mapping: Mapping[str, str]
     score: float
-    mean_active: float
+    mean_active_b: float
     size_bytes: float
 
+    @property
+    def num_experts(self) -> int:
+        return len(set(self.mapping.values()))
 
-def learn_mapping(pool: Pool, budget: Budget | None = None) -> LearnedMapping:
+
+def learn_mapping(pool: Pool, budget: Budget = UNLIMITED) -> LearnedMapping:
     """Return the mapping with the highest expected score under the budget, solved exactly.
 
-    Ties (1e-5) go to fewer experts. A pair that nobody measured is never chosen.
+    An expert that adds no more than 1e-5 to the expected score is left out, so ties go to fewer experts. A pair that
+    nobody measured is never chosen. Budgets hold within the solver's tolerance, 1e-6 of the budget.
 
     Raises:
         ValueError: no mapping fits the budget; the message says what would.
@@ -89,23 +117,24 @@ def learn_mapping(pool: Pool, budget: Budget | None = None) -> LearnedMapping:
 
     num_pairs, num_experts = pool.scores.size, len(pool.experts)
     gains = pool.frequencies[:, None] * np.nan_to_num(pool.scores)
-    result = milp(
-        c=np.r_[-gains.ravel(), np.full(num_experts, TIE)],  # variables: pairs (category, expert), then experts used
-        constraints=constraints_of(pool, budget or Budget()),
+    result = milp(  # variables: pairs (category, expert), then experts used
+        c=SCALE * np.r_[-gains.ravel(), np.full(num_experts, TIE)],
+        constraints=constraints_of(pool, budget),
         integrality=np.ones(num_pairs + num_experts),
         bounds=Bounds(0, np.r_[~np.isnan(pool.scores).ravel(), np.ones(num_experts)]),
         options={"mip_rel_gap": 0.0},
     )
     if result.x is None:
         raise ValueError(
-            f"no mapping fits {budget}: the cheapest expert has {pool.active.min():g} active parameters and the "
-            f"smallest takes {pool.sizes_bytes.min():g} bytes; raise the budget or add a smaller expert"
+            f"no mapping fits {budget}: the cheapest expert has {pool.active_b.min():g} billion active parameters and "
+            f"the smallest takes {pool.sizes_bytes.min():g} bytes, and a category can only go to an expert with a "
+            f"score on it; raise the budget, or score or add a smaller expert"
         )
     return described(pool, result.x[:num_pairs].reshape(pool.scores.shape).argmax(axis=1))
 
 
 def constraints_of(pool: Pool, budget: Budget) -> list[object]:
-    """Return: one expert per category; a chosen expert is used; the mean of active parameters; the sum of bytes."""
+    """Return: one expert per category; a chosen expert is used; the budget, each limit scaled to 1."""
     from scipy.optimize import LinearConstraint
     from scipy.sparse import coo_array, csr_array, eye_array, hstack, kron
 
@@ -116,11 +145,11 @@ def constraints_of(pool: Pool, budget: Budget) -> list[object]:
     )
     used = hstack([eye_array(pairs), -kron(np.ones((num_categories, 1)), eye_array(num_experts))])
     rows = [LinearConstraint(csr_array(one_each), 1, 1), LinearConstraint(csr_array(used), -np.inf, 0)]
-    if budget.max_mean_active is not None:
-        cost = np.r_[(pool.frequencies[:, None] * pool.active).ravel(), np.zeros(num_experts)]
-        rows.append(LinearConstraint(cost[None], -np.inf, budget.max_mean_active))
-    if budget.max_bytes is not None:
-        rows.append(LinearConstraint(np.r_[np.zeros(pairs), pool.sizes_bytes][None], -np.inf, budget.max_bytes))
+    mean_active = np.r_[(pool.frequencies[:, None] * pool.active_b).ravel(), np.zeros(num_experts)]
+    costs = (mean_active, np.r_[np.zeros(pairs), pool.sizes_bytes], np.r_[np.zeros(pairs), np.ones(num_experts)])
+    for cost, (_, limit) in zip(costs, budget.limits, strict=True):
+        if limit is not None:
+            rows.append(LinearConstraint(cost[None] / limit, -np.inf, 1))
     return list(rows)
 
 
@@ -130,17 +159,21 @@ def described(pool: Pool, chosen: NDArray[np.integer]) -> LearnedMapping:
     return LearnedMapping(
         {category: pool.experts[index] for category, index in zip(pool.categories, chosen, strict=True)},
         float(pool.frequencies @ pool.scores[rows, chosen]),
-        float(pool.frequencies @ pool.active[chosen]),
+        float(pool.frequencies @ pool.active_b[chosen]),
         float(pool.sizes_bytes[np.unique(chosen)].sum()),
     )
 
 
-def frontier(pool: Pool, num_points: int = 24) -> list[LearnedMapping]:
-    """Return the best mappings from the cheapest mean of active parameters upwards, each better than the last."""
-    budgets = np.geomspace(pool.active.min(), pool.active.max(), num_points)
-    points = [learn_mapping(pool, Budget(max_mean_active=float(budget) * (1 + 1e-9))) for budget in budgets]
+def frontier(pool: Pool, num_points: int = 24, budget: Budget = UNLIMITED) -> list[LearnedMapping]:
+    """Return the best mappings from the cheapest mean of active parameters upwards, each better than the last.
+
+    The other limits of the budget hold at every point.
+    """
+    costs = np.where(np.isnan(pool.scores), np.nan, -pool.active_b)
+    lowest = learn_mapping(replace(pool, scores=costs), budget).mean_active_b
     kept: list[LearnedMapping] = []
-    for point in points:
+    for limit in np.geomspace(lowest, pool.active_b.max(), num_points):
+        point = learn_mapping(pool, replace(budget, max_mean_active_b=float(limit) * (1 + 1e-9)))
         if not kept or point.score > kept[-1].score + TIE:
             kept.append(point)
     return kept

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router import evaluate, frontier, train
+from router import evaluate, train
 from router.abstain import AbstainRule
 from router.artefact import Artefact
 from router.calibration import expected_calibration_error, reliability
@@ -23,12 +23,10 @@ from router.folds import (
     mean_over_topics,
     summarise,
 )
-from router.frontier import half_splits, paired
 from router.noise import REWRITINGS, rewritten
 from router.out_of_scope import auroc, is_personal, length_matched
 from router.own import fillings, own_prompts
 from router.prompts import Prompt
-from router.score_table import Cost, ScoreTable, costs_of, read_scores
 from router.self_labelling import Votes, max_entropy_for, self_labelled
 from router.table import Table
 from router.train import Settings, candidates_of, choose
@@ -164,42 +162,6 @@ def write_scores(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
-def test_a_score_table_keeps_its_holes(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": "p", "category": "c", "scores": {"x-7b": 1, "y": None}},
-        {"question": "q", "task": "d", "scores": {"x-7b": 0}},
-    ]
-    table = read_scores(write_scores(tmp_path / "s.jsonl", rows))
-    assert (table.prompts, table.categories, table.experts) == (("p", "q"), ("c", "d"), ("x-7b", "y"))
-    assert np.isnan(table.values[:, 1]).all()
-    assert costs_of(table.experts) == {"x-7b": Cost(7, 7)}
-
-
-def test_a_row_without_scores_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"s\.jsonl:1: no 'scores' object"):
-        read_scores(write_scores(tmp_path / "s.jsonl", [{"prompt": "p"}]))
-
-
-def test_with_clear_categories_the_learned_router_equals_the_true_one_and_beats_any_single() -> None:
-    rng = np.random.default_rng(0)
-    words = ["red", "green", "blue", "pink", "gold"]
-    labels = ["math", "sql"] * 60
-    texts = [f"{'sum' if label == 'math' else 'select'} {rng.choice(words)}" for label in labels]
-    values = np.array([[1.0, 0.0] if label == "math" else [0.0, 1.0] for label in labels])
-    table = ScoreTable(tuple(texts), tuple(labels), ("a-1b", "b-2b"), values)
-    vectors = FakeEncoder().encode(texts)[:, :16]
-    study = half_splits(table, vectors, costs_of(table.experts), num_splits=3)
-    assert study.methods["learned router"].score == study.methods["prompt oracle"].score == 1
-    assert study.against_true_category["difference"] == 0
-    assert study.against_single["p"] < 0.01
-
-
-def test_the_bootstrap_is_seeded_and_sees_a_difference() -> None:
-    differences = np.random.default_rng(1).normal(0.1, 0.2, 500)
-    assert paired(differences) == paired(differences)
-    assert paired(differences)["p"] < 0.01 < paired(-differences)["p"]
-
-
 def test_the_commands_run_on_a_users_own_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,10 +179,6 @@ def test_the_commands_run_on_a_users_own_files(
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last == json.loads((tmp_path / "out.json").read_text())
     assert last["held_out"]["num_prompts"] == 40
-    scores = [{"prompt": "p", "category": c, "scores": {"x-7b": c == "m", "y-2b": 0.5}} for c in ("m", "s") * 5]
-    path = write_scores(tmp_path / "s.jsonl", scores)
-    run(frontier, [str(path)])
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["points"][-1]["mapping"] == {"m": "x-7b", "s": "y-2b"}
 
 
 def test_training_on_nothing_says_what_to_name() -> None:
