@@ -69,6 +69,7 @@ def build_router(config: Config) -> Router:
             general=general,
             names=names,
             min_confidence=config.router.min_confidence,
+            device=config.router.device,
         )
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router]: {error}") from error

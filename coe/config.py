@@ -131,6 +131,7 @@ class RouterConfig:
     artefact: Path | None = None  # None: the router's own default
     min_confidence: float | None = None  # None: what the artefact was calibrated to
     enabled: bool = True
+    device: str = "cpu"  # where prompts are encoded
     categories: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -213,6 +214,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "general": text,
         "min_confidence": real(0, 1),
         "enabled": boolean,
+        "device": choice("cpu", "cuda"),
         "categories": lambda value, _folder: value,  # a table of its own
     },
     "server": {"host": text, "port": whole(0, 65535), "drain_s": real(0), "max_body_bytes": size},
