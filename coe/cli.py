@@ -60,7 +60,7 @@ def build_router(config: Config) -> Router:
         policy, artefact = _policy(config)
         if artefact is None or not _classifies(config):
             return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
-        return Router.with_policy(policy, artefact)
+        return Router.with_policy(policy, artefact, config.router.device)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
 

@@ -149,6 +149,7 @@ class RouterConfig:
     mapping: Path | None = None  # what `coe router map` wrote
     residency_epsilon: float = 0.0
     stickiness: float | None = None  # None: the router's own default
+    device: str = "cpu"  # where prompts are encoded
     categories: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[RuleConfig, ...] = ()
 
@@ -235,6 +236,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "mapping": existing_file,
         "residency_epsilon": real(0, 1),
         "stickiness": real(0, 1),
+        "device": choice("cpu", "cuda"),
         "categories": lambda value, _folder: value,  # a table of its own
         "rules": lambda value, _folder: value,  # tables of their own
     },

@@ -27,6 +27,7 @@ __all__ = ["DEFAULT_SOURCE", "Encoder"]
 MAX_CHARS = 8_000  # what is tokenised of a longer text: its first and last halves of this
 SEGMENT_TOKENS = 32  # the first and last so many tokens are pooled apart: instructions stand at the ends
 NUM_SEGMENTS = 3  # whole, head, tail
+PLAIN_USE = (Recipe("mean", "", 256, False, None), 32)  # of the weights whose id says nothing about their use
 
 Vectors = NDArray[np.float32]
 
@@ -48,11 +49,12 @@ class Encoder:
         batch_size: int = 32,
         cache_size: int = 4096,
     ) -> None:
+        torch_device = usable(device)
         folder = find_folder(source)
         self.source = source
         self.batch_size = batch_size
         self._recipe = read_recipe(folder)
-        self._backbone = load_backbone(source, folder, self._recipe, torch.device(device))
+        self._backbone = load_backbone(source, folder, self._recipe, torch_device)
         self.id = f"{Path(source).name}-{identity(self._backbone.weights, self._recipe)[:16]}"
         self._max_tokens = int(min(self._recipe.max_tokens, self._backbone.max_tokens))
         self.num_dims = NUM_SEGMENTS * self._backbone.hidden_size
@@ -144,6 +146,18 @@ def identity(weights: Mapping[str, Tensor], recipe: Recipe) -> str:
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    if recipe != Recipe():
-        digest.update(repr(recipe).encode())
+    use = (recipe, SEGMENT_TOKENS)
+    if use != PLAIN_USE:
+        digest.update(repr(use).encode())
     return digest.hexdigest()
+
+
+def usable(device: str) -> torch.device:
+    """Return a device; raises ValueError for one that is not there."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"encoder device '{device}': torch knows no such device; write cpu or cuda") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"encoder device '{device}': torch sees no CUDA device; write cpu")
+    return found

@@ -116,7 +116,7 @@ def router_labels(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[NDA
     artefact = Artefact.load(args.artefact)
     encoder = encoder_for(artefact.encoder_source, args.device, args.cache)
     artefact.check_encoder(encoder.id)
-    found = score(artefact, encoder.encode(prompts))
+    found = score(artefact, encoder.encode(prompts), prompts)
     labels = np.array(artefact.categories)[found.probabilities.argmax(axis=1)]
     return labels, artefact.abstain.is_sure(found.probabilities.max(axis=1), found.similarity)
 
@@ -143,7 +143,7 @@ def run_map(args: argparse.Namespace) -> int:
             "tie_standard_errors": args.tie,
             "frequencies": dict(zip(pool.categories, pool.frequencies.tolist(), strict=True)),
             "expected_scores": {category: plain(row) for category, row in expected.items()},
-            "active_b": dict(zip(pool.experts, pool.active.tolist(), strict=True)),
+            "active_b": dict(zip(pool.experts, pool.active_b.tolist(), strict=True)),
             "notes": data.notes,
         },
         args.json,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 __all__ = ["CachedEncoder"]
@@ -43,10 +44,14 @@ class CachedEncoder:
         self._keys: list[bytes] = []
         self._rows = np.zeros((0, encoder.num_dims), np.float16)
         if self._path.is_file():
-            stored = load_file(self._path)
+            stored = stored_in(self._path)
             self._keys = [key.tobytes() for key in stored["keys"]]
             self._rows = stored["rows"]
         self._index = {key: row for row, key in enumerate(self._keys)}
+
+    @property
+    def num_dims(self) -> int:
+        return self._encoder.num_dims
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, dims); encodes and stores what is not there yet."""
@@ -68,3 +73,14 @@ class CachedEncoder:
         partial = self._path.with_suffix(".partial")
         save_file({"keys": stored, "rows": self._rows}, partial)
         partial.replace(self._path)
+
+
+def stored_in(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file that this class wrote; raises ValueError for any other."""
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a cache of vectors ({error}); remove it") from error
+    if set(stored) != {"keys", "rows"} or len(stored["keys"]) != len(stored["rows"]):
+        raise ValueError(f"{path}: not a cache of vectors (it holds {', '.join(stored) or 'nothing'}); remove it")
+    return dict(stored)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save
 from transformers import AutoModel, BertConfig, BertModel, BertTokenizerFast, DistilBertConfig, DistilBertModel
 
 from router.bert import Bert
@@ -17,6 +18,7 @@ from router.encoder import Encoder
 from router.int8 import Int8Linear
 from router.sentence_model import Recipe, find_folder, read_recipe
 from router.train import train
+from router.vectors import CachedEncoder
 from tests.router.test_router_learning import toy_prompts
 
 HIDDEN = 32
@@ -197,6 +199,34 @@ def test_an_encoder_that_is_not_there_is_named(source: str) -> None:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="transformers cannot read"):
         Encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize(("device", "message"), [("tpu9", "knows no such device"), ("cuda", "sees no CUDA device")])
+def test_a_device_that_is_not_there_is_refused_by_name(device: str, message: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match=f"encoder device '{device}': torch {message}"):
+        Encoder(device=device)
+
+
+# -- vectors that survive the process
+
+
+def test_stored_vectors_are_the_encoders_to_half_precision(tmp_path: Path) -> None:
+    encoder = Encoder(str(write_model(tmp_path / "model")))
+    stored = CachedEncoder(encoder, tmp_path)
+    np.testing.assert_allclose(stored.encode(TEXTS), encoder.encode(TEXTS), atol=1e-3)
+    again = CachedEncoder(encoder, tmp_path)
+    np.testing.assert_array_equal(again.encode(TEXTS[::-1]), stored.encode(TEXTS)[::-1])
+    assert again.num_dims == stored.encode([]).shape[1] == encoder.num_dims
+
+
+@pytest.mark.parametrize("content", [b"", b"junk that is no safetensors file", save({"a": np.zeros(2)})])
+def test_a_damaged_store_of_vectors_is_named(tmp_path: Path, content: bytes) -> None:
+    encoder = Encoder(str(write_model(tmp_path / "model")))
+    (tmp_path / f"{encoder.id}.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match="not a cache of vectors"):
+        CachedEncoder(encoder, tmp_path)
 
 
 # -- static embeddings
