@@ -85,7 +85,7 @@ class Ask(NamedTuple):
     expert: str | None = None
     has_tools: bool = False
     conversation: str | None = None
-    wants_texts: bool = False
+    only_explains: bool = True  # leaves no trace in the router
     snapshot: Snapshot = NothingResident()
 
 
