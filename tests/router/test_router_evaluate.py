@@ -75,7 +75,9 @@ def test_a_fold_takes_the_recipe_that_the_others_chose() -> None:
 def test_outsiders_are_compared_with_left_out_rows_of_like_length() -> None:
     texts = ("teal navy pink gold", "gold gold gold grey")
     outsiders = Outsiders(texts, FakeEncoder().encode(texts))
-    report = against_outsiders(leave_family_out(odd_family(), {"sql": ["b", "odd"]}, Settings(), outsiders))
+    left_out = leave_family_out(odd_family(), {"sql": ["b", "odd"]}, Settings(), outsiders)
+    report = against_outsiders(left_out)
+    assert summarise(left_out).topics["sql"] == np.mean(list(summarise(left_out).folds.values()))
     assert report.num_pairs == 2
     assert report.length_auroc in (0.25, 0.5, 0.75)
 
