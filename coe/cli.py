@@ -131,7 +131,7 @@ def _route(arguments: argparse.Namespace) -> int:
     from coe.types import Message, RouteQuery
 
     prompt = " ".join(arguments.prompt)
-    query = RouteQuery((Message("user", prompt),), arguments.model, wants_texts=arguments.explain)
+    query = RouteQuery((Message("user", prompt),), arguments.model, only_explains=arguments.explain)
     decision = build_router(config).route([query])[0]
     confidence = "" if decision.confidence is None else f" at {decision.confidence:.3f}"
     print(f"expert    {decision.expert}\ncategory  {decision.category or '-'}{confidence}\nwhy       {decision.why}")

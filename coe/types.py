@@ -94,14 +94,15 @@ class RouteQuery:
     """What a router may look at, all of it.
 
     `expert` is a name or alias that the client asked for, None to be routed. `conversation` is the client's own name
-    for the conversation, None if it has none. `wants_texts` asks for the text of the nearest training prompts.
+    for the conversation, None if it has none. `only_explains` asks who would answer, without an answer: the decision
+    shows the texts of training prompts that it may show, and is not remembered.
     """
 
     messages: tuple[Message, ...]
     expert: str | None = None
     has_tools: bool = False
     conversation: str | None = None
-    wants_texts: bool = False
+    only_explains: bool = False
     snapshot: Snapshot = field(default_factory=Snapshot)
 
 

@@ -49,8 +49,8 @@ class Query(Protocol):
         ...
 
     @property
-    def wants_texts(self) -> bool:
-        """Whether to show the text of the nearest training prompts, where it may be shown."""
+    def only_explains(self) -> bool:
+        """Whether nobody will answer: the decision shows the texts that may be shown, and is not remembered."""
         ...
 
     @property

@@ -44,7 +44,7 @@ class _Earlier:
     snapshot: Snapshot
     expert: None = None
     conversation: None = None
-    wants_texts: bool = False
+    only_explains: bool = False
 
 
 class _Step(NamedTuple):
@@ -118,7 +118,8 @@ class Router:
         turns = self.turns([step.text for step in steps if step.decision is None and step.text.strip()])
         decisions = [self._decide(query, plan, turns) for query, plan in zip(queries, plans, strict=True)]
         for query, decision in zip(queries, decisions, strict=True):
-            self._memory.remember(query, decision)
+            if not query.only_explains:
+                self._memory.remember(query, decision)
         return decisions
 
     def scores(self, texts: Sequence[str]) -> Scores:
@@ -156,7 +157,7 @@ class Router:
         for step in plan.earlier:
             previous = Previous(self._decide_step(step, turns, query.snapshot, previous).expert)
         decision = self._decide_step(plan.last, turns, query.snapshot, previous)
-        return replace(decision, nearest=with_texts(decision.nearest)) if query.wants_texts else decision
+        return replace(decision, nearest=with_texts(decision.nearest)) if query.only_explains else decision
 
     def _decide_step(
         self, step: _Step, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None

@@ -184,7 +184,7 @@ class RouteRequest(BaseModel):
             raise InvalidRequestError("send prompt or messages", param="prompt")
         messages = tuple(turn.message() for turn in self.messages) or (Message("user", self.prompt or ""),)
         expert = None if self.model.lower() == COMPOSITION else self.model
-        return RouteQuery(messages, expert, bool(self.tools), conversation, wants_texts=True)
+        return RouteQuery(messages, expert, bool(self.tools), conversation, only_explains=True)
 
 
 _Read = TypeVar("_Read", bound=BaseModel)

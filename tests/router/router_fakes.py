@@ -35,7 +35,7 @@ class Ask:
     expert: str | None = None
     has_tools: bool = False
     conversation: str | None = None
-    wants_texts: bool = False
+    only_explains: bool = False
     snapshot: State = field(default_factory=State)
 
 

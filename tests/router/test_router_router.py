@@ -172,6 +172,12 @@ def test_an_expert_named_by_one_client_does_not_stick_to_another_with_the_same_w
     assert decision.expert == "general"
 
 
+def test_who_only_asks_leaves_no_trace() -> None:
+    router, _ = make()
+    router.route([chat("x", expert="sql", conversation="c1", only_explains=True)])
+    assert router.route([chat(UNSURE, conversation="c1")])[0].expert == "general"
+
+
 def test_what_was_resident_then_is_remembered() -> None:
     """The replay cannot know it, so the memory has to: the expert that answered has been evicted since."""
     router, _ = with_policy(residency_policy())
@@ -204,7 +210,7 @@ def test_a_decision_shows_the_nearest_training_prompts_and_only_our_own_texts_wh
 
     rows = (Exemplar("own-math-0001", "coe own", "math"), Exemplar("b", "s", "sql"))
     router, _ = make(exemplar_rows=rows, data={"coe own": {"license": "Apache-2.0"}})
-    plain, asked = router.route([ask("sum"), Ask((Turn("user", "sum"),), wants_texts=True)])
+    plain, asked = router.route([ask("sum"), Ask((Turn("user", "sum"),), only_explains=True)])
     assert [near.id for near in plain.nearest] == ["own-math-0001", "b"]
     assert [near.license for near in plain.nearest] == ["Apache-2.0", "licence unknown"]
     assert plain.nearest[0].cosine == pytest.approx(1, abs=1e-5)

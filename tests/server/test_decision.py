@@ -131,7 +131,8 @@ def test_a_follow_up_stays_by_its_messages_or_by_the_header(composed: Live) -> N
     ]
     with Client(composed.url) as client:
         followed = client.chat(messages, max_tokens=2)
-        client.route("@sql hello", conversation="c-1")
+        client.chat("@sql hello", conversation="c-1", max_tokens=2)
+        client.route("@code hello", conversation="c-1")  # only asks
         named = client.chat("shorter please", conversation="c-1", max_tokens=2)
         streamed = client.stream("shorter please", conversation="c-1", max_tokens=2)
         assert list(streamed)
