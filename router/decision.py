@@ -85,9 +85,10 @@ class CostTerm:
 
 
 class Previous(NamedTuple):
-    """Who answered a conversation's turn before this one."""
+    """Who answered a conversation's turn before this one, and the category that it was about, if that was clear."""
 
     expert: str
+    category: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

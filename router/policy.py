@@ -18,13 +18,16 @@ from router.stickiness import DEFAULT_STICKINESS, carries_topic, topic_shift
 
 __all__ = ["Policy"]
 
+CLEAR = ("category", "resident", "rule")  # what a decision's category can be relied on for
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that decides beside the query. `mapping` is category -> expert; the rest goes to the general one.
 
     A follow-up leaves its conversation's expert when it is more than a few words and the router is sure of a category
-    that is likelier by `stickiness` than all categories of that expert together. 0: every turn is routed by itself.
+    that is likelier by `stickiness` than the conversation's own and all others of that expert together. 0: every turn
+    is routed by itself.
     """
 
     directory: Directory
@@ -72,6 +75,14 @@ class Policy:
         if previous is not None and previous.expert not in snapshot.broken:
             decision = self._unless_moved(decision, turn, previous)
         return self.unless_broken(decision, snapshot)
+
+    def after(self, decision: Decision, previous: Previous | None) -> Previous:
+        """Return what the conversation's next turn has to know of this one."""
+        if decision.why in CLEAR:
+            return Previous(decision.expert, decision.category)
+        if previous is not None and previous.expert == decision.expert:
+            return previous
+        return Previous(decision.expert)
 
     def unless_broken(self, decision: Decision, snapshot: Snapshot) -> Decision:
         """Return the decision, or the general expert's if the one chosen cannot be had."""
@@ -129,7 +140,7 @@ class Policy:
 
     def _unless_moved(self, decision: Decision, turn: Turn, previous: Previous) -> Decision:
         """Return the decision, or the conversation's expert unless the topic has clearly moved."""
-        shift = topic_shift(turn.probabilities, self.mapping, self.directory.general, previous.expert)
+        shift = topic_shift(turn.probabilities, self.mapping, self.directory.general, previous)
         has_moved = carries_topic(turn.text) and not turn.doubt and shift >= self.stickiness
         if decision.expert == previous.expert or has_moved or not self.stickiness:
             return decision

@@ -116,11 +116,7 @@ class Router:
         plans = [self._plan(query) for query in queries]
         steps = [step for plan in plans for step in (plan.last, *plan.earlier)]
         turns = self.turns([step.text for step in steps if step.decision is None and step.text.strip()])
-        decisions = [self._decide(query, plan, turns) for query, plan in zip(queries, plans, strict=True)]
-        for query, decision in zip(queries, decisions, strict=True):
-            if not query.only_explains:
-                self._memory.remember(query, decision)
-        return decisions
+        return [self._decide(query, plan, turns) for query, plan in zip(queries, plans, strict=True)]
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and similarities of texts, before any decision."""
@@ -155,9 +151,12 @@ class Router:
     def _decide(self, query: Query, plan: _Plan, turns: Mapping[str, Turn]) -> Decision:
         previous = plan.remembered
         for step in plan.earlier:
-            previous = Previous(self._decide_step(step, turns, query.snapshot, previous).expert)
+            previous = self.policy.after(self._decide_step(step, turns, query.snapshot, previous), previous)
         decision = self._decide_step(plan.last, turns, query.snapshot, previous)
-        return replace(decision, nearest=with_texts(decision.nearest)) if query.only_explains else decision
+        if query.only_explains:
+            return replace(decision, nearest=with_texts(decision.nearest))
+        self._memory.remember(query, decision.why, self.policy.after(decision, previous))
+        return decision
 
     def _decide_step(
         self, step: _Step, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None

@@ -12,7 +12,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from router.decision import Decision, Message, Previous, Query
+from router.decision import Message, Previous, Query
 
 __all__ = ["DEFAULT_STICKINESS", "Memory", "carries_topic", "earlier_requests", "topic_shift"]
 
@@ -23,9 +23,19 @@ MAX_CONVERSATIONS = 4096
 NAMED = ("model", "mention")  # the client's word: never remembered for whoever else sends the same messages
 
 
-def topic_shift(probabilities: Mapping[str, float], mapping: Mapping[str, str], general: str, expert: str) -> float:
-    """Return how much likelier the likeliest category is than all categories that `expert` answers, -1 … 1."""
-    own = sum(value for category, value in probabilities.items() if mapping.get(category, general) == expert)
+def topic_shift(
+    probabilities: Mapping[str, float], mapping: Mapping[str, str], general: str, previous: Previous
+) -> float:
+    """Return how much likelier the likeliest category is than the conversation's, -1 … 1.
+
+    The conversation's are the category that it was about and all that its expert answers: an expert that was chosen
+    because it was resident does not answer the conversation's category otherwise.
+    """
+    own = sum(
+        value
+        for category, value in probabilities.items()
+        if category == previous.category or mapping.get(category, general) == previous.expert
+    )
     return max(probabilities.values(), default=0.0) - own
 
 
@@ -53,10 +63,10 @@ class Memory:
 
     def __init__(self, max_conversations: int = MAX_CONVERSATIONS) -> None:
         self._max = max_conversations
-        self._experts: OrderedDict[bytes, str] = OrderedDict()
+        self._last: OrderedDict[bytes, Previous] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._experts)
+        return len(self._last)
 
     def recall(self, query: Query) -> Previous | None:
         """Return who answered the conversation's last turn, None where that is not known."""
@@ -67,26 +77,25 @@ class Memory:
             key = key_of(past[-1])
         else:
             return None
-        expert = self._experts.get(key)
-        if expert is None:
-            return None
-        self._experts.move_to_end(key)
-        return Previous(expert)
+        last = self._last.get(key)
+        if last is not None:
+            self._last.move_to_end(key)
+        return last
 
-    def remember(self, query: Query, decision: Decision) -> None:
-        """Keep who answers; not a stand-in for a broken expert, who may be back with the next turn."""
-        if decision.why == "broken":
+    def remember(self, query: Query, why: str, last: Previous) -> None:
+        """Keep who answers and why; not a stand-in for a broken expert, who may be back with the next turn."""
+        if why == "broken":
             return
         if query.conversation is not None:
             key = named_key(query.conversation)
-        elif decision.why not in NAMED:
+        elif why not in NAMED:
             key = key_of(query.messages)
         else:
             return
-        self._experts[key] = decision.expert
-        self._experts.move_to_end(key)
-        while len(self._experts) > self._max:
-            self._experts.popitem(last=False)
+        self._last[key] = last
+        self._last.move_to_end(key)
+        while len(self._last) > self._max:
+            self._last.popitem(last=False)
 
 
 def named_key(name: str) -> bytes:

@@ -152,6 +152,29 @@ def test_a_conversation_stays_with_a_resident_choice_whatever_is_resident_now() 
     assert policy(0.05).decide(turn(0.5, 0.4), resident("maths"), Previous("sql")).expert == "sql"
 
 
+def test_a_resident_stand_in_keeps_the_conversation_it_was_chosen_for() -> None:
+    """Every clear follow-up left it: its own categories were likely for nothing, since it has another."""
+    ours = policy(0.05)
+    first = ours.decide(turn(0.9, 0.1), resident("maths"))
+    assert (first.expert, first.why) == ("maths", "resident")
+    previous = ours.after(first, None)
+    assert previous == Previous("maths", "sql")
+    second = ours.decide(turn(0.95, 0.0), resident("sql"), previous)
+    assert (second.expert, second.why) == ("maths", "conversation")
+    assert ours.after(second, previous) == previous
+    assert ours.decide(Turn("a turn about the law of the sea", {"law": 1.0}, ""), NOWHERE, previous).expert == "general"
+
+
+def test_only_a_clear_category_is_a_conversations_topic() -> None:
+    ours = policy()
+    unsure = ours.decide(turn(0.6, 0.3, "doubt"), NOWHERE)
+    assert ours.after(unsure, None) == Previous("general", None)
+    assert ours.after(ours.decide(turn(0.9, 0.1), NOWHERE), None) == Previous("sql", "sql")
+    named = ours.before_classifying(ask("@maths x"))
+    assert named is not None
+    assert ours.after(named, None) == Previous("maths", None)
+
+
 def test_a_conversation_does_not_stay_with_a_broken_expert() -> None:
     decision = policy().decide(turn(0.3, 0.6), State(broken={"sql": "gone"}), Previous("sql"))
     assert (decision.expert, decision.why) == ("maths", "category")

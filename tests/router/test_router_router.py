@@ -185,6 +185,10 @@ def test_what_was_resident_then_is_remembered() -> None:
     (second,) = router.route([chat("select", "1", UNSURE, snapshot=State({"sql": 0, "general": 5}))])
     assert (first.expert, first.why, first.instead_of) == ("general", "resident", "sql")
     assert (second.expert, second.why) == ("general", "abstain")
+    (third,) = router.route(
+        [chat("select", "1", UNSURE, "2", "select select select select", snapshot=State({"sql": 0, "general": 5}))]
+    )
+    assert (third.expert, third.why) == ("general", "conversation")
     (replayed,) = with_policy(residency_policy())[0].route([chat("select", "1", UNSURE, snapshot=State({"sql": 0}))])
     assert (replayed.expert, replayed.why) == ("sql", "conversation")
 

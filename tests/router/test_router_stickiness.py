@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.decision import Decision, Previous
+from router.decision import Previous
 from router.stickiness import MAX_REPLAYED, Memory, earlier_requests, topic_shift
 from tests.router.router_fakes import Ask, Turn
 
@@ -11,10 +11,6 @@ def said(*turns: str, conversation: str | None = None) -> Ask:
     """`u…`, `a…` and `s…` are turns of user, assistant and system."""
     roles = {"u": "user", "a": "assistant", "s": "system"}
     return Ask(tuple(Turn(roles[turn[0]], turn) for turn in turns), conversation=conversation)
-
-
-def decided(expert: str, why: str = "category") -> Decision:
-    return Decision(expert, None, None, why, "")
 
 
 def test_an_earlier_request_is_what_stood_before_an_answer() -> None:
@@ -30,7 +26,7 @@ def test_an_earlier_request_is_what_stood_before_an_answer() -> None:
 
 def test_a_conversation_is_known_by_its_messages_up_to_the_last_answer() -> None:
     memory = Memory()
-    memory.remember(said("s", "u1"), decided("sql"))
+    memory.remember(said("s", "u1"), "category", Previous("sql"))
     assert memory.recall(said("s", "u1", "a any answer", "u2")) == Previous("sql")
     for other in (said("s", "u1"), said("u1", "a1", "u2"), said("s", "u1x", "a1", "u2"), said("s", "u1", "u2", "a1")):
         assert memory.recall(other) is None
@@ -38,14 +34,14 @@ def test_a_conversation_is_known_by_its_messages_up_to_the_last_answer() -> None
 
 def test_turns_cannot_be_shifted_into_each_other() -> None:
     memory = Memory()
-    memory.remember(Ask((Turn("user", "a"), Turn("user", "b"))), decided("sql"))
+    memory.remember(Ask((Turn("user", "a"), Turn("user", "b"))), "category", Previous("sql"))
     shifted = Ask((Turn("user", "auser 1 b"), Turn("assistant", "x"), Turn("user", "y")))
     assert memory.recall(shifted) is None
 
 
 def test_a_name_of_the_clients_is_the_conversation_whatever_the_messages() -> None:
     memory = Memory()
-    memory.remember(said("u1", conversation="c"), decided("sql", "model"))
+    memory.remember(said("u1", conversation="c"), "model", Previous("sql"))
     assert memory.recall(said("u9", conversation="c")) == Previous("sql")
     assert memory.recall(said("u1", "a", "u2")) is None
     assert memory.recall(said("u1", "a", "u2", conversation="d")) is None
@@ -54,16 +50,16 @@ def test_a_name_of_the_clients_is_the_conversation_whatever_the_messages() -> No
 def test_the_last_decision_counts_and_a_stand_in_does_not() -> None:
     memory = Memory()
     for expert, why in (("sql", "category"), ("math", "category"), ("general", "broken")):
-        memory.remember(said("u1"), decided(expert, why))
+        memory.remember(said("u1"), why, Previous(expert))
     assert memory.recall(said("u1", "a", "u2")) == Previous("math")
 
 
 def test_the_one_not_asked_about_for_longest_is_forgotten_first() -> None:
     memory = Memory(max_conversations=2)
     for name in ("one", "two"):
-        memory.remember(said("u", conversation=name), decided(name))
+        memory.remember(said("u", conversation=name), "category", Previous(name))
     assert memory.recall(said("u", conversation="one"))
-    memory.remember(said("u", conversation="three"), decided("three"))
+    memory.remember(said("u", conversation="three"), "category", Previous("three"))
     assert len(memory) == 2
     assert memory.recall(said("u", conversation="two")) is None
     assert memory.recall(said("u", conversation="one")) == Previous("one")
@@ -72,8 +68,9 @@ def test_the_one_not_asked_about_for_longest_is_forgotten_first() -> None:
 def test_a_shift_is_measured_against_all_categories_of_the_expert() -> None:
     probabilities = {"a": 0.5, "b": 0.3, "c": 0.2}
     mapping = {"a": "x", "b": "y", "c": "y"}
-    assert topic_shift(probabilities, mapping, "general", "y") == 0.0
-    assert topic_shift(probabilities, mapping, "general", "x") == 0.0
-    assert topic_shift(probabilities, {"a": "x"}, "general", "general") == 0.0
-    assert topic_shift(probabilities, mapping, "general", "general") == 0.5
-    assert topic_shift({}, mapping, "general", "x") == 0.0
+    assert topic_shift(probabilities, mapping, "general", Previous("y")) == 0.0
+    assert topic_shift(probabilities, mapping, "general", Previous("x")) == 0.0
+    assert topic_shift(probabilities, {"a": "x"}, "general", Previous("general")) == 0.0
+    assert topic_shift(probabilities, mapping, "general", Previous("general")) == 0.5
+    assert topic_shift(probabilities, mapping, "general", Previous("general", "a")) == 0.0
+    assert topic_shift({}, mapping, "general", Previous("x")) == 0.0
