@@ -64,7 +64,7 @@ def test_a_line_with_slots_is_filled_differently_each_time() -> None:
 def test_an_explanation_names_the_nearest_training_prompts() -> None:
     told = explain(fake_artefact(), np.tile(embed("select"), 3).astype(np.float32))
     assert told.probabilities[0][0] == "sql"
-    assert told.neighbours[0].exemplar.id == "b"
+    assert told.neighbours[0].id == "b"
     assert told.doubt == ""
     assert "sure" in str(told)
     assert (
