@@ -161,6 +161,15 @@ def test_a_study_of_too_few_prompts_names_the_category(tmp_path: Path, monkeypat
         command("frontier", str(path), "--study")
 
 
+def test_experts_can_be_named_or_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_table(tmp_path / "s.jsonl")
+    for argv in (("--without", "x-7b"), ("--expert", "y-2b"), ("--max-model-b", "3")):
+        command("map", str(path), *argv)
+        assert set(json.loads(capsys.readouterr().out.splitlines()[-1])["mapping"].values()) == {"y-2b"}
+    with pytest.raises(ValueError, match="expert 'z': the table has no scores of it"):
+        command("map", str(path), "--without", "z")
+
+
 def test_a_table_of_experts_without_a_size_asks_for_costs(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     path.write_text(json.dumps({"prompt": "p", "category": "c", "scores": {"phi": 1}}))
