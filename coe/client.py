@@ -25,25 +25,41 @@ from coe.errors import (
 )
 from coe.types import ExpertStatus, Switch, SwitchKind, Tier, Usage
 
-__all__ = ["Answer", "AsyncClient", "AsyncStream", "Client", "Route", "Stream"]
+__all__ = ["Answer", "AsyncClient", "AsyncStream", "Choice", "Client", "Route", "Stream"]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 Prompt = str | Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What an expert said, which one it was, why, and what switching to it cost."""
+class Choice:
+    """One of an answer's texts. `logprobs` are OpenAI's objects, one per token; None where nobody asked for them."""
 
     text: str
+    finish_reason: str
+    logprobs: tuple[Mapping[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an expert said, which one it was, why, and what switching to it cost; more than one choice with `n`."""
+
+    choices: tuple[Choice, ...]
     expert: str
     category: str | None
     confidence: float | None
     why: str
     tier: Tier
-    finish_reason: str
     usage: Usage | None
     switch: Switch
+
+    @property
+    def text(self) -> str:
+        return self.choices[0].text
+
+    @property
+    def finish_reason(self) -> str:
+        return self.choices[0].finish_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,7 @@ class Route:
 
 
 class Stream:
-    """Pieces of text as they come; `answer` is there after the last one. Use as a context manager or to its end."""
+    """Pieces of the first choice's text as they come; `answer` has everything after the last one."""
 
     def __init__(self, client: httpx.Client, body: dict[str, Any]) -> None:
         self._context = client.stream("POST", "/v1/chat/completions", json=body)
@@ -107,7 +123,7 @@ class Client:
         self._http = httpx.Client(base_url=base_url, timeout=timeout_s)
 
     def chat(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Answer:
-        """Ask and wait for the whole answer; `sampling` is max_tokens, temperature, top_p, top_k, seed, stop."""
+        """Ask and wait for the whole answer; `sampling` is any sampling field of the endpoint: max_tokens, n, seed …"""
         return _answer(self._post("/v1/chat/completions", _chat_body(prompt, model, sampling)))
 
     def stream(self, prompt: Prompt, *, model: str = "coe", **sampling: Any) -> Stream:
@@ -223,10 +239,9 @@ class _Reading:
     """A stream's lines, read one by one."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self._choices: dict[int, _ChoiceReading] = {}
         self._coe: dict[str, Any] = {}
         self._usage: dict[str, int] | None = None
-        self._reason: str | None = None
         self._is_error = False
 
     def feed(self, line: str) -> Iterator[str]:
@@ -241,23 +256,46 @@ class _Reading:
         self._coe = data.get("coe", self._coe)
         self._usage = data.get("usage") or self._usage
         for choice in data["choices"]:
-            self._reason = choice["finish_reason"] or self._reason
-            if text := choice["delta"].get("content"):
-                self._pieces.append(text)
+            self._choices.setdefault(choice["index"], _ChoiceReading()).feed(choice)
+            if (text := choice["delta"].get("content")) and choice["index"] == 0:
                 yield text
 
     def answer(self) -> Answer:
-        if self._reason is None:
+        choices = [self._choices[index].choice() for index in sorted(self._choices)]
+        if not choices or any(choice is None for choice in choices):
             raise CoeError("the stream has not ended; iterate over it first")
-        return _made("".join(self._pieces), self._reason, self._coe, self._usage)
+        return _made(tuple(choice for choice in choices if choice is not None), self._coe, self._usage)
+
+
+class _ChoiceReading:
+    """One choice of a stream, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._logprobs: list[Mapping[str, Any]] | None = None
+        self._reason: str | None = None
+
+    def feed(self, choice: Mapping[str, Any]) -> None:
+        self._pieces.append(choice["delta"].get("content") or "")
+        self._reason = choice["finish_reason"] or self._reason
+        if choice["logprobs"] is not None:
+            self._logprobs = [*(self._logprobs or []), *choice["logprobs"]["content"]]
+
+    def choice(self) -> Choice | None:
+        logprobs = None if self._logprobs is None else tuple(self._logprobs)
+        return None if self._reason is None else Choice("".join(self._pieces), self._reason, logprobs)
 
 
 def _answer(body: dict[str, Any]) -> Answer:
-    choice = body["choices"][0]
-    return _made(choice["message"]["content"], choice["finish_reason"], body["coe"], body["usage"])
+    return _made(tuple(_choice(choice) for choice in body["choices"]), body["coe"], body["usage"])
 
 
-def _made(text: str, reason: str, coe: dict[str, Any], usage: dict[str, int] | None) -> Answer:
+def _choice(choice: Mapping[str, Any]) -> Choice:
+    logprobs = None if choice["logprobs"] is None else tuple(choice["logprobs"]["content"])
+    return Choice(choice["message"]["content"], choice["finish_reason"], logprobs)
+
+
+def _made(choices: tuple[Choice, ...], coe: dict[str, Any], usage: dict[str, int] | None) -> Answer:
     cost = coe["switch"]
     switch = Switch(
         SwitchKind(cost["kind"]),
@@ -268,7 +306,7 @@ def _made(text: str, reason: str, coe: dict[str, Any], usage: dict[str, int] | N
     )
     counts = None if usage is None else Usage(usage["prompt_tokens"], usage["completion_tokens"])
     tier = Tier(coe["tier"])
-    return Answer(text, coe["expert"], coe["category"], coe["confidence"], coe["why"], tier, reason, counts, switch)
+    return Answer(choices, coe["expert"], coe["category"], coe["confidence"], coe["why"], tier, counts, switch)
 
 
 def _route(body: dict[str, Any]) -> Route:
