@@ -32,6 +32,11 @@ class ExpertText:
     _template: Any  # transformers' tokenizer, which renders chat templates
     _chat_template: str | None
 
+    @property
+    def template(self) -> str:
+        """The chat template in use, as text."""
+        return str(self._chat_template or self._template.chat_template)
+
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of a conversation, ready for the assistant's turn; raises InvalidRequestError."""
         turns = [{"role": message.role, "content": message.content} for message in messages]
