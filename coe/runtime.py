@@ -172,7 +172,8 @@ class Runtime:
                 if isinstance(event, Finished):
                     num_left -= 1
                     outcome = outcome if num_left else "ok"  # before the caller sees it, who may stop listening
-                    self.metrics.first_token(event.switch.first_token_s)
+                    if event.usage.completion_tokens:
+                        self.metrics.first_token(event.switch.first_token_s)
                 yield event
         except CoeError as error:
             outcome = type(error).__name__

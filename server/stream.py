@@ -29,9 +29,9 @@ async def sse(
     keep_alive_s: float,
 ) -> AsyncIterator[str]:
     """Yield the stream's text; `events` goes on after its Routed. Ends with [DONE] or an `error` event."""
-    for first in answer.opening():
-        yield _data(first)
     try:
+        for first in answer.opening():
+            yield _data(first)
         async for event in _or_nothing(events, keep_alive_s):
             if event is None:
                 yield KEEP_ALIVE

@@ -51,8 +51,8 @@ class LogitBias:
         self._ids, self._values = torch.tensor(list(bias)), torch.tensor(list(bias.values()), dtype=torch.float32)
 
     def __call__(self, logits: torch.Tensor, output_ids: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
-        device = logits.device
-        return logits.index_add(0, self._ids.to(device), self._values.to(device))
+        self._ids, self._values = self._ids.to(logits.device), self._values.to(logits.device)
+        return logits.index_add(0, self._ids, self._values)
 
 
 class RepetitionPenalty:
@@ -90,7 +90,8 @@ class MinTokens:
     def __call__(self, logits: torch.Tensor, output_ids: Sequence[int]) -> torch.Tensor:
         if len(output_ids) >= self._min_tokens:
             return logits
-        return logits.index_fill(0, self._eos_ids.to(logits.device), -math.inf)
+        self._eos_ids = self._eos_ids.to(logits.device)
+        return logits.index_fill(0, self._eos_ids, -math.inf)
 
 
 class _Counts:

@@ -75,11 +75,8 @@ def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
         rows = torch.tensor(drawn, device=logits.device)
         ids[rows] = _draw(processed[rows], [waiting[row].sampler for row in drawn])
     token_ids: list[int] = ids.tolist()
-    logprobs: list[Logprob | None] = [None] * len(waiting)
-    for row, (sampler, _) in enumerate(waiting):
-        if sampler.num_logprobs is not None:
-            logprobs[row] = logprobs_of(logits[row : row + 1], token_ids[row : row + 1], sampler.num_logprobs)[0]
-    return [Sampled(token_id, logprob) for token_id, logprob in zip(token_ids, logprobs, strict=True)]
+    logprobs = _asked_logprobs(logits, token_ids, [sampler.num_logprobs for sampler, _ in waiting])
+    return [Sampled(token_id, logprobs.get(row)) for row, token_id in enumerate(token_ids)]
 
 
 @torch.inference_mode()
@@ -95,6 +92,18 @@ def logprobs_of(logits: torch.Tensor, token_ids: Sequence[int], num_top: int) ->
         Logprob(own, tuple(zip(row_ids, row, strict=True)))
         for own, row_ids, row in zip(chosen[:, 0].tolist(), ids, values, strict=True)
     ]
+
+
+def _asked_logprobs(
+    logits: torch.Tensor, token_ids: Sequence[int], num_top: Sequence[int | None]
+) -> dict[int, Logprob]:
+    """By row, for those that asked."""
+    asked = {row: num for row, num in enumerate(num_top) if num is not None}
+    if not asked:
+        return {}
+    rows = torch.tensor(list(asked), device=logits.device)
+    found = logprobs_of(logits[rows], [token_ids[row] for row in asked], max(asked.values()))
+    return {row: Logprob(own, top[:num]) for (row, num), (own, top) in zip(asked.items(), found, strict=True)}
 
 
 def _process(logits: torch.Tensor, waiting: Sequence[Waiting]) -> torch.Tensor:
