@@ -61,7 +61,7 @@ class ServedExpert:
 
 
 class _Prompt(NamedTuple):
-    """A request that knows its expert; `score_from` is the first token whose log-probability is wanted."""
+    """A request that knows its expert; tokens from `score_from` on are to be scored."""
 
     request_id: str
     expert: ServedExpert
@@ -144,10 +144,12 @@ class Runtime:
             encode = prompt.expert.text.encode_continuation
             follow = [prompt.followed_by(await self._text.run(encode, text)) for text in continuations]
             found: dict[int, Likelihood] = {}
+            if not follow:
+                return []
             async with aclosing(self._run(follow)) as events:
                 async for event in events:
                     if isinstance(event, PromptScored):
-                        found[event.index] = _likelihood(event, len(prompt.token_ids))
+                        found[event.index] = _likelihood(event)
             return [found[index] for index in range(len(follow))]
 
     async def _prepare(self, request: GenerateRequest) -> _Prompt:
@@ -156,7 +158,7 @@ class Runtime:
         expert = self._expert(decision.expert)
         token_ids = await self._text.run(_encode, expert.text, request, decision)
         sampling = _settle(request.sampling, expert, len(token_ids))
-        score_from = 1 if request.scores_prompt else None
+        score_from = 0 if request.scores_prompt else None
         return _Prompt(request.id, expert, decision, token_ids, sampling, submitted_s, score_from)
 
     async def _run(self, choices: Collection[_Prompt]) -> AsyncGenerator[PromptScored | Delta | Finished, None]:
@@ -437,10 +439,9 @@ def _sequence(prompt: _Prompt, index: int, sink: Sink) -> Sequence:
     )
 
 
-def _likelihood(scored: PromptScored, num_prompt_tokens: int) -> Likelihood:
-    tokens = scored.tokens[num_prompt_tokens:]
-    logprobs = tuple(token.logprob for token in tokens if token.logprob is not None)
-    return Likelihood(tuple(token.token_id for token in tokens), logprobs)
+def _likelihood(scored: PromptScored) -> Likelihood:
+    logprobs = tuple(token.logprob for token in scored.tokens if token.logprob is not None)
+    return Likelihood(tuple(token.token_id for token in scored.tokens), logprobs)
 
 
 def _absent(name: str, error: str) -> ExpertStatus:

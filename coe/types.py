@@ -208,7 +208,7 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class PromptScored:
-    """The prompt's own tokens with their log-probabilities, before the first Delta of a request that wants them."""
+    """The prompt's tokens that were to be scored, before the first Delta of a request that wants them."""
 
     tokens: tuple[TokenLogprob, ...]
     index: int = 0

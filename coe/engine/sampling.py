@@ -19,6 +19,7 @@ from coe.types import Sampling
 
 __all__ = ["Logprob", "Sampled", "Sampler", "Waiting", "filtered", "logprobs_of", "sample"]
 
+ALMOST_GREEDY = 1e-5  # dividing by less would overflow
 CANDIDATES = 1024  # what top-p looks at first on a CPU: sorting a whole vocabulary costs milliseconds
 
 
@@ -49,7 +50,7 @@ class Sampler:
 
     @property
     def is_greedy(self) -> bool:
-        return self.temperature == 0.0
+        return self.temperature < ALMOST_GREEDY
 
     def uniform(self) -> float:
         """The next number of this sequence's stream, in [0, 1)."""
@@ -123,8 +124,9 @@ def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     weights = filtered(torch.softmax(logits / temperatures, dim=-1), samplers).double()
     cumulative = weights.cumsum(dim=-1)
     uniforms = torch.tensor([[sampler.uniform()] for sampler in samplers], dtype=torch.float64, device=device)
-    # the first id whose cumulative weight is above the target has a weight of its own; the last one is above them all
-    return torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)[:, 0]
+    # the first id whose cumulative weight is above the target has a weight of its own
+    found = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)[:, 0]
+    return found.clamp(max=logits.shape[1] - 1)  # of logits that are no numbers, too, comes a token that there is
 
 
 def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:

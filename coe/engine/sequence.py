@@ -50,7 +50,7 @@ class Sequence:
     submitted_s: float
     index: int = 0
     min_tokens: int = 0
-    score_from: int | None = None  # the first of the prompt's tokens whose log-probability is wanted, at least 1
+    score_from: int | None = None  # the prompt's tokens from here on are scored; its very first has nothing before it
     kv: Kv | None = None
     output_ids: list[int] = field(default_factory=list)
     started_s: float | None = None
@@ -72,6 +72,10 @@ class Sequence:
     def waiting(self) -> Waiting:
         return Waiting(self.sampler, self.output_ids)
 
+    @property
+    def _first_scored(self) -> int:
+        return max(self.score_from or 0, 1)
+
     def next_ids(self, num_tokens: int) -> tuple[int, ...]:
         """The tokens that its next step brings."""
         assert self.kv is not None
@@ -85,24 +89,24 @@ class Sequence:
         assert self.kv is not None
         start, end = self.kv.length, self.kv.length + num_tokens
         if self.score_from is not None and start < len(self.prompt_ids):
-            return end - max(start, min(end, self.score_from - 1))
+            return end - max(start, min(end, self._first_scored - 1))
         return int(end >= len(self.prompt_ids))
 
     def begin(self, kv: Kv, lease: Lease, now_s: float) -> None:
         self.kv, self.lease, self.started_s = kv, lease, now_s
 
     def score(self, logits: torch.Tensor) -> None:
-        """Take the logits of a step, (num_logits, vocab): each row but one that is sampled scores the prompt's next
-        token."""
+        """Take a step's logits, (num_logits, vocab): each row but one to sample from scores the prompt's next token."""
         if self.score_from is None or self.output_ids:
             return
-        first = self.score_from + len(self._scored)
+        first = self._first_scored + len(self._scored)
         token_ids = self.prompt_ids[first : first + len(logits)]
         logprobs = logprobs_of(logits[: len(token_ids)], token_ids, self.sampler.num_logprobs or 0)
         self._scored += map(self.vocabulary.named, token_ids, logprobs)
         if self.is_prefilled:
-            unscored = [self.vocabulary.named(token_id, None) for token_id in self.prompt_ids[: self.score_from]]
-            self.sink(PromptScored((*unscored, *self._scored), self.index))
+            unscored = self.prompt_ids[self.score_from : self._first_scored]
+            start = [self.vocabulary.named(token_id, None) for token_id in unscored]
+            self.sink(PromptScored((*start, *self._scored), self.index))
 
     def end(self, now_s: float) -> None:
         """End a sequence that was only to be scored."""

@@ -73,5 +73,6 @@ def test_continuations_without_tokens_or_room_are_refused(tmp_path: Path, llama_
         with pytest.raises(ContextLengthError, match="512"):
             await runtime.likelihoods(request("llama", "hello"), ["word " * 600])
         assert len(await runtime.likelihoods(request("llama", "hello"), ["fine"])) == 1
+        assert await runtime.likelihoods(request("llama", "hello"), []) == []
 
     with_runtime(write_config(tmp_path, {"llama": llama_folder}), work)

@@ -151,3 +151,11 @@ def test_logprobs_are_the_models_own_whatever_was_processed() -> None:
     assert [token_id for token_id, _ in chosen.logprob.top] == ids.tolist()
     assert [value for _, value in chosen.logprob.top] == pytest.approx(values.tolist(), abs=1e-5)
     assert logprobs_of(logits[:0], [], 3) == []
+
+
+def test_logits_that_are_no_numbers_give_a_token_that_there_is() -> None:
+    """A broken model must not end the engine thread, where an id beyond the vocabulary would."""
+    broken = torch.full((2, VOCABULARY), float("nan"))
+    for settings in (Sampling(), Sampling(top_p=0.5), Sampling(temperature=0.0)):
+        sampled = sample(broken, [Waiting(Sampler(settings), ())] * 2)
+        assert all(0 <= one.token_id < VOCABULARY for one in sampled)

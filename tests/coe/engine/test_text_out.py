@@ -67,6 +67,7 @@ def drawn(count: int, **settings: float) -> list[int]:
 
 def test_temperature_zero_and_top_k_one_are_greedy() -> None:
     assert set(drawn(20, temperature=0)) == {1}
+    assert set(drawn(20, temperature=1e-45)) == {1}
     assert set(drawn(20, temperature=2.0, top_k=1)) == {1}
     assert set(drawn(20, temperature=2.0, top_p=1e-6)) == {1}
 
