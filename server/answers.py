@@ -73,7 +73,7 @@ class Answer:
     def opening(self) -> Iterator[dict[str, Any]]:
         """The first chunk of each choice; the decision comes with the very first."""
         for choice in self._choices:
-            chunk = self._chunk(_Piece(choice.index, is_first=True, tokens=() if self._has_logprobs else None))
+            chunk = self._chunk(_Piece(choice.index, is_first=True))
             yield chunk if choice.index else {**chunk, "coe": coe_object(self._routed)}
 
     def chunk(self, event: GenerateEvent) -> dict[str, Any] | None:
