@@ -288,24 +288,22 @@ class Engine:
     def _finish_step(self, expert: str, running: _Running) -> None:
         logits = running.step.logits()
         now_s = time.monotonic()
-        ended, sampling, last_rows, num_prefilled, at = [], [], [], 0, 0
-        for sequence, num_logits in zip(running.sequences, running.step.num_logits, strict=True):
-            sequence.score(logits[at : at + num_logits])
-            at += num_logits
+        ended, sampling, last, num_prefilled = [], [], [], 0
+        for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
+            sequence.score(own)
             if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
             num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids)
             if sequence.max_tokens:
                 sampling.append(sequence)
-                last_rows.append(at - 1)
+                last.append(own[-1:])
             else:
                 sequence.end(now_s)
                 ended.append(sequence.id)
-        rows = logits if len(last_rows) == len(logits) else logits[torch.tensor(last_rows, dtype=torch.long)]
+        rows = logits if len(last) == len(logits) else torch.cat([logits[:0], *last])
         sampled = sample(rows, [sequence.waiting for sequence in sampling])
         ended += [s.id for s, token in zip(sampling, sampled, strict=True) if s.take(token, now_s)]
-        num_sampled = len(sampled)
-        self._metrics.stepped(num_prefilled, num_sampled)
+        self._metrics.stepped(num_prefilled, len(sampled))
         for sequence_id in ended:
             self._forget(sequence_id)
         for sequence_id in self._scheduler.stepped(expert, ended, now_s):
