@@ -2,17 +2,21 @@
 
 Greedy at temperature 0; else temperature, then top-k, nucleus (Holtzman et al. 2020, arXiv 1904.09751) and min-p
 (Nguyen et al. 2024, arXiv 2407.01082), in transformers' order, and one draw from a stream of the sequence's own, so
-that a seed gives the same tokens whoever else is in the batch. The draw inverts the cumulative distribution in the
-vocabulary's order: an order by probability would swap near ties with the last bit of a logit.
+that a seed gives the same tokens whoever else is in the batch. Products of another batch size differ in a logit's last
+bits, and a draw has to forgive that: it is a race of exponential clocks (probability over noise, the largest wins),
+which only a near tie of two runners can turn. It is run twice, for a block of the vocabulary and for a token in it:
+that takes a hundredth of the noise. An inverted cumulative distribution has an edge at every token to be pushed over.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from coe.engine.logits_processor import LogitsProcessor
 from coe.types import Sampling
@@ -20,6 +24,7 @@ from coe.types import Sampling
 __all__ = ["Logprob", "Sampled", "Sampler", "Waiting", "filtered", "logprobs_of", "sample"]
 
 ALMOST_GREEDY = 1e-5  # dividing by less would overflow
+BLOCK = 256  # tokens of a block; about the root of a vocabulary's size needs the least noise
 CANDIDATES = 1024  # what top-p looks at first on a CPU: sorting a whole vocabulary costs milliseconds
 
 
@@ -46,15 +51,15 @@ class Sampler:
         self.top_k = sampling.top_k or 0
         self.min_p = sampling.min_p or 0.0
         self.num_logprobs = sampling.num_logprobs
-        self._stream = random.Random() if sampling.seed is None else random.Random(f"{sampling.seed}/{choice}")
+        self._stream = np.random.default_rng(None if sampling.seed is None else (sampling.seed, choice))
 
     @property
     def is_greedy(self) -> bool:
         return self.temperature < ALMOST_GREEDY
 
-    def uniform(self) -> float:
-        """The next number of this sequence's stream, in [0, 1)."""
-        return self._stream.random()
+    def exponentials(self, count: int) -> NDArray[np.float64]:
+        """The next numbers of this sequence's stream, exponentially distributed, all above 0."""
+        return np.maximum(-np.log1p(-self._stream.random(count)), 1e-30)
 
 
 class Waiting(NamedTuple):
@@ -121,12 +126,15 @@ def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     """One token id per row, (rows,)."""
     device = logits.device
     temperatures = torch.tensor([[sampler.temperature] for sampler in samplers], device=device)
-    weights = filtered(torch.softmax(logits / temperatures, dim=-1), samplers).double()
-    cumulative = weights.cumsum(dim=-1)
-    uniforms = torch.tensor([[sampler.uniform()] for sampler in samplers], dtype=torch.float64, device=device)
-    # the first id whose cumulative weight is above the target has a weight of its own
-    found = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)[:, 0]
-    return found.clamp(max=logits.shape[1] - 1)  # of logits that are no numbers, too, comes a token that there is
+    weights = filtered(torch.softmax(logits / temperatures, dim=-1), samplers)
+    blocks = F.pad(weights, (0, -logits.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))  # (rows, blocks, BLOCK)
+    num_blocks = blocks.shape[1]
+    noise = np.stack([sampler.exponentials(num_blocks + BLOCK) for sampler in samplers])
+    clocks = torch.from_numpy(noise).float().to(device)
+    block = (blocks.sum(dim=-1) / clocks[:, :num_blocks]).argmax(dim=-1)
+    inside = blocks[torch.arange(len(samplers), device=device), block]
+    token_ids: torch.Tensor = block * BLOCK + (inside / clocks[:, num_blocks:]).argmax(dim=-1)
+    return token_ids
 
 
 def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:

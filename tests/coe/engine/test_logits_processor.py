@@ -134,10 +134,32 @@ def test_rows_of_a_batch_do_not_touch_each_other() -> None:
 def test_choices_of_one_seed_have_streams_of_their_own() -> None:
     sampling = Sampling(seed=7)
     first, again, other = (Sampler(sampling, choice=choice) for choice in (0, 0, 1))
-    draws = [first.uniform() for _ in range(5)]
-    assert draws == [again.uniform() for _ in range(5)]
-    assert draws != [other.uniform() for _ in range(5)]
-    assert Sampler(Sampling(seed=7 + 2**32)).uniform() != draws[0]
+    draws = first.exponentials(5).tolist()
+    assert draws == again.exponentials(5).tolist()
+    assert draws != other.exponentials(5).tolist()
+    assert draws != Sampler(Sampling(seed=7 + 2**32)).exponentials(5).tolist()
+
+
+def test_draws_follow_the_distribution_over_many_blocks() -> None:
+    probabilities = torch.zeros(VOCABULARY)
+    wanted = {3: 0.4, 4: 0.1, 700: 0.3, 701: 0.05, 2999: 0.15}
+    probabilities[list(wanted)] = torch.tensor(list(wanted.values()))
+    rows, sampler = probabilities.log().expand(4000, -1), Sampler(Sampling(seed=1))
+    draws = torch.tensor([one.token_id for one in sample(rows, [Waiting(sampler, ())] * 4000)])
+    found = torch.bincount(draws, minlength=VOCABULARY) / 4000
+    assert torch.allclose(found, probabilities, atol=0.03)
+    assert found.count_nonzero() == len(wanted)
+
+
+def test_a_last_bit_of_the_logits_turns_next_to_no_draw() -> None:
+    """Inverting the cumulative distribution changed 6 of these draws: its tail has an edge at every token."""
+    logits = logits_of(0).expand(4000, -1)
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)) * 1e-5
+    drawn = [
+        [one.token_id for one in sample(rows, [Waiting(Sampler(Sampling(seed=seed)), ()) for seed in range(4000)])]
+        for rows in (logits, logits + noise)
+    ]
+    assert sum(one != other for one, other in zip(*drawn, strict=True)) <= 1
 
 
 def test_logprobs_are_the_models_own_whatever_was_processed() -> None:
