@@ -253,12 +253,10 @@ class _Resolving:
         raise self.refuse(f"{folder} has no tokenizer ({', '.join(_TOKENIZERS)}); add its files")
 
     def generation(self, folder: Path, chosen: Sampling) -> Sampling:
-        """Lay the configuration's defaults over the model's own, which count where it wants to be sampled."""
+        """Lay the configuration's defaults over the model's own; how to sample counts where it wants to be sampled."""
         path = folder / "generation_config.json"
         own = self.json(path) if path.is_file() else {}
-        if not own.get("do_sample"):
-            return chosen
-        keys = ("temperature", "top_p", "top_k")
+        keys = ["repetition_penalty", *(("temperature", "top_p", "top_k", "min_p") if own.get("do_sample") else ())]
         missing = {key: own[key] for key in keys if getattr(chosen, key) is None and own.get(key) is not None}
         return replace(chosen, **missing)
 

@@ -217,6 +217,15 @@ def _check_config(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _router_score(arguments: argparse.Namespace) -> int:
+    """Run the configuration's experts, or those named, over labelled prompts, and write the score table."""
+    config = load_config(arguments.config)
+    from coe.scoring.command import run
+    from router import GeneralOnly
+
+    return run(config, arguments, lambda chosen: GeneralOnly(general=chosen.router.general, names=chosen.names))
+
+
 def _bench_switch(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     from coe.bench.switch import run
@@ -299,8 +308,14 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
         "explain": ("router.explain", "add_arguments", "run", "say why a prompt goes where it goes"),
     }
     router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(
-        required=True, metavar="|".join(verbs)
+        required=True, metavar="|".join([*verbs, "score"])
     )
+    score = _command(router, "score", "run experts over labelled prompts; writes what `map` reads", _router_score)
+    score.add_argument("labelled", type=Path, help="JSONL of {prompt or messages, category, check, answer or choices}")
+    score.add_argument("--out", type=Path, required=True, help="the score table to write (.jsonl)")
+    score.add_argument("--experts", nargs="+", metavar="NAME", help="experts to score (default: all)")
+    score.add_argument("--results", type=Path, help="file that keeps every result (default: beside the table)")
+    score.add_argument("--max-tokens", type=_positive, help="of an answer (default: as many as its check needs)")
     asked = next((after for word, after in itertools.pairwise(words) if word == "router"), None)
     for verb, (module_name, add_name, run_name, text) in verbs.items():
         parser = router.add_parser(verb, help=text, description=text)
@@ -308,6 +323,12 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
             module = importlib.import_module(module_name)
             getattr(module, add_name)(parser)
             parser.set_defaults(run=_refusing(getattr(module, run_name)))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+    return int(text)
 
 
 def _refusing(run: Callable[[argparse.Namespace], int | None]) -> Callable[[argparse.Namespace], int]:

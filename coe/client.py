@@ -25,10 +25,19 @@ from coe.errors import (
 )
 from coe.types import ExpertStatus, Switch, SwitchKind, Tier, Usage
 
-__all__ = ["Answer", "AsyncClient", "AsyncStream", "Client", "Cost", "Nearest", "Route", "Stream"]
+__all__ = ["Answer", "AsyncClient", "AsyncStream", "Choice", "Client", "Cost", "Nearest", "Route", "Stream"]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 Prompt = str | Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of an answer's texts. `logprobs` are OpenAI's objects, one per token; None where nobody asked for them."""
+
+    text: str
+    finish_reason: str
+    logprobs: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +86,21 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an expert said, why it was this one, and what switching to it cost."""
+    """What an expert said, why it was this one, and what switching to it cost; more than one choice with `n`."""
 
-    text: str
+    choices: tuple[Choice, ...]
     decision: Route
     tier: Tier
-    finish_reason: str
     usage: Usage | None
     switch: Switch
+
+    @property
+    def text(self) -> str:
+        return self.choices[0].text
+
+    @property
+    def finish_reason(self) -> str:
+        return self.choices[0].finish_reason
 
     @property
     def expert(self) -> str:
@@ -104,7 +120,7 @@ class Answer:
 
 
 class Stream:
-    """Pieces of text as they come; `answer` is there after the last one. Use as a context manager or to its end."""
+    """Pieces of the first choice's text as they come; `answer` has everything after the last one."""
 
     def __init__(self, client: httpx.Client, body: dict[str, Any], headers: Mapping[str, str]) -> None:
         self._context = client.stream("POST", "/v1/chat/completions", json=body, headers=headers)
@@ -153,7 +169,7 @@ class Client:
         self._http = httpx.Client(base_url=base_url, timeout=timeout_s)
 
     def chat(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None, **sampling: Any) -> Answer:
-        """Ask and wait for the whole answer; `sampling` is max_tokens, temperature, top_p, top_k, seed, stop.
+        """Ask and wait for the whole answer; `sampling` is any sampling field of the endpoint: max_tokens, n, seed …
 
         `conversation` is a name of your own for what this goes on with; without one it is known by its messages.
         """
@@ -282,10 +298,9 @@ class _Reading:
     """A stream's lines, read one by one."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self._choices: dict[int, _ChoiceReading] = {}
         self._coe: dict[str, Any] = {}
         self._usage: dict[str, int] | None = None
-        self._reason: str | None = None
         self._is_error = False
 
     def feed(self, line: str) -> Iterator[str]:
@@ -300,23 +315,46 @@ class _Reading:
         self._coe = data.get("coe", self._coe)
         self._usage = data.get("usage") or self._usage
         for choice in data["choices"]:
-            self._reason = choice["finish_reason"] or self._reason
-            if text := choice["delta"].get("content"):
-                self._pieces.append(text)
+            self._choices.setdefault(choice["index"], _ChoiceReading()).feed(choice)
+            if (text := choice["delta"].get("content")) and choice["index"] == 0:
                 yield text
 
     def answer(self) -> Answer:
-        if self._reason is None:
+        choices = [self._choices[index].choice() for index in sorted(self._choices)]
+        if not choices or any(choice is None for choice in choices):
             raise CoeError("the stream has not ended; iterate over it first")
-        return _made("".join(self._pieces), self._reason, self._coe, self._usage)
+        return _made(tuple(choice for choice in choices if choice is not None), self._coe, self._usage)
+
+
+class _ChoiceReading:
+    """One choice of a stream, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._logprobs: list[Mapping[str, Any]] | None = None
+        self._reason: str | None = None
+
+    def feed(self, choice: Mapping[str, Any]) -> None:
+        self._pieces.append(choice["delta"].get("content") or "")
+        self._reason = choice["finish_reason"] or self._reason
+        if choice["logprobs"] is not None:
+            self._logprobs = [*(self._logprobs or []), *choice["logprobs"]["content"]]
+
+    def choice(self) -> Choice | None:
+        logprobs = None if self._logprobs is None else tuple(self._logprobs)
+        return None if self._reason is None else Choice("".join(self._pieces), self._reason, logprobs)
 
 
 def _answer(body: dict[str, Any]) -> Answer:
-    choice = body["choices"][0]
-    return _made(choice["message"]["content"], choice["finish_reason"], body["coe"], body["usage"])
+    return _made(tuple(_choice(choice) for choice in body["choices"]), body["coe"], body["usage"])
 
 
-def _made(text: str, reason: str, coe: dict[str, Any], usage: dict[str, int] | None) -> Answer:
+def _choice(choice: Mapping[str, Any]) -> Choice:
+    logprobs = None if choice["logprobs"] is None else tuple(choice["logprobs"]["content"])
+    return Choice(choice["message"]["content"], choice["finish_reason"], logprobs)
+
+
+def _made(choices: tuple[Choice, ...], coe: dict[str, Any], usage: dict[str, int] | None) -> Answer:
     cost = coe["switch"]
     switch = Switch(
         SwitchKind(cost["kind"]),
@@ -326,7 +364,7 @@ def _made(text: str, reason: str, coe: dict[str, Any], usage: dict[str, int] | N
         cost["first_token_ms"] / 1e3,
     )
     counts = None if usage is None else Usage(usage["prompt_tokens"], usage["completion_tokens"])
-    return Answer(text, _route(coe), Tier(coe["tier"]), reason, counts, switch)
+    return Answer(choices, _route(coe), Tier(coe["tier"]), counts, switch)
 
 
 def _route(body: dict[str, Any]) -> Route:

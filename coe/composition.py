@@ -144,6 +144,10 @@ def _defaults(spec: ExpertSpec, config: Config) -> Sampling:
         temperature=1.0 if chosen.temperature is None else chosen.temperature,
         top_p=1.0 if chosen.top_p is None else chosen.top_p,
         top_k=chosen.top_k or 0,
+        min_p=chosen.min_p or 0.0,
+        repetition_penalty=1.0 if chosen.repetition_penalty is None else chosen.repetition_penalty,
+        presence_penalty=chosen.presence_penalty or 0.0,
+        frequency_penalty=chosen.frequency_penalty or 0.0,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["import_bars", "in_gib"]
+__all__ = ["import_bars", "in_gib", "row_bar"]
 
 
 @contextmanager
@@ -29,6 +29,19 @@ def import_bars() -> Iterator[Callable[[str, int, int], None]]:
     finally:
         for bar in bars.values():
             bar.close()
+
+
+@contextmanager
+def row_bar(what: str, done: int, total: int) -> Iterator[Callable[[], None]]:
+    """Give a function to call after each row; draws how many of `total` are done, `done` of them before."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, initial=done, desc=what, unit="row", file=sys.stderr, mininterval=0.5) as bar:
+
+        def one_more() -> None:
+            bar.update(1)
+
+        yield one_more
 
 
 def in_gib(size_bytes: int) -> str:

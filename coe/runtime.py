@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
 from coe.engine.detokenizer import Detokenizer
 from coe.engine.engine import Cancel, Engine, LoadedExpert, Submit
+from coe.engine.logits_processor import processors_of
 from coe.engine.sampling import Sampler
-from coe.engine.sequence import Sequence
+from coe.engine.sequence import Sequence, Sink
 from coe.errors import CoeError, ExpertError, InvalidRequestError, ShutdownError, UnknownExpertError
 from coe.metrics import Metrics
 from coe.text import ExpertText
@@ -30,7 +31,9 @@ from coe.types import (
     Finished,
     GenerateEvent,
     GenerateRequest,
+    Likelihood,
     Message,
+    PromptScored,
     Routed,
     RouteQuery,
     Router,
@@ -59,10 +62,41 @@ class ServedExpert:
 
 
 class _Prompt(NamedTuple):
+    """A request that knows its expert; tokens from `score_from` on are to be scored."""
+
+    request_id: str
     expert: ServedExpert
     decision: Decision
     token_ids: tuple[int, ...]
     sampling: Sampling
+    submitted_s: float
+    score_from: int | None
+
+    def followed_by(self, token_ids: tuple[int, ...]) -> _Prompt:
+        """With a continuation to score and nothing to sample after it; raises ContextLengthError."""
+        together = self.token_ids + token_ids
+        self.expert.text.room(len(together) - 1, 1)
+        only_scored = replace(self.sampling, max_tokens=0)
+        return self._replace(token_ids=together, sampling=only_scored, score_from=len(self.token_ids))
+
+
+class _Events:
+    """What the engine thread says to one request's coroutine."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[PromptScored | Delta | Finished | CoeError] = asyncio.Queue()
+        self._hand_over = asyncio.get_running_loop().call_soon_threadsafe
+
+    def put(self, event: PromptScored | Delta | Finished | CoeError) -> None:
+        """Any thread."""
+        self._hand_over(self._queue.put_nowait, event)
+
+    async def get(self) -> PromptScored | Delta | Finished:
+        """The next event; raises the error that ended a sequence."""
+        event = await self._queue.get()
+        if isinstance(event, CoeError):
+            raise event
+        return event
 
 
 class Runtime:
@@ -95,43 +129,65 @@ class Runtime:
     # -- the path of a prompt
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
-        """Yield Routed, then Deltas, then Finished; raises CoeError. Closing the generator cancels the request."""
-        submitted_s = time.monotonic()
+        """Yield Routed, then Deltas and Finished of each choice; raises CoeError. Closing the generator cancels all."""
         with self._accepted():
             prompt = await self._prepare(request)
             yield Routed(prompt.decision, self._tier(prompt), len(prompt.token_ids))
-            async with aclosing(self._run(request.id, prompt, submitted_s)) as events:
+            async with aclosing(self._run([prompt] * request.num_choices)) as events:
                 async for event in events:
                     yield event
 
+    async def likelihoods(self, request: GenerateRequest, continuations: Iterable[str]) -> list[Likelihood]:
+        """Return how likely each text is as the answer to a request's prompt; its sampling is not looked at.
+
+        Raises CoeError as `generate` does, and InvalidRequestError for an empty continuation.
+        """
+        with self._accepted():
+            prompt = await self._prepare(replace(request, sampling=Sampling(), scores_prompt=False))
+            encode = prompt.expert.text.encode_continuation
+            follow = [prompt.followed_by(await self._text.run(encode, text)) for text in continuations]
+            found: dict[int, Likelihood] = {}
+            if not follow:
+                return []
+            async with aclosing(self._run(follow)) as events:
+                async for event in events:
+                    if isinstance(event, PromptScored):
+                        found[event.index] = _likelihood(event)
+            return [found[index] for index in range(len(follow))]
+
     async def _prepare(self, request: GenerateRequest) -> _Prompt:
+        submitted_s = time.monotonic()
         decision = await self.route(_query(request))
         expert = self._expert(decision.expert)
         token_ids = await self._text.run(_encode, expert.text, request, decision)
-        return _Prompt(expert, decision, token_ids, _settle(request.sampling, expert, len(token_ids)))
+        sampling = _settle(request.sampling, expert, len(token_ids))
+        score_from = 0 if request.scores_prompt else None
+        return _Prompt(request.id, expert, decision, token_ids, sampling, submitted_s, score_from)
 
-    async def _run(
-        self, request_id: str, prompt: _Prompt, submitted_s: float
-    ) -> AsyncGenerator[Delta | Finished, None]:
-        events: asyncio.Queue[Delta | Finished | CoeError] = asyncio.Queue()
-        hand_over = asyncio.get_running_loop().call_soon_threadsafe
-        sequence = _sequence(request_id, prompt, submitted_s, lambda event: hand_over(events.put_nowait, event))
-        name, outcome = prompt.expert.loaded.name, "cancelled"
-        self.engine.post(Submit(sequence))
+    async def _run(self, choices: Collection[_Prompt]) -> AsyncGenerator[PromptScored | Delta | Finished, None]:
+        """Yield the events of one sequence per choice until the last has finished; if one fails, all end."""
+        events = _Events()
+        sequences = [_sequence(prompt, index, events.put) for index, prompt in enumerate(choices)]
+        outcome, num_left = "cancelled", len(sequences)
         try:
-            while outcome == "cancelled":
+            for sequence in sequences:
+                self.engine.post(Submit(sequence))
+            while num_left:
                 event = await events.get()
-                if isinstance(event, CoeError):
-                    outcome = type(event).__name__
-                    raise event
                 if isinstance(event, Finished):
-                    outcome = "ok"
-                    self.metrics.first_token(event.switch.first_token_s)
+                    num_left -= 1
+                    outcome = outcome if num_left else "ok"  # before the caller sees it, who may stop listening
+                    if event.usage.completion_tokens:
+                        self.metrics.first_token(event.switch.first_token_s)
                 yield event
+        except CoeError as error:
+            outcome = type(error).__name__
+            raise
         finally:
-            self.metrics.finished(name, outcome)
-            if outcome == "cancelled":
-                self.engine.post(Cancel(request_id))
+            self.metrics.finished(sequences[0].expert, outcome)
+            if outcome != "ok":
+                for sequence in sequences:
+                    self.engine.post(Cancel(sequence.id))
 
     # -- routing
 
@@ -367,28 +423,42 @@ def _encode(text: ExpertText, request: GenerateRequest, decision: Decision) -> t
 
 def _settle(asked: Sampling, expert: ServedExpert, num_prompt_tokens: int) -> Sampling:
     """The request's sampling with the expert's defaults filled in and max_tokens cut to the context."""
-    fields: dict[str, Any] = {}
-    for name in ("max_tokens", "temperature", "top_p", "top_k", "seed"):
-        own = getattr(asked, name)
-        fields[name] = getattr(expert.defaults, name) if own is None else own
-    fields["max_tokens"] = expert.text.room(num_prompt_tokens, fields["max_tokens"])
-    return Sampling(**fields, stop=asked.stop or expert.defaults.stop)
+    expert.text.check_bias(asked.logit_bias)
+    names = [item.name for item in fields(Sampling)]
+    missing = {name: getattr(expert.defaults, name) for name in names if getattr(asked, name) is None}
+    settled = replace(asked, **missing, stop=asked.stop or expert.defaults.stop)
+    assert settled.max_tokens is not None
+    if settled.min_tokens > settled.max_tokens:
+        raise InvalidRequestError(
+            f"min_tokens = {settled.min_tokens} is more than max_tokens = {settled.max_tokens}; raise max_tokens",
+            param="min_tokens",
+        )
+    return replace(settled, max_tokens=expert.text.room(num_prompt_tokens, settled.max_tokens))
 
 
-def _sequence(request_id: str, prompt: _Prompt, submitted_s: float, sink: Any) -> Sequence:
+def _sequence(prompt: _Prompt, index: int, sink: Sink) -> Sequence:
     text, sampling = prompt.expert.text, prompt.sampling
     assert sampling.max_tokens is not None
     return Sequence(
-        id=request_id,
+        id=f"{prompt.request_id}/{index}" if index else prompt.request_id,
         expert=prompt.expert.loaded.name,
         prompt_ids=prompt.token_ids,
         max_tokens=sampling.max_tokens,
-        eos_ids=text.eos_ids,
-        sampler=Sampler(sampling),
+        eos_ids=frozenset() if sampling.ignore_eos else text.eos_ids,
+        sampler=Sampler(sampling, processors_of(sampling, prompt.token_ids, text.eos_ids), index),
         detokenizer=Detokenizer(text.tokenizer, sampling.stop),
+        vocabulary=text.vocabulary,
         sink=sink,
-        submitted_s=submitted_s,
+        submitted_s=prompt.submitted_s,
+        index=index,
+        min_tokens=sampling.min_tokens,
+        score_from=prompt.score_from,
     )
+
+
+def _likelihood(scored: PromptScored) -> Likelihood:
+    logprobs = tuple(token.logprob for token in scored.tokens if token.logprob is not None)
+    return Likelihood(tuple(token.token_id for token in scored.tokens), logprobs)
 
 
 def _absent(name: str, error: str) -> ExpertStatus:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from coe.engine.vocabulary import Vocabulary
 from coe.errors import ContextLengthError, InvalidRequestError, SourceError
 from coe.types import Message
 
@@ -25,10 +26,16 @@ class ExpertText:
 
     expert: str
     tokenizer: Tokenizer
+    vocabulary: Vocabulary
     context: int
     eos_ids: frozenset[int]
     _template: Any  # transformers' tokenizer, which renders chat templates
     _chat_template: str | None
+
+    @property
+    def template(self) -> str:
+        """The chat template in use, as text."""
+        return str(self._chat_template or self._template.chat_template)
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of a conversation, ready for the assistant's turn; raises InvalidRequestError."""
@@ -46,6 +53,20 @@ class ExpertText:
     def encode_prompt(self, prompt: str) -> tuple[int, ...]:
         """Token ids of plain text to continue."""
         return self._encode(prompt, add_special_tokens=True)
+
+    def encode_continuation(self, text: str) -> tuple[int, ...]:
+        """Token ids of text that follows a prompt; the seam is a token's edge, as it is where an answer begins."""
+        return self._encode(text, add_special_tokens=False)
+
+    def check_bias(self, logit_bias: Mapping[int, float]) -> None:
+        """Raises InvalidRequestError for a token that the expert does not have."""
+        size = self.tokenizer.get_vocab_size(with_added_tokens=True)
+        for token_id in logit_bias:
+            if token_id >= size:
+                raise InvalidRequestError(
+                    f"logit_bias names token {token_id}, and expert '{self.expert}' has tokens 0 to {size - 1}",
+                    param="logit_bias",
+                )
 
     def room(self, num_prompt_tokens: int, max_tokens: int) -> int:
         """Tokens that may be generated, at most `max_tokens`; raises ContextLengthError if there is no room."""
@@ -80,6 +101,7 @@ def load_text(
     return ExpertText(
         expert=expert,
         tokenizer=template.backend_tokenizer,
+        vocabulary=Vocabulary(template.backend_tokenizer),
         context=int(config.get("max_position_embeddings") or config.get("n_positions") or template.model_max_length),
         eos_ids=_eos_ids(template, config, generation_config),
         _template=template,

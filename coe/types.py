@@ -20,8 +20,10 @@ __all__ = [
     "Finished",
     "GenerateEvent",
     "GenerateRequest",
+    "Likelihood",
     "Message",
     "Neighbour",
+    "PromptScored",
     "RouteQuery",
     "Routed",
     "Router",
@@ -30,6 +32,7 @@ __all__ = [
     "Switch",
     "SwitchKind",
     "Tier",
+    "TokenLogprob",
     "Usage",
 ]
 
@@ -70,7 +73,10 @@ class Sampling:
     """How the next token is chosen and when to stop.
 
     None means: the expert's own generation default, else the default named here. `temperature` 0 is greedy.
-    Defaults: temperature 1.0 as OpenAI's API has it, top_p 1.0, top_k 0 (off), max_tokens from the configuration.
+    Defaults: temperature 1.0 as OpenAI's API has it, top_p 1.0, top_k 0 (off), min_p 0, penalties off (repetition 1.0,
+    presence and frequency 0), max_tokens from the configuration. `min_tokens` holds back the end of sequence and stop
+    strings; `ignore_eos` forgets the end of sequence altogether. `num_logprobs`: None for no log-probabilities, else
+    those of the chosen tokens and of so many of the likeliest at each place.
     """
 
     max_tokens: int | None = None
@@ -79,6 +85,14 @@ class Sampling:
     top_k: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    num_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +197,8 @@ class Router(Protocol):
 class GenerateRequest:
     """A validated request: a conversation (`messages`), or plain text to continue (`prompt`), never both.
 
+    `num_choices` answers are sampled, each from a random stream of its own. `scores_prompt` wants the log-probabilities
+    of the prompt's own tokens, too, before the answer (or, where `max_tokens` is 0, without one).
     `conversation` is the client's own name for the conversation that the request goes on with.
     """
 
@@ -191,8 +207,41 @@ class GenerateRequest:
     prompt: str | None = None
     expert: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    num_choices: int = 1
+    scores_prompt: bool = False
     has_tools: bool = False
     conversation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token by itself and its natural log-probability under the model, before anything that sampling does to it.
+
+    `text` has U+FFFD where `bytes` are no whole characters. `top` are the likeliest at this place, best first, without
+    tops of their own. `logprob` is None for the first token of a prompt, which follows nothing.
+    """
+
+    token_id: int
+    text: str
+    bytes: bytes
+    logprob: float | None
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a continuation is after a prompt: natural log-probabilities of its tokens, in order."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        return sum(self.logprobs)
+
+    @property
+    def mean(self) -> float:
+        return self.total / len(self.logprobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,23 +278,37 @@ class Routed:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptScored:
+    """The prompt's tokens that were to be scored, before the first Delta of a request that wants them."""
+
+    tokens: tuple[TokenLogprob, ...]
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """Newly decoded text; may be empty while a UTF-8 sequence or a possible stop string is incomplete."""
+    """Newly decoded text of one choice; may be empty while a UTF-8 sequence or a possible stop string is incomplete.
+
+    `logprobs` are of the tokens whose text has begun to come with it, `token_ids` of those sampled since the last one.
+    """
 
     text: str
     token_ids: tuple[int, ...]
+    index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of a generation."""
+    """The last event of one choice of a generation."""
 
     reason: FinishReason
     usage: Usage
     switch: Switch
+    index: int = 0
 
 
-GenerateEvent = Routed | Delta | Finished
+GenerateEvent = Routed | PromptScored | Delta | Finished
 
 
 @dataclass(frozen=True, slots=True)

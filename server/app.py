@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,29 +22,18 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from coe.config import COMPOSITION
 from coe.errors import CancelledError, CoeError, InvalidRequestError, UnknownExpertError
 from coe.runtime import Runtime
-from coe.types import Delta, Finished, GenerateEvent, Routed
+from coe.types import GenerateEvent, Routed
 from server.admin import admin_routes
+from server.answers import Answer, ChatAnswer, CompletionAnswer
 from server.failures import failure_of
-from server.openai import (
-    ChatRequest,
-    CompletionRequest,
-    RouteRequest,
-    chat_chunk,
-    chat_completion,
-    completion_chunk,
-    decision_object,
-    model_object,
-    read,
-    text_completion,
-)
+from server.openai import ChatRequest, CompletionRequest, RouteRequest, decision_object, model_object, read
 from server.prometheus import exposition
-from server.stream import Chunk, sse
+from server.stream import sse
 
 __all__ = ["create_app"]
 
 CONVERSATION = "x-coe-conversation"
 PAGE = Path(__file__).parent / "page" / "index.html"
-Whole = Callable[[str, Routed, str, Finished], dict[str, Any]]
 
 
 def create_app(
@@ -96,12 +85,12 @@ def _add_openai(app: FastAPI, runtime: Runtime, body_of: _Reader, keep_alive_s: 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         asked = read(ChatRequest, await body_of(request))
-        return await _answer(runtime, request, asked, chat_completion, chat_chunk, keep_alive_s)
+        return await _answer(runtime, request, asked, keep_alive_s)
 
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
         asked = read(CompletionRequest, await body_of(request))
-        return await _answer(runtime, request, asked, text_completion, completion_chunk, keep_alive_s)
+        return await _answer(runtime, request, asked, keep_alive_s)
 
     @app.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:
@@ -141,28 +130,41 @@ def _add_health(app: FastAPI, runtime: Runtime) -> None:
 
 
 async def _answer(
-    runtime: Runtime,
-    request: Request,
-    asked: ChatRequest | CompletionRequest,
-    whole: Whole,
-    chunk: Chunk,
-    keep_alive_s: float,
+    runtime: Runtime, request: Request, asked: ChatRequest | CompletionRequest, keep_alive_s: float
 ) -> Response:
     """Generate, streamed or not. The headers go out as soon as the decision is there."""
     request_id = uuid.uuid4().hex
     events = runtime.generate(asked.generate_request(request_id, _conversation(request)))
     if not asked.stream:
-        return await _whole_answer(request, request_id, events, whole)
+        return await _whole_answer(request, request_id, asked, events)
     routed = await _first(events)
-    text = sse(request_id, routed, events, chunk, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
+    answer = _begun(request_id, asked, routed)
+    text = sse(answer, events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
     headers = {**_headers(request_id, routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)
 
 
+def _begun(request_id: str, asked: ChatRequest | CompletionRequest, routed: Routed) -> Answer:
+    if isinstance(asked, ChatRequest):
+        return ChatAnswer(request_id, asked, routed)
+    return CompletionAnswer(request_id, asked, routed)
+
+
 async def _whole_answer(
-    request: Request, request_id: str, events: AsyncGenerator[GenerateEvent, None], whole: Whole
+    request: Request,
+    request_id: str,
+    asked: ChatRequest | CompletionRequest,
+    events: AsyncGenerator[GenerateEvent, None],
 ) -> Response:
-    answering = asyncio.create_task(_collect(events))
+    async def collect() -> tuple[Routed, Answer]:
+        async with aclosing(events):
+            routed = await _first(events)
+            answer = _begun(request_id, asked, routed)
+            async for event in events:
+                answer.take(event)
+        return routed, answer
+
+    answering = asyncio.create_task(collect())
     leaving = asyncio.create_task(_left(request))
     await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
     leaving.cancel()
@@ -170,20 +172,8 @@ async def _whole_answer(
         answering.cancel()
         await asyncio.gather(answering, return_exceptions=True)
         raise CancelledError("the client closed the connection")
-    routed, text, end = answering.result()
-    return JSONResponse(whole(request_id, routed, text, end), headers=_headers(request_id, routed))
-
-
-async def _collect(events: AsyncGenerator[GenerateEvent, None]) -> tuple[Routed, str, Finished]:
-    async with aclosing(events):
-        routed, pieces, end = await _first(events), [], None
-        async for event in events:
-            if isinstance(event, Delta):
-                pieces.append(event.text)
-            elif isinstance(event, Finished):
-                end = event
-    assert end is not None
-    return routed, "".join(pieces), end
+    routed, answer = answering.result()
+    return JSONResponse(answer.whole(), headers=_headers(request_id, routed))
 
 
 def _conversation(request: Request) -> str | None:

@@ -1,15 +1,15 @@
-"""OpenAI's shapes: requests read and checked, answers and errors written. They live here and nowhere else.
+"""OpenAI's shapes: requests read and checked, and the small objects that answers are made of.
 
 Source: OpenAI's API reference for chat completions, completions, models and errors. Unknown fields are ignored as
 OpenAI's own server does; known fields that coe does not support yet are accepted at their neutral value and refused by
-name otherwise. Extensions: `top_k` in requests, a `coe` object in answers. Knows nothing about HTTP.
+name otherwise. Extensions: `top_k`, `min_p`, `repetition_penalty`, `min_tokens` and `ignore_eos` in requests, a `coe`
+object in answers. Whole answers and chunks are written in answers.py. Knows nothing about HTTP.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,7 +19,6 @@ from coe.types import (
     CostTerm,
     Decision,
     Finished,
-    FinishReason,
     GenerateRequest,
     Message,
     Neighbour,
@@ -33,34 +32,25 @@ __all__ = [
     "ChatRequest",
     "CompletionRequest",
     "RouteRequest",
-    "chat_chunk",
-    "chat_completion",
     "coe_object",
-    "completion_chunk",
+    "decision_object",
     "error_body",
     "model_object",
     "read",
-    "text_completion",
-    "usage_chunk",
+    "usage_object",
 ]
 
 # fields that are accepted only at these values; None always is
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "echo": (False,),
     "suffix": ("",),
-    "logprobs": (False, 0),
-    "top_logprobs": (0,),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none", "auto"),
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
 }
+_TokenId = Annotated[int, Field(ge=0)]
+_Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class _Part(BaseModel):
@@ -98,10 +88,18 @@ class _Request(BaseModel):
     model: str = COMPOSITION
     stream: bool = False
     stream_options: _StreamOptions | None = None
+    n: int | None = Field(None, ge=1, le=128)
     max_tokens: int | None = Field(None, ge=1)
+    min_tokens: int | None = Field(None, ge=0)
+    ignore_eos: bool | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=0)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    logit_bias: dict[_TokenId, _Bias] | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
     tools: list[Any] | None = None
@@ -127,12 +125,35 @@ class _Request(BaseModel):
     def includes_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
+    @property
+    def num_choices(self) -> int:
+        return self.n or 1
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """So many of the likeliest tokens beside each chosen one; None: no log-probabilities at all."""
+        raise NotImplementedError
+
     def sampling(self, max_tokens: int | None) -> Sampling:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(stop) > 4:
             raise InvalidRequestError(f"stop has {len(stop)} strings; send at most 4", param="stop")
-        seed = None if self.seed is None else self.seed % (1 << 63)
-        return Sampling(max_tokens, self.temperature, self.top_p, self.top_k, seed, stop)
+        return Sampling(
+            max_tokens=max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            seed=None if self.seed is None else self.seed % (1 << 63),
+            stop=stop,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            logit_bias=self.logit_bias or {},
+            min_tokens=self.min_tokens or 0,
+            ignore_eos=bool(self.ignore_eos),
+            num_logprobs=self.num_logprobs,
+        )
 
 
 class ChatRequest(_Request):
@@ -140,13 +161,22 @@ class ChatRequest(_Request):
 
     messages: list[_Turn] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+
+    @property
+    def num_logprobs(self) -> int | None:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidRequestError("top_logprobs is only allowed when logprobs is true", param="top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     def generate_request(self, request_id: str, conversation: str | None = None) -> GenerateRequest:
         return GenerateRequest(
             request_id,
-            messages=tuple(turn.message() for turn in self.messages),
+            tuple(turn.message() for turn in self.messages),
             expert=self.expert,
             sampling=self.sampling(self.max_completion_tokens or self.max_tokens),
+            num_choices=self.num_choices,
             has_tools=bool(self.tools),
             conversation=conversation,
         )
@@ -156,6 +186,14 @@ class CompletionRequest(_Request):
     """POST /v1/completions. `prompt` is one string, or a list of one."""
 
     prompt: str | list[Any]
+    max_tokens: int | None = Field(None, ge=0)  # 0: nothing but the prompt, with `echo`
+    logprobs: int | None = Field(None, ge=0, le=5)
+    echo: bool | None = None
+    best_of: int | None = None
+
+    @property
+    def num_logprobs(self) -> int | None:
+        return self.logprobs
 
     def generate_request(self, request_id: str, conversation: str | None = None) -> GenerateRequest:
         prompt = self.prompt[0] if isinstance(self.prompt, list) and len(self.prompt) == 1 else self.prompt
@@ -165,9 +203,19 @@ class CompletionRequest(_Request):
             )
         if not prompt:
             raise InvalidRequestError("prompt is empty; write something to continue", param="prompt")
-        sampling = self.sampling(self.max_tokens)
+        if self.max_tokens == 0 and not self.echo:
+            raise InvalidRequestError("max_tokens = 0 asks for nothing; raise it, or set echo", param="max_tokens")
+        if self.best_of not in (None, self.num_choices):
+            raise InvalidRequestError(f"best_of = {self.best_of} is not supported; send n alone", param="best_of")
+        sampling, scores_prompt = self.sampling(self.max_tokens), bool(self.echo) and self.logprobs is not None
         return GenerateRequest(
-            request_id, prompt=prompt, expert=self.expert, sampling=sampling, conversation=conversation
+            request_id,
+            prompt=prompt,
+            expert=self.expert,
+            sampling=sampling,
+            num_choices=self.num_choices,
+            scores_prompt=scores_prompt,
+            conversation=conversation,
         )
 
 
@@ -208,7 +256,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-# -- answers
+# -- objects in answers
 
 
 def coe_object(routed: Routed, switch: Switch | None = None) -> dict[str, Any]:
@@ -269,58 +317,11 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def chat_completion(request_id: str, routed: Routed, text: str, end: Finished) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": str(end.reason)}
-    return _whole("chat.completion", f"chatcmpl-{request_id}", routed, choice, end)
-
-
-def text_completion(request_id: str, routed: Routed, text: str, end: Finished) -> dict[str, Any]:
-    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": str(end.reason)}
-    return _whole("text_completion", f"cmpl-{request_id}", routed, choice, end)
-
-
-def chat_chunk(
-    request_id: str, routed: Routed, delta: Mapping[str, str], reason: FinishReason | None = None
-) -> dict[str, Any]:
-    choice = {"index": 0, "delta": dict(delta), "logprobs": None, "finish_reason": _text(reason)}
-    return _chunk("chat.completion.chunk", f"chatcmpl-{request_id}", routed, [choice])
-
-
-def completion_chunk(
-    request_id: str, routed: Routed, delta: Mapping[str, str], reason: FinishReason | None = None
-) -> dict[str, Any]:
-    choice = {"index": 0, "text": delta.get("content", ""), "logprobs": None, "finish_reason": _text(reason)}
-    return _chunk("text_completion", f"cmpl-{request_id}", routed, [choice])
-
-
-def usage_chunk(chunk: Mapping[str, Any], end: Finished) -> dict[str, Any]:
-    """The extra last chunk of a stream that asked for usage: no choices."""
-    return {**chunk, "choices": [], "usage": _usage(end)}
-
-
-def _whole(kind: str, answer_id: str, routed: Routed, choice: dict[str, Any], end: Finished) -> dict[str, Any]:
-    head = _chunk(kind, answer_id, routed, [choice])
-    return {**head, "usage": _usage(end), "coe": coe_object(routed, end.switch)}
-
-
-def _chunk(kind: str, answer_id: str, routed: Routed, choices: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": answer_id,
-        "object": kind,
-        "created": int(time.time()),
-        "model": routed.decision.expert,
-        "choices": choices,
-    }
-
-
-def _usage(end: Finished) -> dict[str, int]:
-    prompt, completion = end.usage.prompt_tokens, end.usage.completion_tokens
+def usage_object(ends: Sequence[Finished]) -> dict[str, int]:
+    """Tokens of a request: its prompt once, its choices together."""
+    prompt = ends[0].usage.prompt_tokens
+    completion = sum(end.usage.completion_tokens for end in ends)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
-def _text(reason: FinishReason | None) -> str | None:
-    return None if reason is None else str(reason)
 
 
 def model_object(name: str, created: int) -> dict[str, Any]:

@@ -9,49 +9,39 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Protocol
+from typing import Any
 
-from coe.types import Delta, Finished, FinishReason, GenerateEvent, Routed
+from coe.types import GenerateEvent
+from server.answers import Answer
 from server.failures import failure_of
-from server.openai import coe_object, usage_chunk
 
-__all__ = ["Chunk", "sse"]
+__all__ = ["sse"]
 
 DONE = "data: [DONE]\n\n"
 KEEP_ALIVE = ": keep-alive\n\n"
 
 
-class Chunk(Protocol):
-    """Writes one chunk's JSON (openai.chat_chunk, openai.completion_chunk)."""
-
-    def __call__(
-        self, request_id: str, routed: Routed, delta: dict[str, str], reason: FinishReason | None = None
-    ) -> dict[str, Any]: ...
-
-
 async def sse(
-    request_id: str,
-    routed: Routed,
+    answer: Answer,
     events: AsyncGenerator[GenerateEvent, None],
-    chunk: Chunk,
     *,
     includes_usage: bool,
     keep_alive_s: float,
 ) -> AsyncIterator[str]:
-    """Yield the stream's text; `events` goes on after its `routed`. Ends with [DONE] or an `error` event."""
-    first = chunk(request_id, routed, {"role": "assistant", "content": ""})
-    yield _data({**first, "coe": coe_object(routed)})
+    """Yield the stream's text; `events` goes on after its Routed. Ends with [DONE] or an `error` event."""
     try:
+        for first in answer.opening():
+            yield _data(first)
         async for event in _or_nothing(events, keep_alive_s):
             if event is None:
                 yield KEEP_ALIVE
-            elif isinstance(event, Delta) and event.text:
-                yield _data(chunk(request_id, routed, {"content": event.text}))
-            elif isinstance(event, Finished):
-                last = chunk(request_id, routed, {}, event.reason)
-                yield _data({**last, "coe": coe_object(routed, event.switch)})
-                if includes_usage:
-                    yield _data(usage_chunk(last, event))
+                continue
+            chunk = answer.chunk(event)
+            answer.take(event)
+            if chunk is not None:
+                yield _data(chunk)
+        if includes_usage:
+            yield _data(answer.usage_chunk())
         yield DONE
     except Exception as error:  # HTTP edge: the headers are sent, so the client hears of it here
         yield f"event: error\n{_data(failure_of(error).body)}"

@@ -25,9 +25,11 @@ class Detokenizer:
         self._given = ""  # what of the window's text has been given
         self._num_given = 0  # tokens of the window that gave it
         self._held = ""
+        self.num_decoded = 0  # characters that the tokens so far have given, sent or not
+        self.num_sent = 0
         self.is_stopped = False
 
-    def push(self, token_id: int) -> str:
+    def push(self, token_id: int, *, may_stop: bool = True) -> str:
         """Take one more token; sets `is_stopped` when a stop string is complete (it and what follows are dropped)."""
         self._window.append(token_id)
         text = self._decoded()
@@ -36,7 +38,7 @@ class Detokenizer:
         fresh = text[len(self._given) :]
         self._window = self._window[self._num_given :]  # one step of context: decoders treat a text's start specially
         self._given, self._num_given = self._decoded(), len(self._window)
-        return self._release(fresh)
+        return self._release(fresh, may_stop)
 
     def finish(self) -> str:
         """The rest: bytes of an unfinished character become U+FFFD, as transformers' decode has it."""
@@ -44,21 +46,23 @@ class Detokenizer:
             return ""
         rest = self._release(self._decoded()[len(self._given) :])
         held, self._held = self._held, ""
-        return rest if self.is_stopped else rest + held
+        self.num_sent += len(held)
+        return rest + held
 
     def _decoded(self) -> str:
         text: str = self._tokenizer.decode(self._window, skip_special_tokens=True)
         return text
 
-    def _release(self, text: str) -> str:
+    def _release(self, text: str, may_stop: bool = True) -> str:
         self._held += text
-        found = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
-        if found:
-            self.is_stopped = True
-            ready, self._held = self._held[: min(found)], ""
-            return ready
-        keep = max((_overlap(self._held, stop) for stop in self._stop), default=0)
-        ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        self.num_decoded += len(text)
+        stops = self._stop if may_stop else ()
+        found = [at for stop in stops if (at := self._held.find(stop)) >= 0]
+        keep = max((_overlap(self._held, stop) for stop in stops), default=0)
+        end = min(found) if found else len(self._held) - keep
+        self.is_stopped = bool(found)
+        ready, self._held = self._held[:end], "" if found else self._held[end:]
+        self.num_sent += len(ready)
         return ready
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
 from coe.engine.step import Model, Row, Step
 from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError, WeightsError
@@ -258,7 +259,7 @@ class Engine:
             if sequence.kv is None:
                 sequence.begin(loaded.model.new_kv(sequence.num_tokens_max), lease, now_s)
             assert sequence.kv is not None
-            rows.append(Row(sequence.next_ids(count), sequence.kv))
+            rows.append(Row(sequence.next_ids(count), sequence.kv, sequence.num_logits(count)))
             sequences.append(sequence)
         step = Step(loaded.model, rows, len(loaded.manifest.units))
         self._steps[expert] = _Running(step, sequences)
@@ -286,19 +287,23 @@ class Engine:
 
     def _finish_step(self, expert: str, running: _Running) -> None:
         logits = running.step.logits()
-        greedy = logits.argmax(dim=-1).tolist()
         now_s = time.monotonic()
-        ended, num_sampled, num_prefilled = [], 0, 0
-        for row, sequence in enumerate(running.sequences):
-            assert sequence.kv is not None
-            if sequence.kv.length < len(sequence.prompt_ids):
+        ended, sampling, last, num_prefilled = [], [], [], 0
+        for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
+            sequence.score(own)
+            if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
             num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids)
-            token_id = greedy[row] if sequence.sampler.is_greedy else sequence.sampler(logits[row])
-            num_sampled += 1
-            if sequence.take(token_id, now_s):
+            if sequence.max_tokens:
+                sampling.append(sequence)
+                last.append(own[-1:])
+            else:
+                sequence.end(now_s)
                 ended.append(sequence.id)
-        self._metrics.stepped(num_prefilled, num_sampled)
+        rows = logits if len(last) == len(logits) else torch.cat([logits[:0], *last])
+        sampled = sample(rows, [sequence.waiting for sequence in sampling])
+        ended += [s.id for s, token in zip(sampling, sampled, strict=True) if s.take(token, now_s)]
+        self._metrics.stepped(num_prefilled, len(sampled))
         for sequence_id in ended:
             self._forget(sequence_id)
         for sequence_id in self._scheduler.stepped(expert, ended, now_s):

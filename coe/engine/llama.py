@@ -111,6 +111,7 @@ class _Span(NamedTuple):
     start: int
     end: int
     kv: SequenceKv
+    num_logits: int
 
 
 @dataclass(slots=True)
@@ -122,7 +123,7 @@ class _State:
     masks: list[torch.Tensor | None]  # per span, (new, length) or None
     hidden: torch.Tensor | None = None  # (tokens, hidden)
     embedding: torch.Tensor | None = None
-    logits: torch.Tensor | None = None  # (rows, vocab)
+    logits: torch.Tensor | None = None  # (sum of num_logits, vocab)
 
 
 class LlamaModel:
@@ -168,7 +169,7 @@ class LlamaModel:
         for row in rows:
             assert isinstance(row.kv, SequenceKv)
             end = start + len(row.token_ids)
-            spans.append(_Span(start, end, row.kv))
+            spans.append(_Span(start, end, row.kv, row.num_logits))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
             start = end
         self._grow_rotary(max(positions) + 1)
@@ -218,8 +219,8 @@ class LlamaModel:
     def _head(self, w: _Head, state: _State) -> torch.Tensor:
         assert state.hidden is not None
         assert state.embedding is not None
-        last = torch.tensor([span.end - 1 for span in state.spans], device=self.device)
-        hidden = self._norm(state.hidden[last], w.norm)
+        last = [at for span in state.spans for at in range(span.end - span.num_logits, span.end)]
+        hidden = self._norm(state.hidden[torch.tensor(last, dtype=torch.long, device=self.device)], w.norm)
         return F.linear(hidden, state.embedding if w.lm_head is None else w.lm_head)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

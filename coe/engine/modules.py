@@ -78,14 +78,15 @@ class ModulesModel:
             self._let_go(state)
 
     def logits(self, state: _State) -> torch.Tensor:
-        return torch.stack(state.logits)
+        return torch.cat(state.logits)
 
     def _run(self, row: Row) -> torch.Tensor:
         assert isinstance(row.kv, _CacheKv)
         token_ids = torch.tensor([row.token_ids], device=self.device)
-        out = self._skeleton(input_ids=token_ids, past_key_values=row.kv.cache, use_cache=True, logits_to_keep=1)
-        logits: torch.Tensor = out.logits[0, -1].float()
-        return logits
+        kept = max(row.num_logits, 1)  # 0 would mean all of them
+        out = self._skeleton(input_ids=token_ids, past_key_values=row.kv.cache, use_cache=True, logits_to_keep=kept)
+        logits: torch.Tensor = out.logits[0, -kept:].float()
+        return logits[: row.num_logits]
 
     def _point(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Make the skeleton's parameters these bytes: a pointer each, nothing is copied."""

@@ -1,49 +1,170 @@
-"""From logits to the next token, one sequence at a time.
+"""From logits to next tokens, a batch at a time, and to log-probabilities.
 
-Greedy at temperature 0; else temperature, top-k and nucleus filtering (Holtzman et al. 2020, arXiv 1904.09751) and one
-draw from a stream of the sequence's own, so that a seed gives the same tokens whoever else is in the batch.
+Greedy at temperature 0; else temperature, then top-k, nucleus (Holtzman et al. 2020, arXiv 1904.09751) and min-p
+(Nguyen et al. 2024, arXiv 2407.01082), in transformers' order, and one draw from a stream of the sequence's own, so
+that a seed gives the same tokens whoever else is in the batch. Products of another batch size differ in a logit's last
+bits, and a draw has to forgive that: it is a race of exponential clocks (probability over noise, the largest wins),
+which only a near tie of two runners can turn. It is run twice, for a block of the vocabulary and for a token in it:
+that takes a hundredth of the noise. An inverted cumulative distribution has an edge at every token to be pushed over.
 """
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from coe.engine.logits_processor import LogitsProcessor
 from coe.types import Sampling
 
-__all__ = ["Sampler"]
+__all__ = ["Logprob", "Sampled", "Sampler", "Waiting", "filtered", "logprobs_of", "sample"]
+
+ALMOST_GREEDY = 1e-5  # dividing by less would overflow
+BLOCK = 256  # tokens of a block; about the root of a vocabulary's size needs the least noise
+CANDIDATES = 1024  # what top-p looks at first on a CPU: sorting a whole vocabulary costs milliseconds
+
+
+class Logprob(NamedTuple):
+    """A token's natural log-probability under the model, and the likeliest tokens at its place, best first."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+class Sampled(NamedTuple):
+    token_id: int
+    logprob: Logprob | None  # where it was asked for
 
 
 class Sampler:
-    """Chooses tokens for one sequence; `sampling` has no None left but `seed`."""
+    """How one sequence chooses: its settings, its processors and its random stream. `choice` tells apart the streams of
+    several answers to one request."""
 
-    def __init__(self, sampling: Sampling) -> None:
-        self._temperature = sampling.temperature if sampling.temperature is not None else 1.0
-        self._top_p = sampling.top_p if sampling.top_p is not None else 1.0
-        self._top_k = sampling.top_k or 0
-        self._stream = torch.Generator()
-        if sampling.seed is None:
-            self._stream.seed()
-        else:
-            self._stream.manual_seed(sampling.seed % (1 << 63))
+    def __init__(self, sampling: Sampling, processors: Sequence[LogitsProcessor] = (), choice: int = 0) -> None:
+        self.processors = tuple(processors)
+        self.temperature = 1.0 if sampling.temperature is None else sampling.temperature
+        self.top_p = 1.0 if sampling.top_p is None else sampling.top_p
+        self.top_k = sampling.top_k or 0
+        self.min_p = sampling.min_p or 0.0
+        self.num_logprobs = sampling.num_logprobs
+        self._stream = np.random.default_rng(None if sampling.seed is None else (sampling.seed, choice))
 
     @property
     def is_greedy(self) -> bool:
-        return self._temperature == 0.0
+        return self.temperature < ALMOST_GREEDY
 
-    def __call__(self, logits: torch.Tensor) -> int:
-        """The next token id from float32 logits, (vocab,)."""
-        if self.is_greedy:
-            return int(logits.argmax())
-        return self._draw(logits.cpu() / self._temperature)
+    def exponentials(self, count: int) -> NDArray[np.float64]:
+        """The next numbers of this sequence's stream, exponentially distributed, all above 0."""
+        return np.maximum(-np.log1p(-self._stream.random(count)), 1e-30)
 
-    def _draw(self, logits: torch.Tensor) -> int:
-        size = min(self._top_k or logits.numel(), logits.numel())
-        top, ids = torch.topk(logits, size)
-        probabilities = torch.softmax(top, dim=0)
-        cumulative = probabilities.cumsum(0)
-        # a token stays if the mass before it is below top_p, so the first always does
-        kept = int((cumulative - probabilities < self._top_p).sum())
-        kept = max(kept, 1)
-        mass = cumulative[:kept]
-        at = torch.rand((), generator=self._stream) * mass[-1]
-        return int(ids[min(int(torch.searchsorted(mass, at, right=True)), kept - 1)])
+
+class Waiting(NamedTuple):
+    """A sequence that waits for its next token."""
+
+    sampler: Sampler
+    output_ids: Sequence[int]
+
+
+@torch.inference_mode()
+def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
+    """Choose the next token of each sequence from its row of float32 logits, (rows, vocab), which are left alone."""
+    if not waiting:
+        return []
+    processed = _process(logits, waiting)
+    ids = processed.argmax(dim=-1)
+    drawn = [row for row, (sampler, _) in enumerate(waiting) if not sampler.is_greedy]
+    if drawn:
+        rows = torch.tensor(drawn, device=logits.device)
+        ids[rows] = _draw(processed[rows], [waiting[row].sampler for row in drawn])
+    token_ids: list[int] = ids.tolist()
+    logprobs = _asked_logprobs(logits, token_ids, [sampler.num_logprobs for sampler, _ in waiting])
+    return [Sampled(token_id, logprobs.get(row)) for row, token_id in enumerate(token_ids)]
+
+
+@torch.inference_mode()
+def logprobs_of(logits: torch.Tensor, token_ids: Sequence[int], num_top: int) -> list[Logprob]:
+    """Log-probabilities of one token per row of float32 logits, (rows, vocab), and of the `num_top` likeliest."""
+    if not token_ids:
+        return []
+    total = logits.logsumexp(dim=-1, keepdim=True)
+    chosen = logits.gather(1, torch.tensor(token_ids, device=logits.device)[:, None]) - total
+    top, top_ids = logits.topk(min(num_top, logits.shape[1]), dim=-1)
+    values, ids = (top - total).tolist(), top_ids.tolist()
+    return [
+        Logprob(own, tuple(zip(row_ids, row, strict=True)))
+        for own, row_ids, row in zip(chosen[:, 0].tolist(), ids, values, strict=True)
+    ]
+
+
+def _asked_logprobs(
+    logits: torch.Tensor, token_ids: Sequence[int], num_top: Sequence[int | None]
+) -> dict[int, Logprob]:
+    """By row, for those that asked."""
+    asked = {row: num for row, num in enumerate(num_top) if num is not None}
+    if not asked:
+        return {}
+    rows = torch.tensor(list(asked), device=logits.device)
+    found = logprobs_of(logits[rows], [token_ids[row] for row in asked], max(asked.values()))
+    return {row: Logprob(own, top[:num]) for (row, num), (own, top) in zip(asked.items(), found, strict=True)}
+
+
+def _process(logits: torch.Tensor, waiting: Sequence[Waiting]) -> torch.Tensor:
+    if not any(sampler.processors for sampler, _ in waiting):
+        return logits
+    rows = list(logits.unbind(0))
+    for at, (sampler, output_ids) in enumerate(waiting):
+        for processor in sampler.processors:
+            rows[at] = processor(rows[at], output_ids)
+    return torch.stack(rows)
+
+
+def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
+    """One token id per row, (rows,)."""
+    device = logits.device
+    temperatures = torch.tensor([[sampler.temperature] for sampler in samplers], device=device)
+    weights = filtered(torch.softmax(logits / temperatures, dim=-1), samplers)
+    blocks = F.pad(weights, (0, -logits.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))  # (rows, blocks, BLOCK)
+    num_blocks = blocks.shape[1]
+    noise = np.stack([sampler.exponentials(num_blocks + BLOCK) for sampler in samplers])
+    clocks = torch.from_numpy(noise).float().to(device)
+    block = (blocks.sum(dim=-1) / clocks[:, :num_blocks]).argmax(dim=-1)
+    inside = blocks[torch.arange(len(samplers), device=device), block]
+    token_ids: torch.Tensor = block * BLOCK + (inside / clocks[:, num_blocks:]).argmax(dim=-1)
+    return token_ids
+
+
+def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
+    """The probabilities, (rows, vocab), with 0 for what top-k, top-p and min-p leave out; ties stay together."""
+    vocab, device = probabilities.shape[1], probabilities.device
+    if all(not s.top_k and s.top_p >= 1.0 and not s.min_p for s in samplers):
+        return probabilities
+    top_k = torch.tensor([[min(s.top_k or vocab, vocab)] for s in samplers], device=device)
+    top_p = torch.tensor([[s.top_p] for s in samplers], device=device)
+    min_p = torch.tensor([[s.min_p] for s in samplers], device=device)
+    first = max([CANDIDATES, *(s.top_k for s in samplers)]) if device.type == "cpu" else vocab
+    likeliest = probabilities.topk(min(first, vocab), dim=-1).values
+    least = _least(likeliest, vocab, top_k, top_p)
+    if least is None:
+        least = _least(probabilities.sort(dim=-1, descending=True).values, vocab, top_k, top_p)
+    assert least is not None
+    return torch.where(probabilities >= torch.maximum(least, min_p * likeliest[:, :1]), probabilities, 0.0)
+
+
+def _least(likeliest: torch.Tensor, vocab: int, top_k: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor | None:
+    """The least probability that top-k and top-p keep, (rows, 1), from the first of them in falling order; None if
+    those are too few to say."""
+    size, is_all = likeliest.shape[1], top_k >= vocab
+    cumulative = likeliest.double().cumsum(dim=-1)
+    last = (top_k - 1).clamp(max=size - 1)
+    mass = torch.where(is_all, 1.0, cumulative.gather(1, last))  # top-p is a share of what top-k has left
+    if size < vocab and not bool(((cumulative[:, -1:] >= top_p * mass) | (top_p >= 1.0)).all()):
+        return None
+    # a token stays if the mass before it is below top_p, so the first always does
+    num_kept = ((cumulative - likeliest) < top_p * mass).sum(dim=-1, keepdim=True).clamp(min=1)
+    by_k = torch.where(is_all, 0.0, likeliest.gather(1, last))
+    by_p = torch.where(top_p >= 1.0, 0.0, likeliest.gather(1, num_kept - 1))
+    return torch.maximum(by_k, by_p)

@@ -1,29 +1,42 @@
-"""A request inside the engine: its tokens, its KV, its sampler and where its events go.
+"""One choice of a request inside the engine: its tokens, its KV, its sampler and where its events go.
 
 Owned by the engine thread from submission to the end. `sink` is called on that thread with every event, or with the
-error that ends the sequence; it must only hand over.
+error that ends the sequence; it must only hand over. A sequence that is scored gives the log-probabilities of its
+prompt's tokens from `score_from` on, before its answer, or instead of one where `max_tokens` is 0.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
 
 from coe.engine.detokenizer import Detokenizer
-from coe.engine.sampling import Sampler
+from coe.engine.sampling import Sampled, Sampler, Waiting, logprobs_of
 from coe.engine.step import Kv
+from coe.engine.vocabulary import Vocabulary
 from coe.errors import CoeError
-from coe.types import Delta, Finished, FinishReason, Switch, SwitchKind, Usage
+from coe.types import Delta, Finished, FinishReason, PromptScored, Switch, SwitchKind, TokenLogprob, Usage
 from coe.weights.cache import Lease
 
 __all__ = ["Sequence", "Sink"]
 
-Sink = Callable[[Delta | Finished | CoeError], None]
+Sink = Callable[[PromptScored | Delta | Finished | CoeError], None]
+
+
+class _Unsent(NamedTuple):
+    """A token's log-probability, kept until its text, which begins at character `start`, is sent."""
+
+    start: int
+    logprob: TokenLogprob
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One request's generation."""
+    """One answer in the making. `index` tells apart the choices of a request; `eos_ids` are those that end this one."""
 
     id: str
     expert: str
@@ -32,18 +45,36 @@ class Sequence:
     eos_ids: frozenset[int]
     sampler: Sampler
     detokenizer: Detokenizer
+    vocabulary: Vocabulary
     sink: Sink
     submitted_s: float
+    index: int = 0
+    min_tokens: int = 0
+    score_from: int | None = None  # the prompt's tokens from here on are scored; its very first has nothing before it
     kv: Kv | None = None
     output_ids: list[int] = field(default_factory=list)
     started_s: float | None = None
     first_token_s: float | None = None
     lease: Lease | None = None  # the one that its first step ran under
+    _scored: list[TokenLogprob] = field(default_factory=list)
+    _unsent: deque[_Unsent] = field(default_factory=deque)
 
     @property
     def num_tokens_max(self) -> int:
         """Tokens that its KV must have room for; the last one sampled is never run."""
-        return len(self.prompt_ids) + self.max_tokens - 1
+        return len(self.prompt_ids) + max(self.max_tokens - 1, 0)
+
+    @property
+    def is_prefilled(self) -> bool:
+        return self.kv is not None and self.kv.length >= len(self.prompt_ids)
+
+    @property
+    def waiting(self) -> Waiting:
+        return Waiting(self.sampler, self.output_ids)
+
+    @property
+    def _first_scored(self) -> int:
+        return max(self.score_from or 0, 1)
 
     def next_ids(self, num_tokens: int) -> tuple[int, ...]:
         """The tokens that its next step brings."""
@@ -53,29 +84,68 @@ class Sequence:
             return self.prompt_ids[done : done + num_tokens]
         return (self.output_ids[-1],)
 
+    def num_logits(self, num_tokens: int) -> int:
+        """After how many of its next step's last tokens it needs logits: those that are scored, and the one sampled."""
+        assert self.kv is not None
+        start, end = self.kv.length, self.kv.length + num_tokens
+        if self.score_from is not None and start < len(self.prompt_ids):
+            return end - max(start, min(end, self._first_scored - 1))
+        return int(end >= len(self.prompt_ids))
+
     def begin(self, kv: Kv, lease: Lease, now_s: float) -> None:
         self.kv, self.lease, self.started_s = kv, lease, now_s
 
-    def take(self, token_id: int, now_s: float) -> bool:
+    def score(self, logits: torch.Tensor) -> None:
+        """Take a step's logits, (num_logits, vocab): each row but one to sample from scores the prompt's next token."""
+        if self.score_from is None or self.output_ids:
+            return
+        first = self._first_scored + len(self._scored)
+        token_ids = self.prompt_ids[first : first + len(logits)]
+        logprobs = logprobs_of(logits[: len(token_ids)], token_ids, self.sampler.num_logprobs or 0)
+        self._scored += map(self.vocabulary.named, token_ids, logprobs)
+        if self.is_prefilled:
+            unscored = self.prompt_ids[self.score_from : self._first_scored]
+            start = [self.vocabulary.named(token_id, None) for token_id in unscored]
+            self.sink(PromptScored((*start, *self._scored), self.index))
+
+    def end(self, now_s: float) -> None:
+        """End a sequence that was only to be scored."""
+        self.first_token_s = now_s
+        self._finish("", FinishReason.LENGTH)
+
+    def take(self, sampled: Sampled, now_s: float) -> bool:
         """Take a sampled token and send what it adds; True if the sequence has ended with it."""
         if self.first_token_s is None:
             self.first_token_s = now_s
+        token_id, may_stop = sampled.token_id, len(self.output_ids) >= self.min_tokens
         self.output_ids.append(token_id)
         if token_id in self.eos_ids:
-            return self._finish("", FinishReason.STOP)
-        text = self.detokenizer.push(token_id)
+            return self._finish(self.detokenizer.finish(), FinishReason.STOP)
+        if sampled.logprob is not None:
+            named = self.vocabulary.named(token_id, sampled.logprob)
+            self._unsent.append(_Unsent(self.detokenizer.num_decoded, named))
+        text = self.detokenizer.push(token_id, may_stop=may_stop)
         if self.detokenizer.is_stopped:
             return self._finish(text, FinishReason.STOP)
         if len(self.output_ids) >= self.max_tokens:
-            return self._finish(text, FinishReason.LENGTH)
-        self.sink(Delta(text, (token_id,)))
+            text += self.detokenizer.finish()
+            return self._finish(text, FinishReason.STOP if self.detokenizer.is_stopped else FinishReason.LENGTH)
+        self.sink(Delta(text, (token_id,), self.index, self._begun()))
         return False
 
+    def _begun(self) -> tuple[TokenLogprob, ...]:
+        """Log-probabilities of the tokens whose text has begun to be sent: what a stop string cuts off has none."""
+        begun = []
+        while self._unsent and self._unsent[0].start < self.detokenizer.num_sent:
+            begun.append(self._unsent.popleft().logprob)
+        return tuple(begun)
+
     def _finish(self, text: str, reason: FinishReason) -> bool:
-        text += self.detokenizer.finish()
-        self.sink(Delta(text, (self.output_ids[-1],)))
+        logprobs = self._begun() if self.detokenizer.is_stopped else tuple(unsent.logprob for unsent in self._unsent)
+        if self.output_ids:
+            self.sink(Delta(text, (self.output_ids[-1],), self.index, logprobs))
         usage = Usage(len(self.prompt_ids), len(self.output_ids))
-        self.sink(Finished(reason, usage, self._switch()))
+        self.sink(Finished(reason, usage, self._switch(), self.index))
         return True
 
     def _switch(self) -> Switch:

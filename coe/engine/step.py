@@ -29,10 +29,14 @@ class Kv(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sequence's part of a step: `token_ids` follow the `kv.length` tokens that it has already."""
+    """One sequence's part of a step: `token_ids` follow the `kv.length` tokens that it has already.
+
+    Logits are wanted after the last `num_logits` of them: none for a piece of a prompt, several where it is scored.
+    """
 
     token_ids: tuple[int, ...]
     kv: Kv
+    num_logits: int = 1
 
 
 class Model(Protocol):
@@ -59,7 +63,10 @@ class Model(Protocol):
         ...
 
     def logits(self, state: Any) -> torch.Tensor:
-        """Float32 logits after each row's last token, (rows, vocab); call once, after the last unit."""
+        """Float32 logits after the last `num_logits` tokens of each row, row after row, (sum of them, vocab).
+
+        Call once, after the last unit.
+        """
         ...
 
 
@@ -69,6 +76,7 @@ class Step:
     def __init__(self, model: Model, rows: Sequence[Row], num_units: int) -> None:
         self._model = model
         self._state = model.begin(rows)
+        self.num_logits = [row.num_logits for row in rows]
         self.num_units = num_units
         self.next_unit = 0
 
@@ -84,7 +92,7 @@ class Step:
                 self.next_unit += 1
 
     def logits(self) -> torch.Tensor:
-        """(rows, vocab), float32."""
+        """(sum of `num_logits`, vocab), float32."""
         assert self.is_done
         with torch.inference_mode():
             return self._model.logits(self._state)

@@ -68,3 +68,13 @@ class Manifest:
     @property
     def num_parameters(self) -> int:
         return sum(math.prod(spec.shape) for unit in self.units for spec in unit.tensors)
+
+    @property
+    def num_active_parameters(self) -> int:
+        """Those that one token uses: of a mixture's experts only as many as it chooses."""
+        share = 1.0
+        if chosen := self.config.get("num_experts_per_tok"):
+            counts = (self.config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
+            share = chosen / next((count for count in counts if count), chosen)
+        sizes = [(spec.name, math.prod(spec.shape)) for unit in self.units for spec in unit.tensors]
+        return round(sum(size * (share if ".experts." in name else 1.0) for name, size in sizes))

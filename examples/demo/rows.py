@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 DEFAULT_DATA = REPOSITORY.parent / "shared" / "data" / "expert_tuning.jsonl.gz"
 
 Split = Literal["train", "test"]
@@ -32,6 +33,11 @@ class Row:
     gold: str
     check: str
     source: str
+
+
+def shipped() -> list[str]:
+    """The experts whose adapters lie beside this file."""
+    return sorted(file.parent.name for file in (HERE / "adapters").glob("*/adapter_config.json"))
 
 
 def row_id(expert: str, prompt: str, answer: str) -> str:

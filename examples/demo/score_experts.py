@@ -1,16 +1,15 @@
 """The demo's tables: each expert against the base on its own domain, and the routed composition against the base.
 
-Owns what is compared, the intervals and the summary in scores.json. The router's choices come in as a file of
-{"id": …, "expert": …} lines (choose_experts.py writes it), so nothing here knows how a prompt was routed. Scores are
-in 0 … 1 for every check (exp of minus the mean NLL per token where it is `loss`), so that a mean over domains means
-something.
+Owns what is compared, the intervals and the summary in scores.json. Scores come in as the table of `coe router score`,
+the router's choices as a file of {"id": …, "expert": …} lines (choose_experts.py writes it), so nothing here knows how
+a prompt was answered or routed. Scores are in 0 … 1 for every check (exp of minus the mean NLL per token where it is
+`loss`), so that a mean over domains means something.
 """
 
 import argparse
+import hashlib
 import json
-import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,18 +17,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from coe.tables import cache_dir
+from coe.bench.report import hardware
 
 from .bootstrap import NUM_RESAMPLES, Interval, bootstrap
-from .build import demo_folder
-from .rows import DEFAULT_DATA, REPOSITORY, Row, load_rows
-from .scorebook import GENERAL, HERE, Scorebook, fingerprint
+from .score_rows import ScoreRow, read_score_rows
 
 SEED = 0
-SUMMARY = HERE / "scores.json"
-PACKAGES = ("torch", "transformers", "peft", "numpy")
+GENERAL = "general"
+PACKAGES = ("torch", "transformers", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +63,29 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def mean_nll(results: Sequence[Any]) -> float | None:
-    """Mean over rows, None where the check is not `loss`."""
-    values = [result.nll for result in results if result.nll is not None]
+def mean_nll(rows: Sequence[ScoreRow], experts: Sequence[str]) -> float | None:
+    """Mean over rows, each answered by its own expert; None where the check is not `loss`."""
+    values = [nll for row, expert in zip(rows, experts, strict=True) if (nll := row.nll(expert)) is not None]
     return round(mean(values), 4) if values else None
 
 
-def compare(rows: Sequence[Row], base: Mapping[str, Any], other: Mapping[str, Any]) -> Comparison:
-    """Other minus base on the same rows, with a 95 % paired bootstrap interval."""
-    before, after = [base[row.id] for row in rows], [other[row.id] for row in rows]
-    gain = bootstrap([[b.score - a.score for a, b in zip(before, after, strict=True)]], seed=SEED)
+def gains(rows: Sequence[ScoreRow], experts: Sequence[str]) -> list[float]:
+    """Score of each row's expert minus the base's."""
+    return [row.scores[expert] - row.scores[GENERAL] for row, expert in zip(rows, experts, strict=True)]
+
+
+def compare(rows: Sequence[ScoreRow], experts: Sequence[str]) -> Comparison:
+    """Each row's expert minus the base on the same rows, with a 95 % paired bootstrap interval."""
+    gain = bootstrap([gains(rows, experts)], seed=SEED)
     return Comparison(
         check=rows[0].check,
         num_rows=len(rows),
-        base=round(mean([result.score for result in before]), 4),
-        expert=round(mean([result.score for result in after]), 4),
+        base=round(mean([row.scores[GENERAL] for row in rows]), 4),
+        expert=round(mean([row.scores[expert] for row, expert in zip(rows, experts, strict=True)]), 4),
         **rounded(gain),
         beats_base=gain.low > 0,
-        base_nll=mean_nll(before),
-        expert_nll=mean_nll(after),
+        base_nll=mean_nll(rows, [GENERAL] * len(rows)),
+        expert_nll=mean_nll(rows, experts),
     )
 
 
@@ -95,15 +94,14 @@ def rounded(gain: Interval) -> dict[str, Any]:
     return {"difference": round(gain.mean, 4), "low": round(gain.low, 4), "high": round(gain.high, 4)}
 
 
-def by_domain(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_domain(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
     """The rows of each domain, in order."""
-    return {domain: [row for row in rows if row.expert == domain] for domain in dict.fromkeys(r.expert for r in rows)}
+    return {domain: [row for row in rows if row.domain == domain] for domain in dict.fromkeys(r.domain for r in rows)}
 
 
-def compare_experts(book: Scorebook, rows: Sequence[Row]) -> dict[str, Comparison]:
+def compare_experts(rows: Sequence[ScoreRow]) -> dict[str, Comparison]:
     """Each domain's own expert against the base."""
-    base = book.results(GENERAL, rows)
-    return {domain: compare(own, base, book.results(domain, own)) for domain, own in by_domain(rows).items()}
+    return {domain: compare(own, [domain] * len(own)) for domain, own in by_domain(rows).items()}
 
 
 def read_choices(path: Path) -> dict[str, str]:
@@ -112,63 +110,29 @@ def read_choices(path: Path) -> dict[str, str]:
     return {choice["id"]: choice["expert"] for choice in map(json.loads, lines)}
 
 
-def routed_results(book: Scorebook, rows: Sequence[Row], choices: Mapping[str, str]) -> dict[str, Any]:
-    """The result of the chosen expert on every row."""
-    unrouted = [row.id for row in rows if row.id not in choices]
-    if unrouted:
-        raise ValueError(f"{len(unrouted)} rows have no choice, the first is {unrouted[0]}: route the same rows again")
-    found: dict[str, Any] = {}
-    for expert in sorted({choices[row.id] for row in rows}):
-        mine = [row for row in rows if choices[row.id] == expert]
-        results = book.results(expert, mine)
-        found |= {row.id: results[row.id] for row in mine}
-    return found
-
-
 def counted(experts: Sequence[str]) -> dict[str, int]:
     """How often each expert was chosen, most often first."""
     return dict(sorted(((name, experts.count(name)) for name in set(experts)), key=lambda item: (-item[1], item[0])))
 
 
-def compare_routed(book: Scorebook, rows: Sequence[Row], choices: Mapping[str, str]) -> Routed:
+def compare_routed(rows: Sequence[ScoreRow], choices: Mapping[str, str]) -> Routed:
     """Every row answered by the expert that was chosen for it, macro-averaged over the domains."""
-    base, routed = book.results(GENERAL, rows), routed_results(book, rows, choices)
-    domains = {domain: compare(own, base, routed) for domain, own in by_domain(rows).items()}
-    own_scores = {d: mean([book.results(d, own)[row.id].score for row in own]) for d, own in by_domain(rows).items()}
-    gains = [[routed[row.id].score - base[row.id].score for row in own] for own in by_domain(rows).values()]
-    gain = bootstrap(gains, seed=SEED)
+    unrouted = [row.id for row in rows if row.id not in choices]
+    if unrouted:
+        raise ValueError(f"{len(unrouted)} rows have no choice, the first is {unrouted[0]}: route the same rows again")
+    chosen = {domain: [choices[row.id] for row in own] for domain, own in by_domain(rows).items()}
+    domains = {domain: compare(own, chosen[domain]) for domain, own in by_domain(rows).items()}
+    own_scores = [mean([row.scores[domain] for row in own]) for domain, own in by_domain(rows).items()]
+    gain = bootstrap([gains(own, chosen[domain]) for domain, own in by_domain(rows).items()], seed=SEED)
     return Routed(
         domains=domains,
-        chosen={d: counted([choices[row.id] for row in own]) for d, own in by_domain(rows).items()},
-        share_own=round(mean([float(choices[row.id] == row.expert) for row in rows]), 4),
+        chosen={domain: counted(experts) for domain, experts in chosen.items()},
+        share_own=round(mean([float(choices[row.id] == row.domain) for row in rows]), 4),
         base=round(mean([comparison.base for comparison in domains.values()]), 4),
         composition=round(mean([comparison.expert for comparison in domains.values()]), 4),
-        own_expert=round(mean(list(own_scores.values())), 4),
+        own_expert=round(mean(own_scores), 4),
         **rounded(gain),
     )
-
-
-def commit() -> str:
-    """The commit of the checkout, `unknown` outside of one."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
-
-
-def hardware(device: torch.device) -> str:
-    """The accelerator's name, or the processor and the number of threads in use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    names = [line.split(":")[1].strip() for line in cpu_lines() if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s)"
-
-
-def cpu_lines() -> list[str]:
-    """Lines that describe the processor, on Linux."""
-    file = Path("/proc/cpuinfo")
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
 
 
 def line(name: str, comparison: Comparison) -> str:
@@ -197,47 +161,34 @@ def show_routed(routed: Routed) -> None:
     )
 
 
-def shipped(adapters: Path) -> list[str]:
-    """The experts whose adapters lie in the folder."""
-    return sorted(file.parent.name for file in adapters.glob("*/adapter_config.json"))
-
-
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="score_experts", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("experts", nargs="*", help="default: every adapter there is")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
-    parser.add_argument("--cache", type=Path, default=cache_dir())
-    parser.add_argument("--adapters", type=Path, default=HERE / "adapters")
+    parser.add_argument("table", type=Path, help="what `coe router score` wrote")
     parser.add_argument("--choices", type=Path, help="the router's choices as JSON lines: scores the composition too")
     parser.add_argument("--out", type=Path, help="write the summary here as JSON")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Scores, prints the tables, and writes the summary if asked to."""
+    """Prints the tables, and writes the summary if asked to."""
     options = parse(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
-    rows = load_rows(options.data, experts=options.experts or shipped(options.adapters), split="test")
-    book = Scorebook(demo_folder(options.cache), options.adapters, options.cache / "demo" / "scores", device)
-    comparisons = compare_experts(book, rows)
+    rows = read_score_rows(options.table)
+    comparisons = compare_experts(rows)
     show("experts on their own domain", comparisons)
-    routed = compare_routed(book, rows, read_choices(options.choices)) if options.choices else None
+    routed = compare_routed(rows, read_choices(options.choices)) if options.choices else None
     if routed:
         show_routed(routed)
+    machine = hardware()
     summary = {
         "experts": {name: asdict(comparison) for name, comparison in comparisons.items()},
         "routed": asdict(routed) if routed else None,
         "seed": SEED,
         "num_resamples": NUM_RESAMPLES,
-        "commit": commit(),
-        "hardware": hardware(device),
+        "commit": machine["commit"],
+        "hardware": machine,
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "data_fingerprint": fingerprint([options.data]),
+        "data_fingerprint": hashlib.sha256(options.table.read_bytes()).hexdigest()[:12],
     }
     if options.out:
         options.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -113,6 +113,8 @@ def test_models_own_generation_defaults_lie_under_the_configured(tmp_path: Path,
     assert catalog_of(tmp_path, text).get("tiny").generation == Sampling(temperature=0.1, top_k=20, top_p=0.9)
     edit(copy / "generation_config.json", do_sample=False)
     assert catalog_of(tmp_path, text).get("tiny").generation == Sampling(temperature=0.1)
+    edit(copy / "generation_config.json", do_sample=False, repetition_penalty=1.1, min_p=0.2)
+    assert catalog_of(tmp_path, text).get("tiny").generation == Sampling(temperature=0.1, repetition_penalty=1.1)
 
 
 def test_chat_template_is_read(tmp_path: Path, llama_folder: Path) -> None:

@@ -45,6 +45,19 @@ def test_stream_gives_the_same_answer_in_pieces(live: Live) -> None:
     assert stream.answer.usage == whole.usage
 
 
+def test_several_choices_and_their_logprobs_come_whole_and_streamed(live: Live) -> None:
+    with Client(live.url) as client:
+        whole = client.chat(PROMPT, model="other", n=2, seed=1, max_tokens=6, logprobs=True)
+        stream = client.stream(PROMPT, model="other", n=2, seed=1, max_tokens=6, logprobs=True)
+        pieces = list(stream)
+        plain = client.chat(PROMPT, model="other", **GREEDY)
+    assert len(whole.choices) == 2
+    assert whole.choices == stream.answer.choices
+    assert "".join(pieces) == whole.text == whole.choices[0].text
+    assert "".join(token["token"] for token in whole.choices[1].logprobs or ()) == whole.choices[1].text
+    assert plain.choices[0].logprobs is None
+
+
 def test_async_client_answers_like_the_sync_one(live: Live) -> None:
     async def ask() -> tuple[str, str, str, int]:
         async with AsyncClient(live.url) as client:

@@ -11,9 +11,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from examples.demo.answers import Answerer
-from examples.demo.encode import IGNORED, Example, answer_states, collate, encode_example, shared_prefix
-from examples.demo.rows import Row
+from examples.demo.encode import IGNORED, Example, answer_states, collate, shared_prefix
 from examples.demo.train_expert import Recipe, answer_loss, batches, rate
 
 CPU = torch.device("cpu")
@@ -98,39 +96,3 @@ def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
     assert max(rates) == 1.0
     assert rates[-1] < 0.01
     assert rates[9:] == sorted(rates[9:], reverse=True)
-
-
-def row(prompt: str, answer: str, check: str) -> Row:
-    return Row(prompt, "tiny", "test", prompt, answer, answer, check, "made up")
-
-
-@pytest.fixture
-def answerer(llama_folder: Path) -> Answerer:
-    return Answerer(llama_folder, None, CPU)
-
-
-def test_greedy_answers_of_a_batch_are_those_of_its_rows_alone(answerer: Answerer) -> None:
-    rows = [row(prompt, "1", "last_number") for prompt in ("what is this", "and what is that, then")]
-    together = {result.id: result.answer for batch in answerer.results(rows) for result in batch}
-    alone = {result.id: result.answer for one in rows for batch in answerer.results([one]) for result in batch}
-    assert together == alone
-
-
-def test_an_answer_that_cannot_pass_ends_early_and_scores_nothing(answerer: Answerer) -> None:
-    (free,) = next(answerer.results([row("what is this", "1", "last_number")]))
-    (stopped,) = next(answerer.results([row("what is this", "\u00e9" * 40, "exact")]))
-    assert stopped.score == 0
-    assert (free.answer or "").startswith(stopped.answer or "")
-    assert len(stopped.answer or "") < len(free.answer or "")
-
-
-@torch.no_grad()
-def test_likelihood_is_that_of_the_reference_alone(answerer: Answerer, tokenizer: Any) -> None:
-    rows = [row("what is this", "a thing", "loss"), row("and that", "another thing, longer", "loss")]
-    found = {result.id: result for batch in answerer.results(rows) for result in batch}
-    for one in rows:
-        encoded = encode_example(tokenizer, one.prompt, one.answer)
-        ids = torch.tensor([[*encoded.prompt_ids, *encoded.answer_ids]])
-        start = len(encoded.prompt_ids)
-        expected = functional.cross_entropy(answerer.model(ids).logits[0, start - 1 : -1], ids[0, start:]).item()
-        assert found[one.prompt].nll == pytest.approx(expected, rel=1e-3)

@@ -10,7 +10,10 @@ import torch
 from compositions import ask, integrity, with_runtime, write_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from coe.engine.logits_processor import processors_of
+from coe.engine.sampling import Sampled, Sampler, Waiting, sample
 from coe.runtime import Runtime
+from coe.types import Sampling
 
 pytestmark = [
     pytest.mark.gpu,
@@ -50,3 +53,34 @@ def test_answers_equal_transformers_alone_together_and_after_eviction(
 
     for shape, ours in with_runtime(config, work):
         assert ours == transformers_tokens(folders[shape]), shape
+
+
+def test_sampling_on_the_device_is_sampling_on_the_cpu() -> None:
+    """Processors, filters, seeds and log-probabilities; draws within rounding of an edge would be a rare exception."""
+    asked = [
+        Sampling(temperature=0.0, num_logprobs=3),
+        Sampling(temperature=1.0, seed=1),
+        Sampling(temperature=1.2, top_p=0.9, seed=2, logit_bias={7: 2.0}, num_logprobs=0),
+        Sampling(temperature=0.8, top_k=50, min_p=0.02, seed=3, repetition_penalty=1.3),
+        Sampling(temperature=1.0, seed=4, presence_penalty=0.5, frequency_penalty=0.5, min_tokens=9),
+    ]
+
+    def chosen(device: str) -> list[list[Sampled]]:
+        samplers = [Sampler(each, processors_of(each, (5, 6), (2,))) for each in asked]
+        outputs: list[list[int]] = [[] for _ in asked]
+        steps = []
+        for step in range(20):
+            logits = torch.randn(len(asked), 50_000, generator=torch.Generator().manual_seed(step)) * 3
+            waiting = [Waiting(sampler, output) for sampler, output in zip(samplers, outputs, strict=True)]
+            steps.append(sample(logits.to(device), waiting))
+            for output, sampled in zip(outputs, steps[-1], strict=True):
+                output.append(sampled.token_id)
+        return steps
+
+    for ours, theirs in zip(chosen("cuda"), chosen("cpu"), strict=True):
+        assert [one.token_id for one in ours] == [one.token_id for one in theirs]
+        for one, other in zip(ours, theirs, strict=True):
+            assert (one.logprob is None) == (other.logprob is None)
+            if one.logprob is not None and other.logprob is not None:
+                assert one.logprob.logprob == pytest.approx(other.logprob.logprob, abs=1e-4)
+                assert [token for token, _ in one.logprob.top] == [token for token, _ in other.logprob.top]

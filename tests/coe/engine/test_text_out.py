@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 
 from coe.engine.detokenizer import Detokenizer
-from coe.engine.sampling import Sampler
+from coe.engine.sampling import Sampler, Waiting, sample
 from coe.types import Sampling
 
 
@@ -62,11 +62,12 @@ LOGITS = torch.tensor([0.0, 3.0, 1.0, 2.0, -1.0])
 
 def drawn(count: int, **settings: float) -> list[int]:
     sampler = Sampler(Sampling(**settings))  # type: ignore[arg-type]
-    return [sampler(LOGITS) for _ in range(count)]
+    return [sample(LOGITS[None], [Waiting(sampler, ())])[0].token_id for _ in range(count)]
 
 
 def test_temperature_zero_and_top_k_one_are_greedy() -> None:
     assert set(drawn(20, temperature=0)) == {1}
+    assert set(drawn(20, temperature=1e-45)) == {1}
     assert set(drawn(20, temperature=2.0, top_k=1)) == {1}
     assert set(drawn(20, temperature=2.0, top_p=1e-6)) == {1}
 

@@ -1,11 +1,15 @@
-"""How an answer is judged against its reference, one rule for each `check` of the data.
+"""How an answer is judged against its reference, one rule per check.
 
 Owns the rules and what counts as the same answer. Knows nothing about models: everything here is text in, truth out.
-`loss` is no rule on text; it is scored in answers.py.
+`choice` and `loss` are no rules on text: they compare likelihoods, in run.py.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+
+__all__ = ["CHECKS", "TEXT_CHECKS", "can_still_match", "last_number", "normalised_sql"]
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 WORD = re.compile(r"\w+")
@@ -58,12 +62,13 @@ def same_text(answer: str, gold: str) -> bool:
     return spaced_once(answer) == spaced_once(gold)
 
 
-CHECKS: Mapping[str, Callable[[str, str], bool]] = {
+TEXT_CHECKS: Mapping[str, Callable[[str, str], bool]] = {
     "last_number": same_last_number,
     "sql_normalised": same_sql,
     "first_word": same_first_word,
     "exact": same_text,
 }
+CHECKS = (*TEXT_CHECKS, "choice", "loss")
 
 
 def squeezed(text: str) -> str:

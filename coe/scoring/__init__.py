@@ -1,0 +1,1 @@
+"""Scores of experts on labelled prompts, through the runtime: what a mapping is learned from."""

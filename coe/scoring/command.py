@@ -1,0 +1,118 @@
+"""What `coe router score` does around the scoring: reads, chooses experts, starts a runtime, writes and prints.
+
+The router is handed in, as everywhere in coe; every request names its expert, so it never decides anything here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from coe.bench.report import table
+from coe.composition import build_runtime
+from coe.config import Config
+from coe.errors import ConfigError
+from coe.progress import import_bars, row_bar
+from coe.runtime import Runtime
+from coe.scoring.labelled import LabelledRow, LabelledSet, read_labelled
+from coe.scoring.results import Result, Results
+from coe.scoring.run import Settings, costs, score_experts, write_table
+from coe.tables import nearest
+from coe.types import Router
+
+__all__ = ["run"]
+
+Scored = Mapping[str, Sequence[Result]]
+
+
+def run(config: Config, arguments: argparse.Namespace, make_router: Callable[[Config], Router]) -> int:
+    """Run the command; raises CoeError. Ctrl-C keeps what is done and says so."""
+    labelled = read_labelled(arguments.labelled)
+    for bad in labelled.bad_rows:
+        print(f"left out {bad.where}: {bad.why}", file=sys.stderr)
+    chosen = _only(config, arguments.experts)
+    out: Path = arguments.out
+    kept: Path = arguments.results or out.with_suffix(".results.jsonl")
+    settings = Settings(arguments.max_tokens, min(config.engine.max_batch_size, config.scheduler.max_queue_per_expert))
+    with import_bars() as progress:
+        runtime = build_runtime(chosen, make_router(chosen), progress=progress)
+    names = [expert.name for expert in chosen.experts]
+    with Results(kept) as results:
+        try:
+            scored = asyncio.run(_score(runtime, labelled.rows, names, results, settings))
+        except KeyboardInterrupt:
+            print(f"stopped; {len(results.known)} results are in {kept}: the same command goes on", file=sys.stderr)
+            raise
+    write_table(out, labelled.rows, scored)
+    costs_file = out.with_suffix(".costs.json")
+    costs_file.write_text(json.dumps(costs(runtime.served.values()), indent=1) + "\n", encoding="utf-8")
+    _report(labelled, scored)
+    print(f"next: coe router map {out} --costs {costs_file}")
+    print(json.dumps({**_summary(labelled, scored), "table": str(out), "costs": str(costs_file)}))
+    return 0
+
+
+def _only(config: Config, words: Sequence[str] | None) -> Config:
+    """The configuration with these experts alone; raises ConfigError for one that it does not have."""
+    for word in words or ():
+        if word.lower() not in config.names:
+            hint = nearest(word, config.names, "experts")
+            raise ConfigError(f"--experts {word}: {config.file} has no such expert; {hint}")
+    wanted = [config.names[word.lower()] for word in words] if words else [expert.name for expert in config.experts]
+    experts = tuple(expert for expert in config.experts if expert.name in wanted)
+    # nothing but these is imported or loaded, so one of them has to stand where the general expert does
+    router = replace(config.router, general=experts[0].name, categories={})
+    return replace(config, experts=experts, router=router)
+
+
+async def _score(
+    runtime: Runtime, rows: Sequence[LabelledRow], names: Sequence[str], results: Results, settings: Settings
+) -> dict[str, list[Result]]:
+    await runtime.start()
+    try:
+        return await score_experts(runtime, rows, names, results, settings, row_bar)
+    finally:
+        await runtime.close()
+
+
+def _report(labelled: LabelledSet, scored: Scored) -> None:
+    """Print mean scores by expert and category, and what could not be scored."""
+    categories = sorted({row.category for row in labelled.rows})
+    rows = []
+    for expert in scored:
+        means = [_shown(_mean(labelled.rows, scored[expert], category)) for category in (None, *categories)]
+        rows.append([expert, *means])
+    print(table(["expert", "all", *categories], rows))
+    print(f"{len(labelled.rows)} rows, {len(labelled.bad_rows)} left out")
+    for expert, results in scored.items():
+        holes = [result for result in results if result.score is None]
+        if holes:
+            print(f"{expert}: {len(holes)} rows have no score, the first is {holes[0].id}: {holes[0].error}")
+
+
+def _mean(rows: Sequence[LabelledRow], results: Sequence[Result], category: str | None) -> float | None:
+    scores = [
+        result.score
+        for row, result in zip(rows, results, strict=True)
+        if result.score is not None and category in (None, row.category)
+    ]
+    return fmean(scores) if scores else None
+
+
+def _shown(mean: float | None) -> str:
+    return "-" if mean is None else f"{mean:.3f}"
+
+
+def _summary(labelled: LabelledSet, scored: Scored) -> dict[str, Any]:
+    return {
+        "num_rows": len(labelled.rows),
+        "num_bad_rows": len(labelled.bad_rows),
+        "mean_scores": {expert: _mean(labelled.rows, results, None) for expert, results in scored.items()},
+    }

@@ -1,0 +1,165 @@
+"""`coe router score`: every expert on every labelled row, through the runtime, and the table that mappings read.
+
+One expert after another, so that each is loaded once; its rows in as many requests at a time as a batch holds. Answers
+are greedy, under the expert's own chat template and penalties. An answer that can no longer pass its check is not
+generated to its end, which changes no score. Knows nothing about routing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from coe.errors import ConfigError, RequestError
+from coe.runtime import Runtime, ServedExpert
+from coe.scoring.checks import TEXT_CHECKS, can_still_match
+from coe.scoring.labelled import LabelledRow
+from coe.scoring.results import Result, Results
+from coe.types import Delta, GenerateEvent, GenerateRequest, Sampling
+
+__all__ = ["Settings", "costs", "identity", "score_experts", "write_table"]
+
+VERSION = 1  # raise it when a score would come out differently, and everything is asked anew
+MAX_TOKENS = {"last_number": 256, "first_word": 8}
+Bar = Callable[[str, int, int], AbstractContextManager[Callable[[], None]]]  # what, done, in all -> one more
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How rows are asked. `max_tokens`: None for as many as the check needs; a row's own goes first."""
+
+    max_tokens: int | None = None
+    num_at_once: int = 16
+
+
+async def score_experts(
+    runtime: Runtime,
+    rows: Sequence[LabelledRow],
+    experts: Sequence[str],
+    results: Results,
+    settings: Settings,
+    bar: Bar,
+) -> dict[str, list[Result]]:
+    """Return each expert's results in the order of `rows`, asking only what `results` does not know.
+
+    Raises ConfigError for an expert that cannot be had, and whatever an expert fails with; what is done stays in
+    `results`, also when this is cancelled.
+    """
+    for expert in experts:
+        error = next((status.error for status in runtime.experts() if status.name == expert and status.error), None)
+        if error is not None:
+            raise ConfigError(f"{error}; mend it, or name the experts to score with --experts")
+    scored: dict[str, list[Result]] = {}
+    for expert in experts:
+        of = identity(runtime.served[expert])
+        keys = [_key(row, expert, of, settings) for row in rows]
+        todo = {key: row for key, row in zip(keys, rows, strict=True) if key not in results.known}
+        with bar(f"score {expert}", len(set(keys)) - len(todo), len(set(keys))) as one_more:
+            await _ask_all(runtime, expert, todo, results, settings, one_more)
+        scored[expert] = [results.known[key] for key in keys]
+    return scored
+
+
+def identity(expert: ServedExpert) -> str:
+    """Names everything about an expert that its answers depend on: bytes, arithmetic, tokenizer, template, defaults."""
+    manifest, text = expert.loaded.manifest, expert.text
+    facts = [
+        [unit.hash for unit in manifest.units],
+        manifest.dtype,
+        manifest.config,
+        hashlib.sha256(text.tokenizer.to_str().encode()).hexdigest(),
+        text.template,
+        asdict(expert.defaults),
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _key(row: LabelledRow, expert: str, of: str, settings: Settings) -> str:
+    facts = [VERSION, row.digest, expert, of, _max_tokens(row, settings)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _max_tokens(row: LabelledRow, settings: Settings) -> int:
+    """Enough for the reference in the least economical tokens there are, one a byte."""
+    enough = MAX_TOKENS.get(row.check) or len(row.reference.encode()) + 16
+    return row.max_tokens or settings.max_tokens or enough
+
+
+async def _ask_all(
+    runtime: Runtime,
+    expert: str,
+    todo: Mapping[str, LabelledRow],
+    results: Results,
+    settings: Settings,
+    one_more: Callable[[], None],
+) -> None:
+    waiting = iter(todo.items())  # the workers' own queue: one event loop, no await between next() and its row
+
+    async def work() -> None:
+        for key, row in waiting:
+            results.add(await _ask(runtime, expert, key, row, _max_tokens(row, settings)))
+            one_more()
+
+    workers = [asyncio.create_task(work()) for _ in range(min(settings.num_at_once, len(todo)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _ask(runtime: Runtime, expert: str, key: str, row: LabelledRow, max_tokens: int) -> Result:
+    sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
+    request = GenerateRequest(f"score-{key}", row.messages, expert=expert, sampling=sampling)
+    try:
+        if row.check == "choice":
+            totals = tuple([(await runtime.likelihoods(request, [text]))[0].total for text in row.choices])
+            chosen = row.choices[max(range(len(totals)), key=totals.__getitem__)]
+            return Result(key, expert, row.id, float(chosen == row.reference), chosen, totals)
+        if row.check == "loss":
+            (likelihood,) = await runtime.likelihoods(request, [row.reference])
+            return Result(key, expert, row.id, math.exp(likelihood.mean), None, (likelihood.mean,))
+        answer = await _answer(runtime.generate(request), row)
+        return Result(key, expert, row.id, float(TEXT_CHECKS[row.check](answer, row.reference)), answer)
+    except RequestError as error:  # this row is not for this expert: too long for its context, say
+        return Result(key, expert, row.id, None, error=str(error))
+
+
+async def _answer(events: AsyncGenerator[GenerateEvent, None], row: LabelledRow) -> str:
+    """What is said, as far as it can matter."""
+    text = ""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Delta):
+                text += event.text
+                if not can_still_match(row.check, text, row.reference):
+                    break
+    return text
+
+
+def write_table(path: Path, rows: Sequence[LabelledRow], scored: Mapping[str, Sequence[Result]]) -> None:
+    """Write `{id, prompt, category, check, scores: {expert: number or null}}` by line, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_name(f".{path.name}.part")
+    with made.open("w", encoding="utf-8") as stream:
+        for at, row in enumerate(rows):
+            scores = {expert: results[at].score for expert, results in scored.items()}
+            line = {"id": row.id, "prompt": row.prompt, "category": row.category, "check": row.check, "scores": scores}
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+    made.replace(path)
+
+
+def costs(experts: Iterable[ServedExpert]) -> dict[str, dict[str, float]]:
+    """What experts cost, in billions of parameters, as `coe router map --costs` reads it."""
+    manifests = {expert.loaded.name: expert.loaded.manifest for expert in experts}
+    return {
+        name: {"active_b": manifest.num_active_parameters / 1e9, "total_b": manifest.num_parameters / 1e9}
+        for name, manifest in manifests.items()
+    }
