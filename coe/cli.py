@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname).1s %(name)s %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "transformers", "huggingface_hub"):
+    for noisy in ("httpx", "transformers", "huggingface_hub", "ContinuousBatchingLogger"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         code: int = arguments.run(arguments)
@@ -186,6 +186,13 @@ def _bench_switch(arguments: argparse.Namespace) -> int:
     return run(config, arguments)
 
 
+def _bench_engine(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    from coe.bench.engine import run
+
+    return run(config, arguments)
+
+
 # -- the grammar
 
 
@@ -215,6 +222,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     _add_router(commands, words)
 
     bench = commands.add_parser("bench", help="measure").add_subparsers(required=True, metavar="what")
+    _add_bench_engine(bench)
     switch = _command(
         bench, "switch", "time to weights and to first token per tier, beside the ceilings", _bench_switch
     )
@@ -226,6 +234,24 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     switch.add_argument("--prompt", default="What is the capital of France?", help="what every expert is asked")
     return parser
+
+
+def _add_bench_engine(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    engine = _command(
+        bench, "engine", "tokens a second and time to first token, beside the ceiling and what others do", _bench_engine
+    )
+    engine.add_argument("--expert", help="which expert (default: the general one)")
+    engine.add_argument("--quick", action="store_true", help="a trial: small cells, one run")
+    engine.add_argument("--batches", type=int, nargs="+", help="batch sizes (default 1 4 8 16 32)")
+    engine.add_argument("--prompts", type=int, nargs="+", help="prompt lengths in tokens (default 64 512 2048)")
+    engine.add_argument("--tokens", type=int, help="new tokens a sequence (default 32)")
+    engine.add_argument("--runs", type=int, default=3, help="runs of a cell, medians (default 3)")
+    engine.add_argument("--out", type=Path, help="folder for engine-<dtype>.json and .png")
+    engine.add_argument("--json", type=Path, help="write the result here too")
+    engine.add_argument(
+        "--gguf", type=Path, action="append", default=[], help="a GGUF of the expert; made into the same precision"
+    )
+    engine.add_argument("--no-transformers", action="store_true", help="leave transformers out")
 
 
 def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:

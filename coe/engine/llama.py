@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from coe.engine.kv import KvShape, SequenceKv
+from coe.engine.products import product
 from coe.engine.step import Row
 from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
 
@@ -193,19 +194,30 @@ class LlamaModel:
             span.kv.advance(span.end - span.start)
         return state.logits.float()
 
+    def products(self, weights: Sequence[Any]) -> None:
+        """Do the matrix products of one decode step and nothing else: what the rest of a step is measured against."""
+        embed, *layers, head = weights
+        x = torch.zeros(1, self.shape.hidden_size, dtype=self.shape.dtype, device=self.device)
+        for w in layers:
+            product(x, w.qkv, w.qkv_bias)
+            product(torch.zeros(1, w.out.shape[1], dtype=x.dtype, device=self.device), w.out)
+            product(x, w.gate_up)
+            product(torch.zeros(1, w.down.shape[1], dtype=x.dtype, device=self.device), w.down)
+        product(x, embed.weight if head.lm_head is None else head.lm_head)
+
     # -- the arithmetic
 
     def _layer(self, layer: int, w: _Layer, state: _State) -> torch.Tensor:
         assert state.hidden is not None
         residual = state.hidden
         mixed = self._attention(layer, w, self._norm(residual, w.input_norm), state)
-        hidden = residual + F.linear(mixed, w.out)
-        gate, up = F.linear(self._norm(hidden, w.mlp_norm), w.gate_up).chunk(2, dim=-1)
-        return hidden + F.linear(F.silu(gate) * up, w.down)
+        hidden = residual + product(mixed, w.out)
+        gate, up = product(self._norm(hidden, w.mlp_norm), w.gate_up).chunk(2, dim=-1)
+        return hidden + product(F.silu(gate) * up, w.down)
 
     def _attention(self, layer: int, w: _Layer, x: torch.Tensor, state: _State) -> torch.Tensor:
         shape = self.shape
-        qkv = F.linear(x, w.qkv, w.qkv_bias).view(x.shape[0], -1, shape.head_dim)
+        qkv = product(x, w.qkv, w.qkv_bias).contiguous().view(x.shape[0], -1, shape.head_dim)
         q, k, v = qkv.split((shape.num_heads, shape.num_kv_heads, shape.num_kv_heads), dim=1)
         if w.q_norm is not None and w.k_norm is not None:
             q, k = self._norm(q, w.q_norm), self._norm(k, w.k_norm)
@@ -221,7 +233,7 @@ class LlamaModel:
         assert state.embedding is not None
         last = [at for span in state.spans for at in range(span.end - span.num_logits, span.end)]
         hidden = self._norm(state.hidden[torch.tensor(last, dtype=torch.long, device=self.device)], w.norm)
-        return F.linear(hidden, state.embedding if w.lm_head is None else w.lm_head)
+        return product(hidden, state.embedding if w.lm_head is None else w.lm_head)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         if x.dtype is torch.float32:
