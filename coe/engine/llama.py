@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 
 from coe.engine.kv import KvShape, SequenceKv
-from coe.engine.products import product
+from coe.engine.products import Int8, Weight, embedded, num_inputs, product
 from coe.engine.step import Row
-from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
+from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 
 __all__ = ["LlamaModel", "LlamaShape"]
 
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 _FAMILY = {"llama", "mistral", "qwen2", "qwen3"}
 _PREFIX = re.compile(r"^model\.(layers\.\d+\.)?")
 _TENSORS = {"embed_tokens.weight", "norm.weight", "lm_head.weight"}
@@ -63,14 +63,14 @@ class LlamaShape:
             head_dim=config.get("head_dim") or config["hidden_size"] // num_heads,
             norm_eps=config["rms_norm_eps"],
             max_positions=config["max_position_embeddings"],
-            dtype=_DTYPES[manifest.units[0].tensors[0].dtype],
+            dtype=next(_DTYPES[spec.dtype] for spec in manifest.units[-1].tensors if spec.name.endswith("norm.weight")),
         )
 
 
 def _reads_all(manifest: Manifest) -> bool:
     """Whether the pass below uses every tensor there is; ignoring one (a bias of o_proj) would be a wrong answer."""
     names = (spec.name for unit in manifest.units for spec in unit.tensors)
-    return all(_PREFIX.sub("", name) in _TENSORS for name in names)
+    return all(_PREFIX.sub("", name.removesuffix(SCALE)) in _TENSORS for name in names)
 
 
 def _is_covered(config: Mapping[str, Any]) -> bool:
@@ -86,24 +86,24 @@ def _is_covered(config: Mapping[str, Any]) -> bool:
 
 
 class _Embed(NamedTuple):
-    weight: torch.Tensor  # (vocab, hidden)
+    weight: Weight  # (vocab, hidden)
 
 
 class _Layer(NamedTuple):
     input_norm: torch.Tensor
-    qkv: torch.Tensor  # ((heads + 2 kv heads) * head dim, hidden)
+    qkv: Weight  # ((heads + 2 kv heads) * head dim, hidden)
     qkv_bias: torch.Tensor | None
     q_norm: torch.Tensor | None
     k_norm: torch.Tensor | None
-    out: torch.Tensor
+    out: Weight
     mlp_norm: torch.Tensor
-    gate_up: torch.Tensor  # (2 * intermediate, hidden)
-    down: torch.Tensor
+    gate_up: Weight  # (2 * intermediate, hidden)
+    down: Weight
 
 
 class _Head(NamedTuple):
     norm: torch.Tensor
-    lm_head: torch.Tensor | None  # None: tied to the embedding
+    lm_head: Weight | None  # None: tied to the embedding
 
 
 class _Span(NamedTuple):
@@ -123,7 +123,7 @@ class _State:
     spans: list[_Span]
     masks: list[torch.Tensor | None]  # per span, (new, length) or None
     hidden: torch.Tensor | None = None  # (tokens, hidden)
-    embedding: torch.Tensor | None = None
+    embedding: Weight | None = None
     logits: torch.Tensor | None = None  # (sum of num_logits, vocab)
 
 
@@ -143,19 +143,19 @@ class LlamaModel:
     def bind(self, unit: Unit, flat: torch.Tensor) -> _Embed | _Layer | _Head:
         views = _Views(unit, flat)
         if unit.name == "embed":
-            return _Embed(views.one("embed_tokens.weight"))
+            return _Embed(views.weight("embed_tokens.weight"))
         if unit.name == "head":
-            return _Head(views.one("norm.weight"), views.maybe("lm_head.weight"))
+            return _Head(views.one("norm.weight"), views.maybe_weight("lm_head.weight"))
         return _Layer(
             input_norm=views.one("input_layernorm.weight"),
-            qkv=views.fused("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+            qkv=views.weight("q_proj.weight", "k_proj.weight", "v_proj.weight"),
             qkv_bias=views.maybe_fused("q_proj.bias", "k_proj.bias", "v_proj.bias"),
             q_norm=views.maybe("self_attn.q_norm.weight"),
             k_norm=views.maybe("self_attn.k_norm.weight"),
-            out=views.one("o_proj.weight"),
+            out=views.weight("o_proj.weight"),
             mlp_norm=views.one("post_attention_layernorm.weight"),
-            gate_up=views.fused("gate_proj.weight", "up_proj.weight"),
-            down=views.one("down_proj.weight"),
+            gate_up=views.weight("gate_proj.weight", "up_proj.weight"),
+            down=views.weight("down_proj.weight"),
         )
 
     def kv_bytes(self, num_tokens: int) -> int:
@@ -182,7 +182,7 @@ class LlamaModel:
     def run_unit(self, index: int, weights: Any, state: _State) -> None:
         if index == 0:
             state.embedding = weights.weight
-            state.hidden = F.embedding(state.token_ids, weights.weight)
+            state.hidden = embedded(state.token_ids, weights.weight, self.shape.dtype)
         elif index <= self.shape.num_layers:
             state.hidden = self._layer(index - 1, weights, state)
         else:
@@ -200,9 +200,9 @@ class LlamaModel:
         x = torch.zeros(1, self.shape.hidden_size, dtype=self.shape.dtype, device=self.device)
         for w in layers:
             product(x, w.qkv, w.qkv_bias)
-            product(torch.zeros(1, w.out.shape[1], dtype=x.dtype, device=self.device), w.out)
+            product(torch.zeros(1, num_inputs(w.out), dtype=x.dtype, device=self.device), w.out)
             product(x, w.gate_up)
-            product(torch.zeros(1, w.down.shape[1], dtype=x.dtype, device=self.device), w.down)
+            product(torch.zeros(1, num_inputs(w.down), dtype=x.dtype, device=self.device), w.down)
         product(x, embed.weight if head.lm_head is None else head.lm_head)
 
     # -- the arithmetic
@@ -266,10 +266,19 @@ class _Views:
         spec = self._spec(suffix)
         return None if spec is None else self._view(spec, spec.shape)
 
-    def fused(self, *suffixes: str) -> torch.Tensor:
-        view = self.maybe_fused(*suffixes)
-        assert view is not None, f"unit {self._unit.name} has no {suffixes}"
-        return view
+    def weight(self, *suffixes: str) -> Weight:
+        weight = self.maybe_weight(*suffixes)
+        assert weight is not None, f"unit {self._unit.name} has no {suffixes}"
+        return weight
+
+    def maybe_weight(self, *suffixes: str) -> Weight | None:
+        """A matrix, or several that lie one after another as one; with its scales where it is int8."""
+        values = self.maybe_fused(*suffixes)
+        if values is None or values.dtype is not torch.int8:
+            return values
+        scales = self.maybe_fused(*(suffix + SCALE for suffix in suffixes))
+        assert scales is not None, f"unit {self._unit.name} has no scales of {suffixes}"
+        return Int8(values, scales)
 
     def maybe_fused(self, *suffixes: str) -> torch.Tensor | None:
         specs = [spec for suffix in suffixes if (spec := self._spec(suffix)) is not None]
