@@ -153,6 +153,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1 if any(bad.values()) or errors else 0
 
 
+def _quantize(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    from coe.bench.quantised import run
+
+    return run(config, arguments)
+
+
 def _gc(arguments: argparse.Namespace) -> int:
     """Free what no configured expert needs."""
     config = load_config(arguments.config)
@@ -212,9 +219,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     experts = commands.add_parser("experts", help="show the experts of a running server; look after the store")
     experts.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
     experts.set_defaults(run=_experts)
-    chores = experts.add_subparsers(metavar="verify|gc")
+    chores = experts.add_subparsers(metavar="verify|gc|quantize")
     _command(chores, "verify", "re-hash stored weights; bad units are removed and imported anew", _verify)
     _command(chores, "gc", "free stored weights that no configured expert needs", _gc)
+
+    quantize = _command(chores, "quantize", "store int8 forms; say what they cost and gain", _quantize)
+    quantize.add_argument("--expert", action="append", default=[], help="which (repeatable; default: all)")
+    quantize.add_argument("--report", action="store_true", help="measure perplexity, greedy agreement and step time")
+    quantize.add_argument("--text", type=Path, help="UTF-8 text to measure on (default: a page of our own)")
+    quantize.add_argument("--json", type=Path, help="write the report here too")
 
     config = commands.add_parser("config", help="work with a configuration").add_subparsers(required=True)
     _command(config, "check", "say what is wrong with a configuration, or what it means", _check_config)

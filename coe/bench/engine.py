@@ -28,13 +28,13 @@ from coe.bench.contenders import (
 )
 from coe.bench.llama_cpp import KINDS, LlamaCpp, gguf_at
 from coe.bench.report import emit, hardware, median, table
-from coe.bench.step_profile import StepProfile, profile_step, read_bytes_per_s
+from coe.bench.step_profile import HandDriven, StepProfile, profile_step, read_bytes_per_s
 from coe.composition import Imported, imported_experts
 from coe.config import Config
-from coe.errors import ConfigError
+from coe.errors import ConfigError, WeightsError
 from coe.weights.unit import Manifest
 
-__all__ = ["run"]
+__all__ = ["TEXT", "run"]
 
 ENOUGH_S = 20.0  # a cell that takes longer is run once
 TEXT = """
@@ -67,9 +67,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     """Run the benchmark; prints tables, then one JSON line."""
     grid = _Grid(config, arguments)
     ceiling = grid.print_ceiling()
-    profile = profile_step(grid.store, grid.manifest, 3 if arguments.quick else 30)
-    if profile is not None:
-        _print_profile(profile)
+    profile = grid.print_profile()
     cells = list(grid.cells())
     print(_table(cells, ceiling))
     ratios = _ratios(cells)
@@ -122,6 +120,16 @@ class _Grid:
             f"{self.num_threads} threads, so batch 1 decodes at most {ceiling:.1f} tokens/s"
         )
         return ceiling
+
+    def print_profile(self) -> StepProfile | None:
+        try:
+            expert = HandDriven(self.store, self.manifest)
+        except WeightsError as error:
+            print(f"no profile: {error}")
+            return None
+        profile = profile_step(expert, 3 if self.arguments.quick else 30)
+        _print_profile(profile)
+        return profile
 
     def cells(self) -> Iterator[Cell]:
         contenders = self.contenders()

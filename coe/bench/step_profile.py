@@ -7,7 +7,7 @@ add shows as the difference to the engine's own time a token.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,14 @@ import torch
 
 from coe.bench.report import median
 from coe.engine.llama import LlamaModel, LlamaShape
-from coe.engine.step import Row, Step
+from coe.engine.step import Row
+from coe.errors import WeightsError
+from coe.weights.memory import Arena
 from coe.weights.store import UnitStore
 from coe.weights.transfer import read_into
-from coe.weights.unit import Manifest
+from coe.weights.unit import Manifest, Unit
 
-__all__ = ["StepProfile", "profile_step", "read_bytes_per_s"]
+__all__ = ["HandDriven", "StepProfile", "profile_step", "read_bytes_per_s"]
 
 CONTEXT = 64  # tokens before the profiled ones
 
@@ -45,33 +47,52 @@ def read_bytes_per_s(size_bytes: int) -> float:
     return size_bytes / best
 
 
-def profile_step(store: UnitStore, manifest: Manifest, num_steps: int) -> StepProfile | None:
-    """None for an expert without the fast path."""
-    shape = LlamaShape.of(manifest)
-    if shape is None:
-        return None
-    model = LlamaModel(shape, manifest.config, torch.device("cpu"))
-    weights = [model.bind(unit, _read(store, unit)) for unit in manifest.units]
-    kv = model.new_kv(CONTEXT + 3 * num_steps + 4)
-    _step(model, weights, Row(tuple(range(100, 100 + CONTEXT)), kv))
+class HandDriven:
+    """An imported expert on the calling thread: no cache, no scheduler. Raises WeightsError without the fast path."""
+
+    def __init__(self, store: UnitStore, manifest: Manifest) -> None:
+        shape = LlamaShape.of(manifest)
+        if shape is None:
+            raise WeightsError(manifest.source, "it runs through transformers' modules, which cannot be taken apart")
+        self.model = LlamaModel(shape, manifest.config, torch.device("cpu"))
+        self.weights = [self.model.bind(unit, _read(store, unit)) for unit in manifest.units]
+
+    def step(self, row: Row) -> int:
+        """One pass; the greedy next token."""
+        return int(self._logits([row])[0].argmax())
+
+    def logits(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """Float32 logits after every token of one text, (tokens, vocab)."""
+        kv = self.model.new_kv(len(token_ids))
+        return self._logits([Row(tuple(token_ids), kv, num_logits=len(token_ids))])
+
+    def products(self) -> None:
+        self.model.products(self.weights)
+
+    @torch.inference_mode()
+    def _logits(self, rows: Sequence[Row]) -> torch.Tensor:
+        state = self.model.begin(rows)
+        for index, weights in enumerate(self.weights):
+            self.model.run_unit(index, weights, state)
+        return self.model.logits(state)
+
+
+def profile_step(expert: HandDriven, num_steps: int) -> StepProfile:
+    """Medians over `num_steps` steps."""
+    kv = expert.model.new_kv(CONTEXT + 3 * num_steps + 4)
+    expert.step(Row(tuple(range(100, 100 + CONTEXT)), kv))
     one = Row((100,), kv)
-    _step(model, weights, one)
+    expert.step(one)
+    step_s = median([_seconds(lambda: expert.step(one)) for _ in range(num_steps)])
     with torch.inference_mode():
-        step_s = median([_seconds(lambda: _step(model, weights, one)) for _ in range(num_steps)])
-        products_s = median([_seconds(lambda: model.products(weights)) for _ in range(num_steps)])
-    return StepProfile(step_s * 1e3, products_s * 1e3, _operators(lambda: _step(model, weights, one), num_steps))
+        products_s = median([_seconds(expert.products) for _ in range(num_steps)])
+    return StepProfile(step_s * 1e3, products_s * 1e3, _operators(lambda: expert.step(one), num_steps))
 
 
-def _step(model: LlamaModel, weights: list[Any], row: Row) -> int:
-    step = Step(model, [row], len(weights))
-    step.advance(len(weights), weights.__getitem__)
-    return int(step.logits().argmax())
-
-
-def _read(store: UnitStore, unit: Any) -> torch.Tensor:
-    flat = torch.empty(unit.size_bytes + 4096, dtype=torch.uint8)
-    flat = flat[-flat.data_ptr() % 4096 :][: unit.size_bytes]
-    read_into(store.path(unit), memoryview(flat.numpy()), 0)  # type: ignore[arg-type]
+def _read(store: UnitStore, unit: Unit) -> torch.Tensor:
+    flat = Arena(unit.size_bytes).allocate(unit.size_bytes)
+    target: Any = flat.numpy()
+    read_into(store.path(unit), memoryview(target), 0)
     return flat
 
 

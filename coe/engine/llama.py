@@ -202,7 +202,8 @@ class LlamaModel:
             product(x, w.qkv, w.qkv_bias)
             product(torch.zeros(1, num_inputs(w.out), dtype=x.dtype, device=self.device), w.out)
             product(x, w.gate_up)
-            product(torch.zeros(1, num_inputs(w.down), dtype=x.dtype, device=self.device), w.down)
+            wide = torch.zeros(1, num_inputs(w.down), dtype=x.dtype, device=self.device)
+            product(wide, w.down, has_outliers=True)
         product(x, embed.weight if head.lm_head is None else head.lm_head)
 
     # -- the arithmetic
@@ -213,7 +214,7 @@ class LlamaModel:
         mixed = self._attention(layer, w, self._norm(residual, w.input_norm), state)
         hidden = residual + product(mixed, w.out)
         gate, up = product(self._norm(hidden, w.mlp_norm), w.gate_up).chunk(2, dim=-1)
-        return hidden + product(F.silu(gate) * up, w.down)
+        return hidden + product(F.silu(gate) * up, w.down, has_outliers=True)
 
     def _attention(self, layer: int, w: _Layer, x: torch.Tensor, state: _State) -> torch.Tensor:
         shape = self.shape
