@@ -66,6 +66,7 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
         _limits(config, budgets),
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
+        prefix_reuse=config.engine.prefix_reuse,
     )
     return Runtime(served, errors, catalog.names, router, engine, metrics)
 

@@ -112,6 +112,7 @@ class EngineConfig:
     kv_bytes: int | None = None
     num_threads: int | None = None
     wire_bytes_per_s: int | None = None
+    prefix_reuse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "kv_bytes": size,
         "num_threads": whole(1, 1024),
         "wire_bytes_per_s": size,
+        "prefix_reuse": boolean,
     },
     "scheduler": {
         "policy": choice(*get_args(Policy)),

@@ -105,6 +105,7 @@ class Coe:
             eos_ids=frozenset(),
             sampler=Sampler(Sampling(temperature=0.0)),
             detokenizer=Detokenizer(self._served.text.tokenizer),
+            vocabulary=self._served.text.vocabulary,
             sink=lambda event: events.put((row, time.monotonic(), event)),
             submitted_s=now_s,
         )
@@ -191,6 +192,6 @@ def _alone(config: Config, expert: str, max_batch_size: int) -> Config:
         config,
         experts=(chosen,),
         router=RouterConfig(general=expert, enabled=False),
-        engine=replace(config.engine, max_batch_size=max_batch_size, kv_bytes=32 << 30),
+        engine=replace(config.engine, max_batch_size=max_batch_size, kv_bytes=32 << 30, prefix_reuse=False),
         cache=replace(config.cache, host_bytes=64 << 30, device_bytes=None),
     )

@@ -49,6 +49,15 @@ class SequenceKv:
         self._values[layer, :, self.length : end] = values.transpose(0, 1)
         return self._keys[layer, :, :end], self._values[layer, :, :end]
 
+    def copy(self, shape: KvShape, num_tokens: int, room: int) -> SequenceKv:
+        """KV of its own with room for `room` tokens that begins with the first `num_tokens` of these."""
+        assert num_tokens <= min(self.length, room)
+        fresh = SequenceKv(shape, room)
+        fresh._keys[:, :, :num_tokens] = self._keys[:, :, :num_tokens]
+        fresh._values[:, :, :num_tokens] = self._values[:, :, :num_tokens]
+        fresh.length = num_tokens
+        return fresh
+
     def advance(self, num_tokens: int) -> None:
         """The new tokens are complete in every layer."""
         self.length += num_tokens

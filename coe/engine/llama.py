@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from coe.engine.kv import KvShape, SequenceKv
 from coe.engine.products import Int8, Weight, embedded, num_inputs, product
-from coe.engine.step import Row
+from coe.engine.step import Kv, Row
 from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 
 __all__ = ["LlamaModel", "LlamaShape"]
@@ -163,6 +163,10 @@ class LlamaModel:
 
     def new_kv(self, num_tokens: int) -> SequenceKv:
         return SequenceKv(self._kv_shape, num_tokens)
+
+    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> SequenceKv:
+        assert isinstance(kv, SequenceKv)
+        return kv.copy(self._kv_shape, num_tokens, room)
 
     def begin(self, rows: Sequence[Row]) -> _State:
         spans, start = [], 0
