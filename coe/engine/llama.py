@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from coe.engine.kv import KvShape, SequenceKv
+from coe.engine.kv import KvShape, SequenceKv, Window
 from coe.engine.products import Int8, Weight, embedded, num_inputs, product
 from coe.engine.step import Kv, Row
 from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
@@ -112,6 +112,7 @@ class _Span(NamedTuple):
     start: int
     end: int
     kv: SequenceKv
+    window: Window
     num_logits: int
 
 
@@ -174,7 +175,7 @@ class LlamaModel:
         for row in rows:
             assert isinstance(row.kv, SequenceKv)
             end = start + len(row.token_ids)
-            spans.append(_Span(start, end, row.kv, row.num_logits))
+            spans.append(_Span(start, end, row.kv, row.kv.window(end - start), row.num_logits))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
             start = end
         self._grow_rotary(max(positions) + 1)
@@ -227,11 +228,15 @@ class LlamaModel:
         if w.q_norm is not None and w.k_norm is not None:
             q, k = self._norm(q, w.q_norm), self._norm(k, w.k_norm)
         q, k = _rotate(q, state.cos, state.sin), _rotate(k, state.cos, state.sin)
-        mixed = torch.empty_like(q)  # (tokens, heads, head dim)
-        for span, mask in zip(state.spans, state.masks, strict=True):
-            keys, values = span.kv.append(layer, k[span.start : span.end], v[span.start : span.end])
-            mixed[span.start : span.end] = _attend(q[span.start : span.end], keys, values, mask)
-        return mixed.view(x.shape[0], -1)
+        sizes = [span.end - span.start for span in state.spans]
+        rows = zip(q.split(sizes), k.transpose(0, 1).split(sizes, 1), v.transpose(0, 1).split(sizes, 1), strict=True)
+        mixed = []
+        for span, mask, (own_q, own_k, own_v) in zip(state.spans, state.masks, rows, strict=True):
+            window = span.window
+            window.new_keys[layer].copy_(own_k)
+            window.new_values[layer].copy_(own_v)
+            mixed.append(_attend(own_q, window.keys[layer], window.values[layer], mask))
+        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).reshape(x.shape[0], -1)
 
     def _head(self, w: _Head, state: _State) -> torch.Tensor:
         assert state.hidden is not None
