@@ -22,6 +22,7 @@ from coe.engine.prefixes import MIN_TOKENS, PrefixCache
 from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
 from coe.engine.step import Kv, Model, Row, Step
+from coe.engine.threads import MathThreads
 from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError, WeightsError
 from coe.metrics import Gauges, Metrics
 from coe.scheduler import Acquire, Drop, Effect, Fail, Job, Limits, Release, Resume, Run, Scheduler
@@ -95,7 +96,7 @@ class Engine:
         self._experts = experts
         self._kv_bytes = limits.kv_bytes
         self._prefixes = PrefixCache() if prefix_reuse else None
-        self._num_threads = num_threads
+        self._threads = None if num_threads is None else MathThreads(num_threads)
         self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._cache = make_cache(self._inbox.put)
         self._scheduler = Scheduler(_Residency(self._cache, experts, self._leases_of), limits)
@@ -147,8 +148,6 @@ class Engine:
     # -- on the engine thread
 
     def _run(self) -> None:
-        if self._num_threads is not None:
-            torch.set_num_threads(self._num_threads)  # of this thread's parallel regions
         try:
             while not self._is_closing:
                 self._turn()
@@ -310,6 +309,7 @@ class Engine:
 
     def _go_on(self, expert: str) -> None:
         """Run the expert's step as far as its units are here; finish it if that is all of them."""
+        self._set_threads()
         running, lease = self._steps[expert], self._leases[expert]
         model, units = self._experts[expert].model, lease.units
         self._cache.touch(expert, time.monotonic())
@@ -321,6 +321,12 @@ class Engine:
             self._finish_step(expert, running)
         else:
             self._scheduler.stopped(expert, running.step.next_unit, time.monotonic())
+
+    def _set_threads(self) -> None:
+        """Give this thread's products the cores that nobody else uses."""
+        if self._threads is not None and (wanted := self._threads.now(time.monotonic())) != torch.get_num_threads():
+            torch.set_num_threads(wanted)
+            log.debug("math threads=%d", wanted)
 
     def _finish_step(self, expert: str, running: _Running) -> None:
         logits = running.step.logits()
