@@ -53,11 +53,13 @@ class SequenceKv:
         self._values = torch.empty(size, dtype=shape.dtype, device=shape.device)
         self.length = 0
 
-    def window(self, num_new: int) -> Window:
-        """Views for a step that brings `num_new` tokens."""
-        keys, values = (whole[:, :, : self.length + num_new] for whole in (self._keys, self._values))
-        new = (whole[:, :, self.length :] for whole in (keys, values))
-        return Window(*(views.unbind(0) for views in (*new, keys, values)))
+    def window(self, num_new: int, most: int | None = None) -> Window:
+        """Views for a step that brings `num_new` tokens; a single one sees the last `most` tokens, itself included."""
+        end = self.length + num_new
+        start = max(0, end - most) if num_new == 1 and most is not None else 0
+        new = (whole[:, :, self.length : end] for whole in (self._keys, self._values))
+        seen = (whole[:, :, start:end] for whole in (self._keys, self._values))
+        return Window(*(views.unbind(0) for views in (*new, *seen)))
 
     def copy(self, shape: KvShape, num_tokens: int, room: int) -> SequenceKv:
         """KV of its own with room for `room` tokens that begins with the first `num_tokens` of these."""

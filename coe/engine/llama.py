@@ -1,8 +1,9 @@
 """The fast path: one functional forward for every decoder that shares Llama's shape.
 
-Covered: Llama 2/3, SmolLM2, Mistral, Qwen2/2.5, Qwen3 (qkv bias, q/k norm, grouped-query attention, tied embeddings,
-any rotary scaling that is a constant table). Not covered, and left to `modules.py`: sliding windows, biases elsewhere,
-partial rotary, mixtures of experts, other activations than SiLU. Fused projections are views: the unit store lays
+Covered: Llama 2/3, SmolLM2/3, Mistral, Qwen2/2.5, Qwen3 (qkv bias, q/k norm, grouped-query attention, tied embeddings,
+any rotary scaling that is a constant table, layers without rotary, Mistral's sliding window). Not covered, and left to
+`modules.py`: windows in some layers only, biases elsewhere, partial rotary, mixtures of experts, other activations than
+SiLU. Fused projections are views: the unit store lays
 q, k, v and gate, up adjacent.
 """
 
@@ -26,7 +27,7 @@ from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 __all__ = ["LlamaModel", "LlamaShape"]
 
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
-_FAMILY = {"llama", "mistral", "qwen2", "qwen3"}
+_FAMILY = {"llama", "mistral", "qwen2", "qwen3", "smollm3"}
 _PREFIX = re.compile(r"^model\.(layers\.\d+\.)?")
 _TENSORS = {"embed_tokens.weight", "norm.weight", "lm_head.weight"}
 _TENSORS |= {"input_layernorm.weight", "post_attention_layernorm.weight"}
@@ -47,6 +48,8 @@ class LlamaShape:
     norm_eps: float
     max_positions: int
     dtype: torch.dtype
+    window: int | None = None  # tokens that a token sees, itself included; None: all before it
+    unrotated: frozenset[int] = frozenset()  # layers without rotary embedding
 
     @classmethod
     def of(cls, manifest: Manifest) -> LlamaShape | None:
@@ -63,6 +66,8 @@ class LlamaShape:
             head_dim=config.get("head_dim") or config["hidden_size"] // num_heads,
             norm_eps=config["rms_norm_eps"],
             max_positions=config["max_position_embeddings"],
+            window=_window(config) if config["model_type"] == "mistral" else None,
+            unrotated=_unrotated(config),
             dtype=next(_DTYPES[spec.dtype] for spec in manifest.units[-1].tensors if spec.name.endswith("norm.weight")),
         )
 
@@ -74,15 +79,29 @@ def _reads_all(manifest: Manifest) -> bool:
 
 
 def _is_covered(config: Mapping[str, Any]) -> bool:
-    slides = config.get("sliding_window") is not None and config.get("use_sliding_window", True)
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     return (
         config.get("hidden_act", "silu") == "silu"
-        and not (slides and config["sliding_window"] < config["max_position_embeddings"])
+        and (config["model_type"] == "mistral" or _window(config) is None)
         and kind in {"default", "linear", "llama3", "yarn"}
         and scaling.get("partial_rotary_factor", 1.0) == 1.0
     )
+
+
+def _window(config: Mapping[str, Any]) -> int | None:
+    """The sliding window, if there is one that a whole context does not fit into."""
+    size: int | None = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    return size if size is not None and size < config["max_position_embeddings"] else None
+
+
+def _unrotated(config: Mapping[str, Any]) -> frozenset[int]:
+    """SmolLM3 leaves rotary out of every fourth layer, or of those that its configuration lists with a 0."""
+    if config["model_type"] != "smollm3":
+        return frozenset()
+    num_layers, interval = config["num_hidden_layers"], config.get("no_rope_layer_interval", 4)
+    rotated = config.get("no_rope_layers") or [int((index + 1) % interval != 0) for index in range(num_layers)]
+    return frozenset(index for index, is_rotated in enumerate(rotated) if not is_rotated)
 
 
 class _Embed(NamedTuple):
@@ -175,13 +194,14 @@ class LlamaModel:
         for row in rows:
             assert isinstance(row.kv, SequenceKv)
             end = start + len(row.token_ids)
-            spans.append(_Span(start, end, row.kv, row.kv.window(end - start), row.num_logits))
+            spans.append(_Span(start, end, row.kv, row.kv.window(end - start, self.shape.window), row.num_logits))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
             start = end
         self._grow_rotary(max(positions) + 1)
         at = torch.tensor(positions, device=self.device)
         flat = torch.tensor([token for row in rows for token in row.token_ids], device=self.device)
-        masks = [_chunk_mask(span.kv.length, span.end - span.start, self.device) for span in spans]
+        window = self.shape.window
+        masks = [_chunk_mask(span.kv.length, span.end - span.start, window, self.device) for span in spans]
         return _State(flat, self._cos[at], self._sin[at], spans, masks)
 
     def run_unit(self, index: int, weights: Any, state: _State) -> None:
@@ -227,7 +247,8 @@ class LlamaModel:
         q, k, v = qkv.split((shape.num_heads, shape.num_kv_heads, shape.num_kv_heads), dim=1)
         if w.q_norm is not None and w.k_norm is not None:
             q, k = self._norm(q, w.q_norm), self._norm(k, w.k_norm)
-        q, k = _rotate(q, state.cos, state.sin), _rotate(k, state.cos, state.sin)
+        if layer not in shape.unrotated:
+            q, k = _rotate(q, state.cos, state.sin), _rotate(k, state.cos, state.sin)
         sizes = [span.end - span.start for span in state.spans]
         rows = zip(q.split(sizes), k.transpose(0, 1).split(sizes, 1), v.transpose(0, 1).split(sizes, 1), strict=True)
         mixed = []
@@ -322,11 +343,13 @@ def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
     return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
-def _chunk_mask(past: int, new: int, device: torch.device) -> torch.Tensor | None:
+def _chunk_mask(past: int, new: int, window: int | None, device: torch.device) -> torch.Tensor | None:
     """Causal mask (new, past + new) for a chunk that follows `past` tokens; None where none is needed."""
-    if new == 1 or past == 0:
-        return None
-    return torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
+    slides = window is not None and past + new > window
+    if new == 1 or (past == 0 and not slides):
+        return None  # one token sees all that its window shows it
+    mask = torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
+    return mask.triu(past - window + 1) if slides and window is not None else mask
 
 
 def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
