@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from coe.catalog import ExpertSpec
+from coe.config import Dtype
 from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.modules import ModulesModel
 from coe.engine.step import Kv, Model, Row, Step
@@ -66,8 +67,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any], bool]] = {
 class Bench:
     """One imported expert, its model here and in transformers."""
 
-    def __init__(self, folder: Path, store: UnitStore) -> None:
-        self.manifest = import_expert(store, ExpertSpec("tiny", str(folder), folder, folder, dtype="float32"))
+    def __init__(self, folder: Path, store: UnitStore, dtype: Dtype = "float32") -> None:
+        self.manifest = import_expert(store, ExpertSpec("tiny", str(folder), folder, folder, dtype=dtype))
         shape = LlamaShape.of(self.manifest)
         self.is_fast = shape is not None
         self.model: Model = (
@@ -140,6 +141,26 @@ def test_model_keeps_no_weights_after_a_step(bench: Bench) -> None:
     held = _held_tensors(bench.model)
     assert mine
     assert not mine & {tensor.untyped_storage().data_ptr() for tensor in held if not tensor.is_meta}
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral"])
+def test_bfloat16_strays_no_further_than_transformers_own(kind: str, tmp_path: Path) -> None:
+    """Both against float32 arithmetic on the same rounded weights; relative error of a chunk's last logits."""
+    folder = tiny_models.tiny_model(kind, tmp_path / "model", 3, dtype="bfloat16", **SHAPES[kind][1])
+    bench = Bench(folder, UnitStore(tmp_path / "store"), "bfloat16")
+    assert bench.is_fast
+    rounded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    errors: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for seed in range(8):
+        chunk = ids(seed, 24)
+        exact = bench.logits(chunk)
+        with torch.inference_mode():
+            theirs = rounded(torch.tensor([chunk]), use_cache=False).logits[0, -1].float()
+        ours = bench.step([Row(tuple(chunk), bench.model.new_kv(24))])[0]
+        for name, found in (("ours", ours), ("theirs", theirs)):
+            errors[name].append(float((found - exact).norm() / exact.norm()))
+    mean = {name: sum(each) / len(each) for name, each in errors.items()}
+    assert 0 < mean["ours"] < max(0.01, 1.5 * mean["theirs"]), mean
 
 
 def _tensors(weights: Any) -> list[torch.Tensor]:
