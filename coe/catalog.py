@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coe.config import Config, Dtype, ExpertConfig, Source
+from coe.config import Config, Dtype, ExpertConfig, Source, Weights
 from coe.errors import SourceError, UnknownExpertError
 from coe.hub import DESCRIPTIONS, fetch
 from coe.types import Sampling
@@ -61,6 +61,7 @@ class ExpertSpec:
     pin: bool = False
     keep_alive_s: float | None = None
     preload: bool = False
+    weights: Weights = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class _Resolving:
             expert.pin,
             expert.keep_alive_s,
             expert.preload,
+            expert.weights,
         )
 
     def descriptions(self, source: Source) -> Path:

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname).1s %(name)s %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "transformers", "huggingface_hub"):
+    for noisy in ("httpx", "transformers", "huggingface_hub", "ContinuousBatchingLogger"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         code: int = arguments.run(arguments)
@@ -198,6 +198,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1 if any(bad.values()) or errors else 0
 
 
+def _quantize(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    from coe.bench.quantised import run
+
+    return run(config, arguments)
+
+
 def _gc(arguments: argparse.Namespace) -> int:
     """Free what no configured expert needs."""
     config = load_config(arguments.config)
@@ -241,6 +248,13 @@ def _bench_route(arguments: argparse.Namespace) -> int:
     return run((part(arguments, arguments.seed) for part in parts), seed=arguments.seed, out=arguments.out)
 
 
+def _bench_engine(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config)
+    from coe.bench.engine import run
+
+    return run(config, arguments)
+
+
 # -- the grammar
 
 
@@ -261,9 +275,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     experts = commands.add_parser("experts", help="show the experts of a running server; look after the store")
     experts.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
     experts.set_defaults(run=_experts)
-    chores = experts.add_subparsers(metavar="verify|gc")
+    chores = experts.add_subparsers(metavar="verify|gc|quantize")
     _command(chores, "verify", "re-hash stored weights; bad units are removed and imported anew", _verify)
     _command(chores, "gc", "free stored weights that no configured expert needs", _gc)
+
+    quantize = _command(chores, "quantize", "store int8 forms; say what they cost and gain", _quantize)
+    quantize.add_argument("--expert", action="append", default=[], help="which (repeatable; default: all)")
+    quantize.add_argument("--report", action="store_true", help="measure perplexity, greedy agreement and step time")
+    quantize.add_argument("--text", type=Path, help="UTF-8 text to measure on (default: a page of our own)")
+    quantize.add_argument("--json", type=Path, help="write the report here too")
 
     config = commands.add_parser("config", help="work with a configuration").add_subparsers(required=True)
     _command(config, "check", "say what is wrong with a configuration, or what it means", _check_config)
@@ -271,6 +291,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     _add_router(commands, words)
 
     bench = commands.add_parser("bench", help="measure").add_subparsers(required=True, metavar="what")
+    _add_bench_engine(bench)
     switch = _command(
         bench, "switch", "time to weights and to first token per tier, beside the ceilings", _bench_switch
     )
@@ -295,6 +316,24 @@ def _add_bench_route(bench: argparse._SubParsersAction[argparse.ArgumentParser],
 
         add_arguments(route)
     route.set_defaults(run=_refusing(_bench_route))
+
+
+def _add_bench_engine(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    engine = _command(
+        bench, "engine", "tokens a second and time to first token, beside the ceiling and what others do", _bench_engine
+    )
+    engine.add_argument("--expert", help="which expert (default: the general one)")
+    engine.add_argument("--quick", action="store_true", help="a trial: small cells, one run")
+    engine.add_argument("--batches", type=int, nargs="+", help="batch sizes (default 1 4 8 16 32)")
+    engine.add_argument("--prompts", type=int, nargs="+", help="prompt lengths in tokens (default 64 512 2048)")
+    engine.add_argument("--tokens", type=int, help="new tokens a sequence (default 32)")
+    engine.add_argument("--runs", type=int, default=3, help="runs of a cell, medians (default 3)")
+    engine.add_argument("--out", type=Path, help="folder for engine-<dtype>.json and .png")
+    engine.add_argument("--json", type=Path, help="write the result here too")
+    engine.add_argument(
+        "--gguf", type=Path, action="append", default=[], help="a GGUF of the expert; made into the same precision"
+    )
+    engine.add_argument("--no-transformers", action="store_true", help="leave transformers out")
 
 
 def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:

@@ -363,8 +363,13 @@ def _made(choices: tuple[Choice, ...], coe: dict[str, Any], usage: dict[str, int
         cost["wait_ms"] / 1e3,
         cost["first_token_ms"] / 1e3,
     )
-    counts = None if usage is None else Usage(usage["prompt_tokens"], usage["completion_tokens"])
+    counts = None if usage is None else _usage(usage)
     return Answer(choices, _route(coe), Tier(coe["tier"]), counts, switch)
+
+
+def _usage(each: dict[str, Any]) -> Usage:
+    details = each.get("prompt_tokens_details") or {}
+    return Usage(each["prompt_tokens"], each["completion_tokens"], details.get("cached_tokens", 0))
 
 
 def _route(body: dict[str, Any]) -> Route:

@@ -20,8 +20,9 @@ from coe.config import Config
 from coe.engine.engine import Engine, LoadedExpert
 from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.modules import ModulesModel
+from coe.engine.products import int8_is_exact
 from coe.engine.step import Model
-from coe.errors import ConfigError, ExpertError
+from coe.errors import ConfigError, ExpertError, WeightsError
 from coe.metrics import Metrics
 from coe.runtime import Runtime, ServedExpert
 from coe.scheduler import Limits
@@ -65,6 +66,7 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
         _limits(config, budgets),
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
+        prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_residency = config.router.residency_epsilon > 0
     return Runtime(served, errors, catalog.names, router, engine, metrics, weighs_residency=weighs_residency)
@@ -123,6 +125,8 @@ def _serve_all(
 
 def _serve(expert: Imported, models: _Models, config: Config) -> ServedExpert:
     spec, manifest = expert.spec, expert.manifest
+    if manifest.dtype == "int8":
+        _check_int8(spec.name, manifest, models.device)
     model, path = models.of(manifest)
     text = load_text(spec.name, manifest.tokenizer_dir, manifest.config, manifest.generation_config, spec.chat_template)
     return ServedExpert(
@@ -151,11 +155,24 @@ def _defaults(spec: ExpertSpec, config: Config) -> Sampling:
     )
 
 
+def _check_int8(expert: str, manifest: Manifest, device: torch.device) -> None:
+    """Raise WeightsError where int8 weights cannot be multiplied with, or not exactly."""
+    if LlamaShape.of(manifest) is None:
+        why = "its architecture runs through transformers' modules, which know no int8"
+    elif device.type != "cpu":
+        why = "int8 runs on the CPU only so far"
+    elif not int8_is_exact():
+        why = "this processor's int8 products overflow (it has no VNNI)"
+    else:
+        return
+    raise WeightsError(expert, f'weights = "int8" cannot be used: {why}; write weights = "full"')
+
+
 class _Models:
     """One model per architecture: experts of one shape differ only in pointers."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self.device = device
         self._models: dict[str, tuple[Model, str]] = {}
 
     def of(self, manifest: Manifest) -> tuple[Model, str]:
@@ -167,8 +184,8 @@ class _Models:
     def _build(self, manifest: Manifest) -> tuple[Model, str]:
         shape = LlamaShape.of(manifest)
         if shape is not None:
-            return LlamaModel(shape, manifest.config, self._device), "llama"
-        return ModulesModel(manifest, self._device), "modules"
+            return LlamaModel(shape, manifest.config, self.device), "llama"
+        return ModulesModel(manifest, self.device), "modules"
 
 
 def _make_cache(

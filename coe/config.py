@@ -49,6 +49,7 @@ __all__ = [
     "SchedulerConfig",
     "ServerConfig",
     "Source",
+    "Weights",
     "cache_dir",
     "describe",
     "load_config",
@@ -59,6 +60,7 @@ COMPOSITION = "coe"  # the model name that means "route it"; no expert may have 
 Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Policy = Literal["value", "fcfs"]
+Weights = Literal["full", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class ExpertConfig:
     base: Source | None = None
     aliases: tuple[str, ...] = ()
     dtype: Dtype | None = None  # None: the engine's
+    weights: Weights = "full"
     pin: bool = False
     keep_alive_s: float | None = None  # None: evicted only under pressure
     preload: bool = False
@@ -110,6 +113,7 @@ class EngineConfig:
     kv_bytes: int | None = None
     num_threads: int | None = None
     wire_bytes_per_s: int | None = None
+    prefix_reuse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "base": text,
         "aliases": list_of(text),
         "dtype": choice(*get_args(Dtype)),
+        "weights": choice(*get_args(Weights)),
         "pin": boolean,
         "keep_alive_s": real(0),
         "preload": boolean,
@@ -223,6 +228,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "kv_bytes": size,
         "num_threads": whole(1, 1024),
         "wire_bytes_per_s": size,
+        "prefix_reuse": boolean,
     },
     "scheduler": {
         "policy": choice(*get_args(Policy)),
@@ -476,6 +482,7 @@ def _describe_expert(expert: ExpertConfig) -> str:
     facts += [f"base {expert.base}"] if expert.base else []
     facts += [f"also called {', '.join(expert.aliases)}"] if expert.aliases else []
     facts += [f"dtype {expert.dtype}"] if expert.dtype else []
+    facts += [f"weights {expert.weights}"] if expert.weights != "full" else []
     facts += ["pinned"] if expert.pin else []
     facts += ["preloaded"] if expert.preload else []
     facts += [f"kept {expert.keep_alive_s:g} s"] if expert.keep_alive_s is not None else []

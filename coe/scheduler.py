@@ -18,7 +18,20 @@ from typing import Protocol
 
 from coe.errors import CoeError, DeadlineError, OverloadedError
 
-__all__ = ["Acquire", "Fail", "Job", "Limits", "Plan", "Release", "Residency", "Resume", "Run", "Scheduler"]
+__all__ = [
+    "Acquire",
+    "Drop",
+    "Effect",
+    "Fail",
+    "Job",
+    "Limits",
+    "Plan",
+    "Release",
+    "Residency",
+    "Resume",
+    "Run",
+    "Scheduler",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,10 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A request as the scheduler sees it: tokens to prefill, KV to book, times. Lives until it ends."""
+    """A request as the scheduler sees it: tokens to prefill, KV to book, times. Lives until it ends.
+
+    One that was dropped has its answer so far among the tokens to prefill.
+    """
 
     id: str
     expert: str
@@ -48,10 +64,17 @@ class Job:
     num_prefilled: int = 0
     is_started: bool = False
     is_cancelled: bool = False
+    is_dropped: bool = False  # it had begun once
+    num_generated: int = 0  # since it began, or began again
 
     @property
     def is_decoding(self) -> bool:
         return self.num_prefilled == self.num_prompt_tokens
+
+    @property
+    def has_deadline(self) -> bool:
+        """Until it begins; one that was dropped is never refused."""
+        return not self.is_started and not self.is_dropped
 
 
 class Residency(Protocol):
@@ -93,6 +116,13 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Free a paused job's KV; the job waits again and will have it recomputed."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
     """End a job with an error."""
 
@@ -100,7 +130,7 @@ class Fail:
     error: CoeError
 
 
-Effect = Acquire | Release | Run | Resume | Fail
+Effect = Acquire | Release | Run | Resume | Drop | Fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +196,10 @@ class Scheduler:
         self._remove(job)
         return True
 
+    def reused(self, job_id: str, num_tokens: int) -> None:
+        """The step that begins found so many of the job's leading tokens in a kept KV."""
+        self._jobs[job_id].num_prefilled = num_tokens
+
     def stopped(self, expert: str, at_unit: int, now_s: float) -> None:
         """The step under way ran out of ready units; others come first until this expert's turn is due again."""
         line = self._lines[expert]
@@ -178,6 +212,7 @@ class Scheduler:
         for job_id, num_tokens in line.step_jobs.items():
             job = self._jobs[job_id]
             job.num_prefilled = min(job.num_prompt_tokens, job.num_prefilled + num_tokens)
+            job.num_generated += job.is_decoding
         line.last_step_s = now_s
         line.num_steps += 1
         line.step_jobs = None
@@ -207,6 +242,11 @@ class Scheduler:
     def num_jobs(self) -> int:
         return len(self._jobs)
 
+    @property
+    def kv_used_bytes(self) -> int:
+        """Bytes of KV that jobs which have begun have booked."""
+        return self._kv_used
+
     def queue_lengths(self) -> dict[str, int]:
         """Jobs per expert that have not begun. May be asked from any thread: the copies below are atomic."""
         return {expert: len(line.waiting) for expert, line in list(self._lines.items()) if line.jobs}
@@ -222,13 +262,14 @@ class Scheduler:
         effects: list[Effect] = list(self._expire(now_s))
         effects += self._release_idle()
         effects += self._acquire(now_s)
+        effects += self._drop(now_s)
         expert = self._choose(now_s)
         if expert is not None:
             effects.append(self._step(expert, now_s))
         return Plan(tuple(effects), self._next_deadline())
 
     def _expire(self, now_s: float) -> list[Fail]:
-        late = [job for job in self._jobs.values() if not job.is_started and now_s >= self._deadline(job)]
+        late = [job for job in self._jobs.values() if job.has_deadline and now_s >= self._deadline(job)]
         for job in late:
             self._remove(job)
         return [
@@ -241,6 +282,53 @@ class Scheduler:
             )
             for job in late
         ]
+
+    def _drop(self, now_s: float) -> list[Drop]:
+        """Free KV for the oldest overdue job that waits for it: paused jobs younger than it, youngest first.
+
+        Only younger ones, so that no two jobs drop each other in turn.
+        """
+        job = self._held_up_by_kv(now_s)
+        if job is None:
+            return []
+        needed = job.kv_bytes - (self._limits.kv_bytes - self._kv_used)
+        dropped: list[Job] = []
+        for paused in sorted(self._paused(job), key=lambda other: -other.arrived_s):
+            if needed <= 0:
+                break
+            dropped.append(paused)
+            needed -= paused.kv_bytes
+        return [self._unstart(paused) for paused in dropped] if needed <= 0 else []
+
+    def _held_up_by_kv(self, now_s: float) -> Job | None:
+        free = self._limits.kv_bytes - self._kv_used
+        held_up = [
+            job
+            for line in self._lines.values()
+            if line.step_jobs is None
+            and self._is_overdue(line, now_s)
+            and (job := line.oldest_wait) is not None
+            and job.kv_bytes > free
+        ]
+        return min(held_up, key=lambda job: job.arrived_s, default=None)
+
+    def _paused(self, job: Job) -> list[Job]:
+        """Jobs of other experts that have begun, came later and are in no step."""
+        return [
+            other
+            for other in self._jobs.values()
+            if other.is_started
+            and other.expert != job.expert
+            and other.arrived_s > job.arrived_s
+            and not self._is_in_step(other)
+        ]
+
+    def _unstart(self, job: Job) -> Drop:
+        self._kv_used -= job.kv_bytes
+        job.is_started, job.is_dropped = False, True
+        job.num_prompt_tokens += job.num_generated
+        job.num_prefilled = job.num_generated = 0
+        return Drop(job.id)
 
     def _release_idle(self) -> list[Release]:
         idle = [expert for expert, line in self._lines.items() if line.is_active and not line.jobs]
@@ -364,13 +452,13 @@ class Scheduler:
 
     def _joining(self, line: _Line, num_seats: int, now_s: float) -> list[Job]:
         """Waiting jobs that may begin: KV is booked in order of arrival, past no overdue job of any expert."""
-        barrier_s = self._kv_barrier(now_s)
+        barrier_s, overdue_s = self._kv_barrier(now_s), self._oldest_overdue(now_s)
         free = self._limits.kv_bytes - self._kv_used
         joining: list[Job] = []
         for job in line.waiting[: max(0, num_seats)]:
             free -= job.kv_bytes
-            if free < 0 or job.arrived_s > barrier_s:
-                break
+            if free < 0 or job.arrived_s > (overdue_s if job.is_dropped else barrier_s):
+                break  # one that was dropped lets in first whom it was dropped for
             joining.append(job)
         return joining
 
@@ -385,6 +473,11 @@ class Scheduler:
             and now_s - job.arrived_s >= self._limits.max_wait_s
         ]
         return min(held_up, default=float("inf"))
+
+    def _oldest_overdue(self, now_s: float) -> float:
+        """Arrival of the oldest overdue job of all."""
+        waiting = [line.oldest_wait for line in self._lines.values() if self._is_overdue(line, now_s)]
+        return min((job.arrived_s for job in waiting if job is not None), default=float("inf"))
 
     # -- small questions
 
@@ -419,7 +512,7 @@ class Scheduler:
         return job.arrived_s + self._limits.deadline_s
 
     def _next_deadline(self) -> float | None:
-        return min((self._deadline(job) for job in self._jobs.values() if not job.is_started), default=None)
+        return min((self._deadline(job) for job in self._jobs.values() if job.has_deadline), default=None)
 
     def _activate(self, expert: str) -> None:
         line = self._lines[expert]

@@ -266,6 +266,7 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0  # of the prompt: their keys and values were there from an earlier turn
 
 
 @dataclass(frozen=True, slots=True)

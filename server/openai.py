@@ -317,11 +317,16 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def usage_object(ends: Sequence[Finished]) -> dict[str, int]:
+def usage_object(ends: Sequence[Finished]) -> dict[str, Any]:
     """Tokens of a request: its prompt once, its choices together."""
     prompt = ends[0].usage.prompt_tokens
     completion = sum(end.usage.completion_tokens for end in ends)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": min(end.usage.cached_tokens for end in ends)},
+    }
 
 
 def model_object(name: str, created: int) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from typing import Any
 
 import torch
 
+from coe.engine.prefixes import MIN_TOKENS, PrefixCache
 from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
-from coe.engine.step import Model, Row, Step
+from coe.engine.step import Kv, Model, Row, Step
+from coe.engine.threads import MathThreads
 from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError, WeightsError
 from coe.metrics import Gauges, Metrics
-from coe.scheduler import Acquire, Fail, Job, Limits, Release, Resume, Run, Scheduler
+from coe.scheduler import Acquire, Drop, Effect, Fail, Job, Limits, Release, Resume, Run, Scheduler
 from coe.types import SwitchKind, Tier
 from coe.weights.cache import ExpertResidency, Lease, WeightCache
 from coe.weights.transfer import Arrived
@@ -89,9 +91,12 @@ class Engine:
         metrics: Metrics,
         *,
         num_threads: int | None = None,
+        prefix_reuse: bool = True,
     ) -> None:
         self._experts = experts
-        self._num_threads = num_threads
+        self._kv_bytes = limits.kv_bytes
+        self._prefixes = PrefixCache() if prefix_reuse else None
+        self._threads = None if num_threads is None else MathThreads(num_threads)
         self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._cache = make_cache(self._inbox.put)
         self._scheduler = Scheduler(_Residency(self._cache, experts, self._leases_of), limits)
@@ -143,8 +148,6 @@ class Engine:
     # -- on the engine thread
 
     def _run(self) -> None:
-        if self._num_threads is not None:
-            torch.set_num_threads(self._num_threads)  # of this thread's parallel regions
         try:
             while not self._is_closing:
                 self._turn()
@@ -228,7 +231,7 @@ class Engine:
 
     # -- effects
 
-    def _do(self, effect: Acquire | Release | Run | Resume | Fail) -> None:
+    def _do(self, effect: Effect) -> None:
         match effect:
             case Acquire(expert):
                 self._acquire(expert)
@@ -239,6 +242,8 @@ class Engine:
                 self._go_on(expert)
             case Resume(expert):
                 self._go_on(expert)
+            case Drop(job_id):
+                self._drop_kv(job_id)
             case Fail(job_id, error):
                 self._end(job_id, error)
 
@@ -257,12 +262,43 @@ class Engine:
         for sequence_id, count in num_tokens.items():
             sequence = self._sequences[sequence_id]
             if sequence.kv is None:
-                sequence.begin(loaded.model.new_kv(sequence.num_tokens_max), lease, now_s)
+                sequence.begin(self._new_kv(sequence, loaded.model), lease, now_s)
             assert sequence.kv is not None
-            rows.append(Row(sequence.next_ids(count), sequence.kv, sequence.num_logits(count)))
+            token_ids = sequence.next_ids(count)
+            rows.append(Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids))))
             sequences.append(sequence)
+        self._trim_prefixes()
         step = Step(loaded.model, rows, len(loaded.manifest.units))
         self._steps[expert] = _Running(step, sequences)
+
+    def _new_kv(self, sequence: Sequence, model: Model) -> Kv:
+        """KV for a sequence, with as many of its leading tokens as an earlier one has left behind."""
+        room = sequence.num_tokens_max
+        if self._prefixes is not None:
+            found = self._prefixes.longest(sequence.expert, sequence.known_ids(0, sequence.num_reusable))
+            if found is not None and (kv := model.copy_kv(found.kv, found.num_tokens, room)) is not None:
+                self._scheduler.reused(sequence.id, kv.length)
+                return kv
+        return model.new_kv(room)
+
+    def _keep_prefix(self, sequence: Sequence, model: Model) -> None:
+        """Leave an ended sequence's KV to the next turn of its conversation."""
+        if self._prefixes is None or sequence.kv is None or sequence.kv.length < MIN_TOKENS:
+            return
+        length = sequence.kv.length
+        kv = model.copy_kv(sequence.kv, length, length)  # without the room that its answer did not need
+        if kv is not None:
+            self._prefixes.put(sequence.expert, sequence.known_ids(0, length), kv, model.kv_bytes(length))
+
+    def _trim_prefixes(self) -> None:
+        """Kept prefixes have what no running sequence has booked."""
+        if self._prefixes is not None:
+            self._prefixes.trim(self._kv_bytes - self._scheduler.kv_used_bytes)
+
+    def _drop_kv(self, sequence_id: str) -> None:
+        sequence = self._sequences[sequence_id]
+        log.info("drop kv request=%s expert=%s tokens=%d", sequence_id, sequence.expert, sequence.num_known)
+        sequence.drop_kv()
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
@@ -273,6 +309,7 @@ class Engine:
 
     def _go_on(self, expert: str) -> None:
         """Run the expert's step as far as its units are here; finish it if that is all of them."""
+        self._set_threads()
         running, lease = self._steps[expert], self._leases[expert]
         model, units = self._experts[expert].model, lease.units
         self._cache.touch(expert, time.monotonic())
@@ -284,6 +321,12 @@ class Engine:
             self._finish_step(expert, running)
         else:
             self._scheduler.stopped(expert, running.step.next_unit, time.monotonic())
+
+    def _set_threads(self) -> None:
+        """Give this thread's products the cores that nobody else uses."""
+        if self._threads is not None and (wanted := self._threads.now(time.monotonic())) != torch.get_num_threads():
+            torch.set_num_threads(wanted)
+            log.debug("math threads=%d", wanted)
 
     def _finish_step(self, expert: str, running: _Running) -> None:
         logits = running.step.logits()
@@ -305,9 +348,11 @@ class Engine:
         ended += [s.id for s, token in zip(sampling, sampled, strict=True) if s.take(token, now_s)]
         self._metrics.stepped(num_prefilled, len(sampled))
         for sequence_id in ended:
+            self._keep_prefix(self._sequences[sequence_id], self._experts[expert].model)
             self._forget(sequence_id)
         for sequence_id in self._scheduler.stepped(expert, ended, now_s):
             self._end(sequence_id, CancelledError("the request was cancelled"))
+        self._trim_prefixes()
 
     # -- ends
 
@@ -423,6 +468,9 @@ class Engine:
         """Engine thread: raise AssertionError if scheduler, cache and sequences disagree."""
         self._scheduler.check_integrity()
         self._cache.check_integrity()
+        if self._prefixes is not None:
+            self._prefixes.check_integrity()
+            assert self._prefixes.used_bytes + self._scheduler.kv_used_bytes <= self._kv_bytes
         assert self._scheduler.num_jobs == len(self._sequences)
         assert self._steps.keys() <= self._leases.keys()
 

@@ -7,10 +7,11 @@ the scheduler's budget; this only holds the bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
-__all__ = ["KV_BLOCK_TOKENS", "KvShape", "SequenceKv"]
+__all__ = ["KV_BLOCK_TOKENS", "KvShape", "SequenceKv", "Window"]
 
 KV_BLOCK_TOKENS = 64  # capacities are rounded up to this
 
@@ -33,6 +34,16 @@ class KvShape:
         return self.capacity(num_tokens) * per_token
 
 
+class Window(NamedTuple):
+    """One step's views of a sequence, a tensor per layer: where the new tokens go, (kv heads, new, head dim), and all
+    there are with them, (kv heads, length, head dim). Made once a step: a view costs as much as a small product."""
+
+    new_keys: tuple[torch.Tensor, ...]
+    new_values: tuple[torch.Tensor, ...]
+    keys: tuple[torch.Tensor, ...]
+    values: tuple[torch.Tensor, ...]
+
+
 class SequenceKv:
     """(layers, kv heads, capacity, head dim), keys and values apart."""
 
@@ -42,12 +53,22 @@ class SequenceKv:
         self._values = torch.empty(size, dtype=shape.dtype, device=shape.device)
         self.length = 0
 
-    def append(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store new (tokens, kv heads, head dim) and return all so far, (kv heads, length, head dim) each."""
-        end = self.length + keys.shape[0]
-        self._keys[layer, :, self.length : end] = keys.transpose(0, 1)
-        self._values[layer, :, self.length : end] = values.transpose(0, 1)
-        return self._keys[layer, :, :end], self._values[layer, :, :end]
+    def window(self, num_new: int, most: int | None = None) -> Window:
+        """Views for a step that brings `num_new` tokens; a single one sees the last `most` tokens, itself included."""
+        end = self.length + num_new
+        start = max(0, end - most) if num_new == 1 and most is not None else 0
+        new = (whole[:, :, self.length : end] for whole in (self._keys, self._values))
+        seen = (whole[:, :, start:end] for whole in (self._keys, self._values))
+        return Window(*(views.unbind(0) for views in (*new, *seen)))
+
+    def copy(self, shape: KvShape, num_tokens: int, room: int) -> SequenceKv:
+        """KV of its own with room for `room` tokens that begins with the first `num_tokens` of these."""
+        assert num_tokens <= min(self.length, room)
+        fresh = SequenceKv(shape, room)
+        fresh._keys[:, :, :num_tokens] = self._keys[:, :, :num_tokens]
+        fresh._values[:, :, :num_tokens] = self._values[:, :, :num_tokens]
+        fresh.length = num_tokens
+        return fresh
 
     def advance(self, num_tokens: int) -> None:
         """The new tokens are complete in every layer."""

@@ -1,8 +1,9 @@
 """The fast path: one functional forward for every decoder that shares Llama's shape.
 
-Covered: Llama 2/3, SmolLM2, Mistral, Qwen2/2.5, Qwen3 (qkv bias, q/k norm, grouped-query attention, tied embeddings,
-any rotary scaling that is a constant table). Not covered, and left to `modules.py`: sliding windows, biases elsewhere,
-partial rotary, mixtures of experts, other activations than SiLU. Fused projections are views: the unit store lays
+Covered: Llama 2/3, SmolLM2/3, Mistral, Qwen2/2.5, Qwen3 (qkv bias, q/k norm, grouped-query attention, tied embeddings,
+any rotary scaling that is a constant table, layers without rotary, Mistral's sliding window). Not covered, and left to
+`modules.py`: windows in some layers only, biases elsewhere, partial rotary, mixtures of experts, other activations than
+SiLU. Fused projections are views: the unit store lays
 q, k, v and gate, up adjacent.
 """
 
@@ -18,14 +19,15 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from coe.engine.kv import KvShape, SequenceKv
-from coe.engine.step import Row
-from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
+from coe.engine.kv import KvShape, SequenceKv, Window
+from coe.engine.products import Int8, Weight, embedded, num_inputs, product
+from coe.engine.step import Kv, Row
+from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 
 __all__ = ["LlamaModel", "LlamaShape"]
 
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-_FAMILY = {"llama", "mistral", "qwen2", "qwen3"}
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
+_FAMILY = {"llama", "mistral", "qwen2", "qwen3", "smollm3"}
 _PREFIX = re.compile(r"^model\.(layers\.\d+\.)?")
 _TENSORS = {"embed_tokens.weight", "norm.weight", "lm_head.weight"}
 _TENSORS |= {"input_layernorm.weight", "post_attention_layernorm.weight"}
@@ -46,6 +48,8 @@ class LlamaShape:
     norm_eps: float
     max_positions: int
     dtype: torch.dtype
+    window: int | None = None  # tokens that a token sees, itself included; None: all before it
+    unrotated: frozenset[int] = frozenset()  # layers without rotary embedding
 
     @classmethod
     def of(cls, manifest: Manifest) -> LlamaShape | None:
@@ -62,47 +66,63 @@ class LlamaShape:
             head_dim=config.get("head_dim") or config["hidden_size"] // num_heads,
             norm_eps=config["rms_norm_eps"],
             max_positions=config["max_position_embeddings"],
-            dtype=_DTYPES[manifest.units[0].tensors[0].dtype],
+            window=_window(config) if config["model_type"] == "mistral" else None,
+            unrotated=_unrotated(config),
+            dtype=next(_DTYPES[spec.dtype] for spec in manifest.units[-1].tensors if spec.name.endswith("norm.weight")),
         )
 
 
 def _reads_all(manifest: Manifest) -> bool:
     """Whether the pass below uses every tensor there is; ignoring one (a bias of o_proj) would be a wrong answer."""
     names = (spec.name for unit in manifest.units for spec in unit.tensors)
-    return all(_PREFIX.sub("", name) in _TENSORS for name in names)
+    return all(_PREFIX.sub("", name.removesuffix(SCALE)) in _TENSORS for name in names)
 
 
 def _is_covered(config: Mapping[str, Any]) -> bool:
-    slides = config.get("sliding_window") is not None and config.get("use_sliding_window", True)
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     return (
         config.get("hidden_act", "silu") == "silu"
-        and not (slides and config["sliding_window"] < config["max_position_embeddings"])
+        and (config["model_type"] == "mistral" or _window(config) is None)
         and kind in {"default", "linear", "llama3", "yarn"}
         and scaling.get("partial_rotary_factor", 1.0) == 1.0
     )
 
 
+def _window(config: Mapping[str, Any]) -> int | None:
+    """The sliding window, if there is one that a whole context does not fit into."""
+    size: int | None = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    return size if size is not None and size < config["max_position_embeddings"] else None
+
+
+def _unrotated(config: Mapping[str, Any]) -> frozenset[int]:
+    """SmolLM3 leaves rotary out of every fourth layer, or of those that its configuration lists with a 0."""
+    if config["model_type"] != "smollm3":
+        return frozenset()
+    num_layers, interval = config["num_hidden_layers"], config.get("no_rope_layer_interval", 4)
+    rotated = config.get("no_rope_layers") or [int((index + 1) % interval != 0) for index in range(num_layers)]
+    return frozenset(index for index, is_rotated in enumerate(rotated) if not is_rotated)
+
+
 class _Embed(NamedTuple):
-    weight: torch.Tensor  # (vocab, hidden)
+    weight: Weight  # (vocab, hidden)
 
 
 class _Layer(NamedTuple):
     input_norm: torch.Tensor
-    qkv: torch.Tensor  # ((heads + 2 kv heads) * head dim, hidden)
+    qkv: Weight  # ((heads + 2 kv heads) * head dim, hidden)
     qkv_bias: torch.Tensor | None
     q_norm: torch.Tensor | None
     k_norm: torch.Tensor | None
-    out: torch.Tensor
+    out: Weight
     mlp_norm: torch.Tensor
-    gate_up: torch.Tensor  # (2 * intermediate, hidden)
-    down: torch.Tensor
+    gate_up: Weight  # (2 * intermediate, hidden)
+    down: Weight
 
 
 class _Head(NamedTuple):
     norm: torch.Tensor
-    lm_head: torch.Tensor | None  # None: tied to the embedding
+    lm_head: Weight | None  # None: tied to the embedding
 
 
 class _Span(NamedTuple):
@@ -111,6 +131,7 @@ class _Span(NamedTuple):
     start: int
     end: int
     kv: SequenceKv
+    window: Window
     num_logits: int
 
 
@@ -122,7 +143,7 @@ class _State:
     spans: list[_Span]
     masks: list[torch.Tensor | None]  # per span, (new, length) or None
     hidden: torch.Tensor | None = None  # (tokens, hidden)
-    embedding: torch.Tensor | None = None
+    embedding: Weight | None = None
     logits: torch.Tensor | None = None  # (sum of num_logits, vocab)
 
 
@@ -142,19 +163,19 @@ class LlamaModel:
     def bind(self, unit: Unit, flat: torch.Tensor) -> _Embed | _Layer | _Head:
         views = _Views(unit, flat)
         if unit.name == "embed":
-            return _Embed(views.one("embed_tokens.weight"))
+            return _Embed(views.weight("embed_tokens.weight"))
         if unit.name == "head":
-            return _Head(views.one("norm.weight"), views.maybe("lm_head.weight"))
+            return _Head(views.one("norm.weight"), views.maybe_weight("lm_head.weight"))
         return _Layer(
             input_norm=views.one("input_layernorm.weight"),
-            qkv=views.fused("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+            qkv=views.weight("q_proj.weight", "k_proj.weight", "v_proj.weight"),
             qkv_bias=views.maybe_fused("q_proj.bias", "k_proj.bias", "v_proj.bias"),
             q_norm=views.maybe("self_attn.q_norm.weight"),
             k_norm=views.maybe("self_attn.k_norm.weight"),
-            out=views.one("o_proj.weight"),
+            out=views.weight("o_proj.weight"),
             mlp_norm=views.one("post_attention_layernorm.weight"),
-            gate_up=views.fused("gate_proj.weight", "up_proj.weight"),
-            down=views.one("down_proj.weight"),
+            gate_up=views.weight("gate_proj.weight", "up_proj.weight"),
+            down=views.weight("down_proj.weight"),
         )
 
     def kv_bytes(self, num_tokens: int) -> int:
@@ -163,25 +184,30 @@ class LlamaModel:
     def new_kv(self, num_tokens: int) -> SequenceKv:
         return SequenceKv(self._kv_shape, num_tokens)
 
+    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> SequenceKv:
+        assert isinstance(kv, SequenceKv)
+        return kv.copy(self._kv_shape, num_tokens, room)
+
     def begin(self, rows: Sequence[Row]) -> _State:
         spans, start = [], 0
         positions: list[int] = []
         for row in rows:
             assert isinstance(row.kv, SequenceKv)
             end = start + len(row.token_ids)
-            spans.append(_Span(start, end, row.kv, row.num_logits))
+            spans.append(_Span(start, end, row.kv, row.kv.window(end - start, self.shape.window), row.num_logits))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
             start = end
         self._grow_rotary(max(positions) + 1)
         at = torch.tensor(positions, device=self.device)
         flat = torch.tensor([token for row in rows for token in row.token_ids], device=self.device)
-        masks = [_chunk_mask(span.kv.length, span.end - span.start, self.device) for span in spans]
+        window = self.shape.window
+        masks = [_chunk_mask(span.kv.length, span.end - span.start, window, self.device) for span in spans]
         return _State(flat, self._cos[at], self._sin[at], spans, masks)
 
     def run_unit(self, index: int, weights: Any, state: _State) -> None:
         if index == 0:
             state.embedding = weights.weight
-            state.hidden = F.embedding(state.token_ids, weights.weight)
+            state.hidden = embedded(state.token_ids, weights.weight, self.shape.dtype)
         elif index <= self.shape.num_layers:
             state.hidden = self._layer(index - 1, weights, state)
         else:
@@ -193,35 +219,52 @@ class LlamaModel:
             span.kv.advance(span.end - span.start)
         return state.logits.float()
 
+    def products(self, weights: Sequence[Any]) -> None:
+        """Do the matrix products of one decode step and nothing else: what the rest of a step is measured against."""
+        embed, *layers, head = weights
+        x = torch.zeros(1, self.shape.hidden_size, dtype=self.shape.dtype, device=self.device)
+        for w in layers:
+            product(x, w.qkv, w.qkv_bias)
+            product(torch.zeros(1, num_inputs(w.out), dtype=x.dtype, device=self.device), w.out)
+            product(x, w.gate_up)
+            wide = torch.zeros(1, num_inputs(w.down), dtype=x.dtype, device=self.device)
+            product(wide, w.down, has_outliers=True)
+        product(x, embed.weight if head.lm_head is None else head.lm_head)
+
     # -- the arithmetic
 
     def _layer(self, layer: int, w: _Layer, state: _State) -> torch.Tensor:
         assert state.hidden is not None
         residual = state.hidden
         mixed = self._attention(layer, w, self._norm(residual, w.input_norm), state)
-        hidden = residual + F.linear(mixed, w.out)
-        gate, up = F.linear(self._norm(hidden, w.mlp_norm), w.gate_up).chunk(2, dim=-1)
-        return hidden + F.linear(F.silu(gate) * up, w.down)
+        hidden = residual + product(mixed, w.out)
+        gate, up = product(self._norm(hidden, w.mlp_norm), w.gate_up).chunk(2, dim=-1)
+        return hidden + product(F.silu(gate) * up, w.down, has_outliers=True)
 
     def _attention(self, layer: int, w: _Layer, x: torch.Tensor, state: _State) -> torch.Tensor:
         shape = self.shape
-        qkv = F.linear(x, w.qkv, w.qkv_bias).view(x.shape[0], -1, shape.head_dim)
+        qkv = product(x, w.qkv, w.qkv_bias).contiguous().view(x.shape[0], -1, shape.head_dim)
         q, k, v = qkv.split((shape.num_heads, shape.num_kv_heads, shape.num_kv_heads), dim=1)
         if w.q_norm is not None and w.k_norm is not None:
             q, k = self._norm(q, w.q_norm), self._norm(k, w.k_norm)
-        q, k = _rotate(q, state.cos, state.sin), _rotate(k, state.cos, state.sin)
-        mixed = torch.empty_like(q)  # (tokens, heads, head dim)
-        for span, mask in zip(state.spans, state.masks, strict=True):
-            keys, values = span.kv.append(layer, k[span.start : span.end], v[span.start : span.end])
-            mixed[span.start : span.end] = _attend(q[span.start : span.end], keys, values, mask)
-        return mixed.view(x.shape[0], -1)
+        if layer not in shape.unrotated:
+            q, k = _rotate(q, state.cos, state.sin), _rotate(k, state.cos, state.sin)
+        sizes = [span.end - span.start for span in state.spans]
+        rows = zip(q.split(sizes), k.transpose(0, 1).split(sizes, 1), v.transpose(0, 1).split(sizes, 1), strict=True)
+        mixed = []
+        for span, mask, (own_q, own_k, own_v) in zip(state.spans, state.masks, rows, strict=True):
+            window = span.window
+            window.new_keys[layer].copy_(own_k)
+            window.new_values[layer].copy_(own_v)
+            mixed.append(_attend(own_q, window.keys[layer], window.values[layer], mask))
+        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).reshape(x.shape[0], -1)
 
     def _head(self, w: _Head, state: _State) -> torch.Tensor:
         assert state.hidden is not None
         assert state.embedding is not None
         last = [at for span in state.spans for at in range(span.end - span.num_logits, span.end)]
         hidden = self._norm(state.hidden[torch.tensor(last, dtype=torch.long, device=self.device)], w.norm)
-        return F.linear(hidden, state.embedding if w.lm_head is None else w.lm_head)
+        return product(hidden, state.embedding if w.lm_head is None else w.lm_head)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         if x.dtype is torch.float32:
@@ -254,10 +297,19 @@ class _Views:
         spec = self._spec(suffix)
         return None if spec is None else self._view(spec, spec.shape)
 
-    def fused(self, *suffixes: str) -> torch.Tensor:
-        view = self.maybe_fused(*suffixes)
-        assert view is not None, f"unit {self._unit.name} has no {suffixes}"
-        return view
+    def weight(self, *suffixes: str) -> Weight:
+        weight = self.maybe_weight(*suffixes)
+        assert weight is not None, f"unit {self._unit.name} has no {suffixes}"
+        return weight
+
+    def maybe_weight(self, *suffixes: str) -> Weight | None:
+        """A matrix, or several that lie one after another as one; with its scales where it is int8."""
+        values = self.maybe_fused(*suffixes)
+        if values is None or values.dtype is not torch.int8:
+            return values
+        scales = self.maybe_fused(*(suffix + SCALE for suffix in suffixes))
+        assert scales is not None, f"unit {self._unit.name} has no scales of {suffixes}"
+        return Int8(values, scales)
 
     def maybe_fused(self, *suffixes: str) -> torch.Tensor | None:
         specs = [spec for suffix in suffixes if (spec := self._spec(suffix)) is not None]
@@ -291,11 +343,13 @@ def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
     return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
-def _chunk_mask(past: int, new: int, device: torch.device) -> torch.Tensor | None:
+def _chunk_mask(past: int, new: int, window: int | None, device: torch.device) -> torch.Tensor | None:
     """Causal mask (new, past + new) for a chunk that follows `past` tokens; None where none is needed."""
-    if new == 1 or past == 0:
-        return None
-    return torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
+    slides = window is not None and past + new > window
+    if new == 1 or (past == 0 and not slides):
+        return None  # one token sees all that its window shows it
+    mask = torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
+    return mask.triu(past - window + 1) if slides and window is not None else mask
 
 
 def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from coe.engine.kv import KvShape
-from coe.engine.step import Row
+from coe.engine.step import Kv, Row
 from coe.weights.unit import Manifest, Unit
 
 __all__ = ["ModulesModel"]
@@ -66,6 +66,9 @@ class ModulesModel:
         from transformers import DynamicCache
 
         return _CacheKv(DynamicCache(config=self._skeleton.config))
+
+    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> None:
+        """transformers' caches differ by architecture (windows, states); none is cut or copied here."""
 
     def begin(self, rows: Sequence[Row]) -> _State:
         return _State(rows)

@@ -56,6 +56,7 @@ class Sequence:
     started_s: float | None = None
     first_token_s: float | None = None
     lease: Lease | None = None  # the one that its first step ran under
+    num_cached: int = 0  # of the prompt's tokens: their KV was there when it began
     _scored: list[TokenLogprob] = field(default_factory=list)
     _unsent: deque[_Unsent] = field(default_factory=deque)
 
@@ -65,8 +66,19 @@ class Sequence:
         return len(self.prompt_ids) + max(self.max_tokens - 1, 0)
 
     @property
+    def num_known(self) -> int:
+        """Tokens of the prompt and of the answer so far."""
+        return len(self.prompt_ids) + len(self.output_ids)
+
+    @property
+    def num_reusable(self) -> int:
+        """Leading tokens whose KV may come from elsewhere: all that give no logits that it needs."""
+        return self.num_known - 1 if self.score_from is None or self.output_ids else self._first_scored - 1
+
+    @property
     def is_prefilled(self) -> bool:
-        return self.kv is not None and self.kv.length >= len(self.prompt_ids)
+        """Whether all known tokens are in its KV, so that the next one can be sampled."""
+        return self.kv is not None and self.kv.length >= self.num_known
 
     @property
     def waiting(self) -> Waiting:
@@ -79,10 +91,12 @@ class Sequence:
     def next_ids(self, num_tokens: int) -> tuple[int, ...]:
         """The tokens that its next step brings."""
         assert self.kv is not None
-        done = self.kv.length
-        if done < len(self.prompt_ids):
-            return self.prompt_ids[done : done + num_tokens]
-        return (self.output_ids[-1],)
+        return self.known_ids(self.kv.length, self.kv.length + num_tokens)
+
+    def known_ids(self, start: int, end: int) -> tuple[int, ...]:
+        """Tokens of the prompt, then of the answer so far, from place `start` to before `end`."""
+        size = len(self.prompt_ids)
+        return (*self.prompt_ids[start:end], *self.output_ids[max(0, start - size) : max(0, end - size)])
 
     def num_logits(self, num_tokens: int) -> int:
         """After how many of its next step's last tokens it needs logits: those that are scored, and the one sampled."""
@@ -90,10 +104,18 @@ class Sequence:
         start, end = self.kv.length, self.kv.length + num_tokens
         if self.score_from is not None and start < len(self.prompt_ids):
             return end - max(start, min(end, self._first_scored - 1))
-        return int(end >= len(self.prompt_ids))
+        return int(end >= self.num_known)
 
     def begin(self, kv: Kv, lease: Lease, now_s: float) -> None:
-        self.kv, self.lease, self.started_s = kv, lease, now_s
+        """Take its KV, which may hold leading tokens already; again after `drop_kv`."""
+        self.kv = kv
+        if self.started_s is None:
+            self.lease, self.started_s, self.num_cached = lease, now_s, kv.length
+
+    def drop_kv(self) -> None:
+        """Give its KV up; what it held is computed again, and nothing that was said is lost."""
+        self.kv = None
+        self._scored.clear()
 
     def score(self, logits: torch.Tensor) -> None:
         """Take a step's logits, (num_logits, vocab): each row but one to sample from scores the prompt's next token."""
@@ -144,7 +166,7 @@ class Sequence:
         logprobs = self._begun() if self.detokenizer.is_stopped else tuple(unsent.logprob for unsent in self._unsent)
         if self.output_ids:
             self.sink(Delta(text, (self.output_ids[-1],), self.index, logprobs))
-        usage = Usage(len(self.prompt_ids), len(self.output_ids))
+        usage = Usage(len(self.prompt_ids), len(self.output_ids), self.num_cached)
         self.sink(Finished(reason, usage, self._switch(), self.index))
         return True
 

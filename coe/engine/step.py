@@ -54,6 +54,10 @@ class Model(Protocol):
         """KV with room for `num_tokens`."""
         ...
 
+    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> Kv | None:
+        """KV with room for `room` tokens that begins with the first `num_tokens` of `kv`; None if it cannot be had."""
+        ...
+
     def begin(self, rows: Sequence[Row]) -> Any:
         """The state of a step before its first unit."""
         ...

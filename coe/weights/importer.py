@@ -22,16 +22,16 @@ from coe.weights.checkpoint import Checkpoint, weight_files
 from coe.weights.lora import LoraAdapter
 from coe.weights.plan import Parameter, lay_out, padded_bytes, plan_model
 from coe.weights.store import UnitStore
-from coe.weights.unit import Manifest, TensorSpec, Unit
+from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["Progress", "import_expert", "resident_dtype"]
+__all__ = ["Progress", "import_expert", "quantise", "resident_dtype"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 FORMAT = 1  # part of every manifest's key: raise it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 
 
 def import_expert(
@@ -90,6 +90,7 @@ def _key(spec: ExpertSpec, dtype: str) -> str:
     )
     files = [_identity(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
     facts = [FORMAT, dtype, spec.source, str(spec.tokenizer_dir), files]
+    facts += ["int8"] if spec.weights == "int8" else []
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -115,7 +116,9 @@ class _Import:
     def run(self, key: str, progress: Progress | None) -> Manifest:
         sources = self.sources()
         self.check_adapter()
-        layouts = {unit.name: lay_out(unit.parameters, _NAMES[self.dtype]) for unit in self.plan.units}
+        is_int8 = self.spec.weights == "int8"
+        name = _NAMES[self.dtype]
+        layouts = {unit.name: lay_out(unit.parameters, name, is_int8=is_int8) for unit in self.plan.units}
         total = sum(padded_bytes(specs) for specs in layouts.values())
         units: list[Unit] = []
         for name, specs in layouts.items():
@@ -127,7 +130,7 @@ class _Import:
         return Manifest(
             key,
             self.spec.source,
-            self.dtype,
+            "int8" if is_int8 else self.dtype,
             self.config,
             _json(generation) if generation.is_file() else {},
             str(self.spec.tokenizer_dir),
@@ -136,14 +139,20 @@ class _Import:
         )
 
     def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
-        """Return one unit's flat bytes: cast and merged tensors at their offsets, zeros between."""
+        """Return one unit's flat bytes: cast, merged and quantised tensors at their offsets, zeros between."""
         data = torch.zeros(padded_bytes(specs), dtype=torch.uint8)
-        for spec in specs:
-            tensor = self.checkpoint.read(sources[spec.name])
-            if self.adapter and spec.name in self.adapter.targets:
-                tensor = self.adapter.merge(spec.name, tensor)
-            flat = data[spec.offset : spec.offset + spec.size_bytes]
-            flat.view(_DTYPES[spec.dtype]).view(spec.shape).copy_(tensor)
+        places = {
+            spec.name: data[spec.offset : spec.offset + spec.size_bytes].view(_DTYPES[spec.dtype]).view(spec.shape)
+            for spec in specs
+        }
+        for name in places.keys() & sources.keys():
+            tensor = self.checkpoint.read(sources[name])
+            if self.adapter and name in self.adapter.targets:
+                tensor = self.adapter.merge(name, tensor)
+            if places[name].dtype is torch.int8:
+                tensor, scales = quantise(tensor)
+                places[name + SCALE].copy_(scales)
+            places[name].copy_(tensor)
         return data
 
     def sources(self) -> dict[str, str]:
@@ -204,6 +213,13 @@ class _Import:
 
     def error(self, message: str) -> WeightsError:
         return WeightsError(self.spec.name, message)
+
+
+def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a matrix (out, in) as int8 and the float32 scale of each row: symmetric, rounded to nearest."""
+    rows = weight.float()
+    scales = rows.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    return (rows / scales[:, None]).round().to(torch.int8), scales
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from coe.errors import SourceError
-from coe.weights.unit import ALIGNMENT, DTYPE_SIZES, TensorSpec
+from coe.weights.unit import ALIGNMENT, DTYPE_SIZES, SCALE, TensorSpec
 
 __all__ = ["Parameter", "Plan", "PlannedUnit", "lay_out", "padded_bytes", "plan_model"]
 
@@ -31,6 +31,8 @@ _ADJACENT = (
     ("gate_proj.weight", "up_proj.weight"),
     ("gate_proj.bias", "up_proj.bias"),
 )
+# what int8 weights are int8 in: matrices that are multiplied with, and the embedding that is often one of them
+_MATRIX = re.compile(r"(_proj|lm_head|embed_tokens)\.weight$")
 # in old checkpoints, computed by today's models
 _COMPUTED = (r"rotary_emb\.inv_freq$", r"\.attn\.(masked_)?bias$", r"\.attention\.(masked_)?bias$")
 
@@ -137,20 +139,32 @@ def _layer_list(parameters: list[Parameter]) -> tuple[str, int]:
     return prefix, len(indices[prefix])
 
 
-def lay_out(parameters: Iterable[Parameter], dtype: str) -> tuple[TensorSpec, ...]:
+def lay_out(parameters: Iterable[Parameter], dtype: str, *, is_int8: bool = False) -> tuple[TensorSpec, ...]:
     """Return where each tensor lies in its unit, in `dtype` (safetensors' name).
 
-    Tensors start at multiples of TENSOR_ALIGNMENT, except inside a group that is adjacent on purpose.
+    Tensors start at multiples of TENSOR_ALIGNMENT, except inside a group that is adjacent on purpose. `is_int8` makes
+    matrices int8, with one float32 scale per row; the scales of a group follow it and are adjacent too.
     """
     left = {parameter.name: parameter for parameter in parameters}
     specs: list[TensorSpec] = []
     end = 0
     while left:
-        end = -(-end // TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT
-        for name in _adjacent_to(next(iter(left)), left):
-            parameter = left.pop(name)
-            specs.append(TensorSpec(name, "F32" if parameter.is_float32 else dtype, parameter.shape, end))
-            end += specs[-1].size_bytes
+        group = [left.pop(name) for name in _adjacent_to(next(iter(left)), left)]
+        matrices = [parameter for parameter in group if is_int8 and _MATRIX.search(parameter.name)]
+        values = [
+            (
+                parameter.name,
+                "I8" if parameter in matrices else "F32" if parameter.is_float32 else dtype,
+                parameter.shape,
+            )
+            for parameter in group
+        ]
+        scales = [(parameter.name + SCALE, "F32", parameter.shape[:1]) for parameter in matrices]
+        for run in (values, scales):
+            end = -(-end // TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT
+            for name, kind, shape in run:
+                specs.append(TensorSpec(name, kind, shape, end))
+                end += specs[-1].size_bytes
     return tuple(specs)
 
 

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ALIGNMENT", "DTYPE_SIZES", "Manifest", "TensorSpec", "Unit"]
+__all__ = ["ALIGNMENT", "DTYPE_SIZES", "SCALE", "Manifest", "TensorSpec", "Unit"]
 
 ALIGNMENT = 4096  # bytes: what O_DIRECT asks of offsets, lengths and addresses
 
 # safetensors' names, bytes per element
-DTYPE_SIZES: Mapping[str, int] = {"F32": 4, "BF16": 2, "F16": 2}
+DTYPE_SIZES: Mapping[str, int] = {"F32": 4, "BF16": 2, "F16": 2, "I8": 1}
+
+SCALE = ".scale"  # ends the name of an int8 tensor's scales: one float32 per row
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Manifest:
 
     key: str
     source: str
-    dtype: str
+    dtype: str  # of the matrices; int8 ones have norms in what is computed in
     config: Mapping[str, Any]  # the model's config.json
     generation_config: Mapping[str, Any]
     tokenizer_dir: str
@@ -67,7 +69,7 @@ class Manifest:
 
     @property
     def num_parameters(self) -> int:
-        return sum(math.prod(spec.shape) for unit in self.units for spec in unit.tensors)
+        return sum(size for _, size in self._sizes())
 
     @property
     def num_active_parameters(self) -> int:
@@ -76,5 +78,9 @@ class Manifest:
         if chosen := self.config.get("num_experts_per_tok"):
             counts = (self.config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
             share = chosen / next((count for count in counts if count), chosen)
-        sizes = [(spec.name, math.prod(spec.shape)) for unit in self.units for spec in unit.tensors]
-        return round(sum(size * (share if ".experts." in name else 1.0) for name, size in sizes))
+        return round(sum(size * (share if ".experts." in name else 1.0) for name, size in self._sizes()))
+
+    def _sizes(self) -> list[tuple[str, int]]:
+        """Every parameter's name and size; the scales of int8 ones are none."""
+        specs = (spec for unit in self.units for spec in unit.tensors)
+        return [(spec.name, math.prod(spec.shape)) for spec in specs if not spec.name.endswith(SCALE)]

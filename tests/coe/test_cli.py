@@ -123,7 +123,7 @@ def test_config_check_describes_a_good_configuration(tmp_path: Path, llama_folde
 
 def test_bad_configuration_exits_with_2_and_names_the_key(tmp_path: Path, llama_folder: Path) -> None:
     file = write_config(tmp_path, {"general": llama_folder}, "[cache2]\nhost_byte = 1")
-    for command in (("config", "check"), ("serve",), ("route", "hi"), ("bench", "switch")):
+    for command in (("config", "check"), ("serve",), ("route", "hi"), ("bench", "switch"), ("bench", "engine")):
         done = coe(*command, "-c", str(file))
         assert done.returncode == 2
         assert "cache2" in done.stderr

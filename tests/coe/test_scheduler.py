@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 import pytest
 
 from coe.errors import DeadlineError, OverloadedError
-from coe.scheduler import Acquire, Fail, Job, Limits, Plan, Release, Resume, Run, Scheduler
+from coe.scheduler import Acquire, Drop, Fail, Job, Limits, Plan, Release, Resume, Run, Scheduler
 
 UNITS = 4  # per expert
 
@@ -76,7 +76,9 @@ class Machine:
             return
         tokens = self.running.pop(expert)
         jobs = self.scheduler._jobs
-        sampled = [name for name, count in tokens.items() if jobs[name].num_prefilled + count >= 5]
+        sampled = [
+            name for name, count in tokens.items() if jobs[name].num_prefilled + count >= jobs[name].num_prompt_tokens
+        ]
         for name in tokens:
             self.first_step_s.setdefault(name, self.now_s)
         for name in sampled:
@@ -205,6 +207,51 @@ def test_expert_that_waits_for_kv_does_not_starve_the_one_that_holds_it() -> Non
     machine.arrive("blocked", "b", kv=100)
     machine.run()
     assert machine.failed == {}
+
+
+def dropped(machine: Machine) -> list[str]:
+    return [effect.job_id for _, effect in machine.log if isinstance(effect, Drop)]
+
+
+def under_pressure(*, is_younger: bool, deadline_s: float) -> Machine:
+    """`first` leaves room that `big` still lacks, because `small` of a third expert, paused, has the rest."""
+    machine = Machine(room=3, resident=["a", "b", "c"], max_wait_s=1.0, deadline_s=deadline_s, slice_steps=2)
+    machine.arrive("first", "a", num_tokens=12, kv=600)
+    if not is_younger:
+        machine.arrive("small", "c", num_tokens=40, kv=400)
+    machine.turn()
+    machine.arrive("big", "b", num_tokens=8, kv=800)
+    if is_younger:
+        machine.arrive("small", "c", num_tokens=40, kv=400)
+        machine.scheduler._jobs["small"].arrived_s += 0.05
+    machine.run()
+    return machine
+
+
+def test_the_youngest_paused_job_is_dropped_for_an_older_one_and_ends_all_the_same() -> None:
+    machine = under_pressure(is_younger=True, deadline_s=2.5)
+    assert dropped(machine) == ["small"]
+    assert machine.failed == {}  # though the deadline passed while it waited for the second time
+    assert machine.left == {"first": 0, "big": 0, "small": 0}
+    runs = [effect.num_tokens for _, effect in machine.log if isinstance(effect, Run) and "small" in effect.num_tokens]
+    again = next(tokens["small"] for tokens in runs[1:] if tokens["small"] > 1)
+    assert again > 5  # the prompt and what it had said
+
+
+def test_an_older_job_is_never_dropped_for_a_younger_one() -> None:
+    machine = under_pressure(is_younger=False, deadline_s=300)
+    assert dropped(machine) == []
+    assert machine.left == {"first": 0, "big": 0, "small": 0}
+
+
+def test_tokens_found_in_a_kept_kv_are_not_prefilled() -> None:
+    machine = Machine(room=1, resident=["a"], max_step_tokens=4)
+    machine.arrive("job", "a", num_tokens=1, prompt=10)
+    plan = machine.scheduler.decide(0.0)
+    assert plan.step == Run("a", {"job": 4})
+    machine.scheduler.reused("job", 7)
+    machine.scheduler.stepped("a", [], 0.1)
+    assert machine.scheduler._jobs["job"].is_decoding
 
 
 def test_prompts_are_prefilled_in_chunks_beside_decoding_jobs() -> None:

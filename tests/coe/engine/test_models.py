@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from coe.catalog import ExpertSpec
+from coe.config import Dtype
 from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.modules import ModulesModel
 from coe.engine.step import Kv, Model, Row, Step
@@ -47,7 +48,14 @@ SHAPES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "llama with mlp biases": ("llama", {"mlp_bias": True}, False),
     "qwen3 with biases": ("qwen3", {"attention_bias": True, "head_dim": 16}, False),
     "gelu": ("llama", {"hidden_act": "gelu"}, False),
-    "sliding window": ("mistral", {"sliding_window": 8}, False),
+    "sliding window": ("mistral", {"sliding_window": 8}, True),
+    "smollm3": ("smollm3", {"num_layers": 5, "pad_token_id": 0}, True),
+    "smollm3 by list": ("smollm3", {"no_rope_layers": [0, 1, 1], "pad_token_id": 0}, True),
+    "window in some layers": (
+        "qwen2",
+        {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+        False,
+    ),
     "gpt2": ("gpt2", {}, False),
     "phi3": ("phi3", {"pad_token_id": 0}, False),
     "gemma2": ("gemma2", {"head_dim": 16, "sliding_window": 8}, False),
@@ -59,8 +67,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any], bool]] = {
 class Bench:
     """One imported expert, its model here and in transformers."""
 
-    def __init__(self, folder: Path, store: UnitStore) -> None:
-        self.manifest = import_expert(store, ExpertSpec("tiny", str(folder), folder, folder, dtype="float32"))
+    def __init__(self, folder: Path, store: UnitStore, dtype: Dtype = "float32") -> None:
+        self.manifest = import_expert(store, ExpertSpec("tiny", str(folder), folder, folder, dtype=dtype))
         shape = LlamaShape.of(self.manifest)
         self.is_fast = shape is not None
         self.model: Model = (
@@ -133,6 +141,26 @@ def test_model_keeps_no_weights_after_a_step(bench: Bench) -> None:
     held = _held_tensors(bench.model)
     assert mine
     assert not mine & {tensor.untyped_storage().data_ptr() for tensor in held if not tensor.is_meta}
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral"])
+def test_bfloat16_strays_no_further_than_transformers_own(kind: str, tmp_path: Path) -> None:
+    """Both against float32 arithmetic on the same rounded weights; relative error of a chunk's last logits."""
+    folder = tiny_models.tiny_model(kind, tmp_path / "model", 3, dtype="bfloat16", **SHAPES[kind][1])
+    bench = Bench(folder, UnitStore(tmp_path / "store"), "bfloat16")
+    assert bench.is_fast
+    rounded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    errors: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for seed in range(8):
+        chunk = ids(seed, 24)
+        exact = bench.logits(chunk)
+        with torch.inference_mode():
+            theirs = rounded(torch.tensor([chunk]), use_cache=False).logits[0, -1].float()
+        ours = bench.step([Row(tuple(chunk), bench.model.new_kv(24))])[0]
+        for name, found in (("ours", ours), ("theirs", theirs)):
+            errors[name].append(float((found - exact).norm() / exact.norm()))
+    mean = {name: sum(each) / len(each) for name, each in errors.items()}
+    assert 0 < mean["ours"] < max(0.01, 1.5 * mean["theirs"]), mean
 
 
 def _tensors(weights: Any) -> list[torch.Tensor]:

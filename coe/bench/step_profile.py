@@ -1,0 +1,112 @@
+"""Where a batch-1 decode step goes: the memory's ceiling, the matrix products alone, and everything around them.
+
+Drives the model by hand on the calling thread, so that threads, scheduler and text do not blur the picture; what they
+add shows as the difference to the engine's own time a token.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from coe.bench.report import median
+from coe.engine.llama import LlamaModel, LlamaShape
+from coe.engine.step import Row
+from coe.errors import WeightsError
+from coe.weights.memory import Arena
+from coe.weights.store import UnitStore
+from coe.weights.transfer import read_into
+from coe.weights.unit import Manifest, Unit
+
+__all__ = ["HandDriven", "StepProfile", "profile_step", "read_bytes_per_s"]
+
+CONTEXT = 64  # tokens before the profiled ones
+
+
+@dataclass(frozen=True, slots=True)
+class StepProfile:
+    """Milliseconds, medians. `products_ms` is the same products on the same weights with nothing around them."""
+
+    step_ms: float
+    products_ms: float
+    operators: tuple[tuple[str, int, float], ...]  # name, calls a step, own ms a step (profiler's overhead included)
+
+    @property
+    def outside_products(self) -> float:
+        return max(0.0, 1 - self.products_ms / self.step_ms)
+
+
+def read_bytes_per_s(size_bytes: int) -> float:
+    """How fast memory of the model's own size is read with as many threads as torch has, best of seven."""
+    buffer = torch.ones(size_bytes // 4, dtype=torch.int32)
+    best = min(_seconds(lambda: buffer.sum(dtype=torch.int32)) for _ in range(7))
+    return size_bytes / best
+
+
+class HandDriven:
+    """An imported expert on the calling thread: no cache, no scheduler. Raises WeightsError without the fast path."""
+
+    def __init__(self, store: UnitStore, manifest: Manifest) -> None:
+        shape = LlamaShape.of(manifest)
+        if shape is None:
+            raise WeightsError(manifest.source, "it runs through transformers' modules, which cannot be taken apart")
+        self.model = LlamaModel(shape, manifest.config, torch.device("cpu"))
+        self.weights = [self.model.bind(unit, _read(store, unit)) for unit in manifest.units]
+
+    def step(self, row: Row) -> int:
+        """One pass; the greedy next token."""
+        return int(self._logits([row])[0].argmax())
+
+    def logits(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """Float32 logits after every token of one text, (tokens, vocab)."""
+        kv = self.model.new_kv(len(token_ids))
+        return self._logits([Row(tuple(token_ids), kv, num_logits=len(token_ids))])
+
+    def products(self) -> None:
+        self.model.products(self.weights)
+
+    @torch.inference_mode()
+    def _logits(self, rows: Sequence[Row]) -> torch.Tensor:
+        state = self.model.begin(rows)
+        for index, weights in enumerate(self.weights):
+            self.model.run_unit(index, weights, state)
+        return self.model.logits(state)
+
+
+def profile_step(expert: HandDriven, num_steps: int) -> StepProfile:
+    """Medians over `num_steps` steps."""
+    kv = expert.model.new_kv(CONTEXT + 3 * num_steps + 4)
+    expert.step(Row(tuple(range(100, 100 + CONTEXT)), kv))
+    one = Row((100,), kv)
+    expert.step(one)
+    step_s = median([_seconds(lambda: expert.step(one)) for _ in range(num_steps)])
+    with torch.inference_mode():
+        products_s = median([_seconds(expert.products) for _ in range(num_steps)])
+    return StepProfile(step_s * 1e3, products_s * 1e3, _operators(lambda: expert.step(one), num_steps))
+
+
+def _read(store: UnitStore, unit: Unit) -> torch.Tensor:
+    flat = Arena(unit.size_bytes).allocate(unit.size_bytes)
+    target: Any = flat.numpy()
+    read_into(store.path(unit), memoryview(target), 0)
+    return flat
+
+
+def _operators(work: Callable[[], object], num_steps: int) -> tuple[tuple[str, int, float], ...]:
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(num_steps):
+            work()
+    rows = sorted(found.key_averages(), key=lambda row: -row.self_cpu_time_total)[:16]
+    return tuple((row.key, row.count // num_steps, round(row.self_cpu_time_total / num_steps / 1e3, 3)) for row in rows)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started_s = time.perf_counter()
+    work()
+    return time.perf_counter() - started_s

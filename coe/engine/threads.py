@@ -1,0 +1,66 @@
+"""How many threads the next step's products get: all of them while the machine is ours, fewer beside a busy neighbour.
+
+A product that is spread over every core waits for the slowest part, and a part whose core a neighbour holds waits for
+a whole scheduler slice: 7 ms instead of 0.1 (measured). So what others use is left to them. Covered: Linux, by
+/proc/stat and this process's own clock. Not covered: a container whose quota is below the machine's cores; set
+[engine] num_threads there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+__all__ = ["MathThreads", "Usage", "num_threads", "read_usage"]
+
+PERIOD_S = 0.25  # between looks: the kernel counts in hundredths of a second
+TOLERANCE = 0.3  # of a core may be busy elsewhere before a thread is given up
+
+
+class Usage(NamedTuple):
+    """Seconds since some start: by the wall clock, of all cores' work, of this process's part in it."""
+
+    wall_s: float
+    busy_s: float
+    own_s: float
+
+
+def num_threads(most: int, num_cores: int, before: Usage, after: Usage) -> int:
+    """Return the cores that others left idle between two looks, at least 1 and at most `most`."""
+    wall_s = after.wall_s - before.wall_s
+    others_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
+    free = num_cores - max(0.0, others_s) / wall_s if wall_s > 0 else num_cores
+    return max(1, min(most, int(free + TOLERANCE)))
+
+
+def read_usage() -> Usage | None:
+    """None where the kernel does not say."""
+    try:
+        with open("/proc/stat") as file:
+            ticks = [int(word) for word in file.readline().split()[1:]]
+    except OSError:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = ticks[:8]
+    busy = user + nice + system + irq + softirq + steal
+    return Usage(time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), time.process_time())
+
+
+class MathThreads:
+    """Looks at the machine every PERIOD_S; `now` is what the next step should use."""
+
+    def __init__(self, most: int, read: Callable[[], Usage | None] = read_usage) -> None:
+        self._most, self._read = most, read
+        self._num_cores = os.cpu_count() or 1
+        self._before = read()
+        self._now = most
+
+    def now(self, now_s: float) -> int:
+        """Threads for a step that begins at `now_s` (monotonic)."""
+        if self._most > 1 and self._before is not None and now_s - self._before.wall_s >= PERIOD_S:
+            after = self._read()
+            if after is not None:
+                self._now = num_threads(self._most, self._num_cores, self._before, after)
+            self._before = after
+        return self._now
