@@ -52,7 +52,7 @@ class Imported:
 def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
     """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
     device = choose_device(config.engine.device)
-    catalog, store = load_catalog(config), UnitStore(config.cache.dir)
+    catalog, store = load_catalog(config), open_store(config)
     imported, errors = import_experts(catalog, store, device, progress)
     budgets = derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
@@ -71,9 +71,13 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
 
 def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[str, ExpertError]]:
     """The store with every expert of a configuration in it, for work on the store itself."""
-    store = UnitStore(config.cache.dir)
+    store = open_store(config)
     imported, errors = import_experts(load_catalog(config), store, choose_device(config.engine.device))
     return store, imported, errors
+
+
+def open_store(config: Config) -> UnitStore:
+    return UnitStore(config.cache.dir, rehash=config.cache.rehash_loads)
 
 
 def choose_device(wanted: str) -> str:
@@ -112,8 +116,10 @@ def _serve_all(
     for expert in imported:
         name, sizes = expert.spec.name, {"host_bytes": budgets.host_bytes, "device_bytes": budgets.device_bytes}
         try:
-            check_fits(name, expert.manifest, **sizes)
-            served[name] = _serve(expert, models, config)
+            candidate = _serve(expert, models, config)
+            is_streamable = candidate.loaded.model.runs_by_unit
+            check_fits(name, expert.manifest, is_streamable=is_streamable, **sizes)
+            served[name] = candidate
         except ExpertError as error:
             log.error("serve expert=%s error=%s", name, error)
             errors[name] = error
@@ -170,12 +176,13 @@ def _make_cache(
     store: UnitStore, config: Config, device: str, budgets: Budgets, post: Callable[[Arrived], None]
 ) -> WeightCache:
     return WeightCache(
-        store.path,
+        store,
         host_bytes=budgets.host_bytes,
         device=_copy_device(config, device, budgets),
         device_bytes=budgets.device_bytes,
         post=post,
         pin_host=device == "cuda",
+        policy=config.cache.policy,
     )
 
 

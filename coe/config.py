@@ -42,6 +42,7 @@ __all__ = [
     "Device",
     "Dtype",
     "EngineConfig",
+    "Eviction",
     "ExpertConfig",
     "Policy",
     "RouterConfig",
@@ -58,6 +59,7 @@ COMPOSITION = "coe"  # the model name that means "route it"; no expert may have 
 Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Policy = Literal["value", "fcfs"]
+Eviction = Literal["value", "lru"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,13 @@ class ExpertConfig:
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """Budgets in bytes (None: derived from the machine) and the folder of the unit store."""
+    """Budgets in bytes (None: derived from the machine), the folder of the unit store, and how both are used."""
 
     device_bytes: int | None = None
     host_bytes: int | None = None
     dir: Path = field(default_factory=lambda: cache_dir() / "store")
+    policy: Eviction = "value"
+    rehash_loads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,13 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "seed": whole(0, 2**63 - 1),
         "stop": list_of(text),
     },
-    "cache": {"device_bytes": size, "host_bytes": size, "dir": folder_path},
+    "cache": {
+        "device_bytes": size,
+        "host_bytes": size,
+        "dir": folder_path,
+        "policy": choice(*get_args(Eviction)),
+        "rehash_loads": boolean,
+    },
     "engine": {
         "device": choice(*get_args(Device)),
         "dtype": choice(*get_args(Dtype)),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from coe.engine.detokenizer import Detokenizer
-from coe.engine.engine import Cancel, Engine, LoadedExpert, Submit
+from coe.engine.engine import Cancel, Engine, Hint, LoadedExpert, Submit
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence
 from coe.errors import CoeError, ExpertError, InvalidRequestError, ShutdownError, UnknownExpertError
@@ -103,6 +103,7 @@ class Runtime:
 
     async def _prepare(self, request: GenerateRequest) -> _Prompt:
         decision = await self.route(_query(request))
+        self.engine.post(Hint(decision.expert))
         expert = self._expert(decision.expert)
         token_ids = await self._text.run(_encode, expert.text, request, decision)
         return _Prompt(expert, decision, token_ids, _settle(request.sampling, expert, len(token_ids)))
@@ -388,6 +389,7 @@ def _absent(name: str, error: str) -> ExpertStatus:
         device_bytes=0,
         tier=Tier.DISK,
         is_pinned=False,
+        is_streaming=False,
         num_leases=0,
         num_requests=0,
         num_loads=0,

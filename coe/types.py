@@ -191,6 +191,7 @@ class ExpertStatus:
     device_bytes: int
     tier: Tier
     is_pinned: bool
+    is_streaming: bool  # larger than the device: its layers pass through it in every step
     num_leases: int
     num_requests: int  # waiting or running now
     num_loads: int

@@ -13,7 +13,9 @@ from queue import SimpleQueue
 import torch
 
 from coe.weights.memory import Arena
+from coe.weights.reading import pieces_of
 from coe.weights.transfer import Arrived, DiskReader
+from coe.weights.unit import Unit
 
 __all__ = ["Ceilings", "drop_from_page_cache", "measure_ceilings"]
 
@@ -55,6 +57,15 @@ def drop_from_page_cache(files: Sequence[Path]) -> None:
             os.close(fd)
 
 
+class _Files:
+    """Units named by their paths, nothing checked."""
+
+    def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
+        return pieces_of(Path(unit.name), target)
+
+    def check(self, unit: Unit, target: memoryview) -> None: ...
+
+
 def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> None:
     for source, target in zip(sources, targets, strict=True):
         target.copy_(source)
@@ -63,9 +74,9 @@ def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> N
 def _read(files: Sequence[Path], frames: Sequence[torch.Tensor]) -> None:
     """All files at once with the reader's own threads and nothing else around them."""
     arrived: SimpleQueue[Arrived] = SimpleQueue()
-    reader = DiskReader(arrived.put)
+    reader = DiskReader(_Files(), arrived.put)
     for file, frame in zip(files, frames, strict=True):
-        reader.read(file.name, file, frame)
+        reader.read(Unit(str(file), str(file), frame.numel(), ()), frame)
     for _ in files:
         event = arrived.get()
         if event.error is not None:

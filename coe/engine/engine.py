@@ -22,13 +22,27 @@ from coe.engine.sequence import Sequence
 from coe.engine.step import Model, Row, Step
 from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError, WeightsError
 from coe.metrics import Gauges, Metrics
-from coe.scheduler import Acquire, Fail, Job, Limits, Release, Resume, Run, Scheduler
+from coe.scheduler import (
+    CANCELLED,
+    Abandon,
+    Acquire,
+    Effect,
+    Expect,
+    Fail,
+    Job,
+    Limits,
+    Release,
+    Resume,
+    Run,
+    Scheduler,
+)
 from coe.types import SwitchKind, Tier
-from coe.weights.cache import ExpertResidency, Lease, WeightCache
+from coe.weights.cache import ExpertResidency, WeightCache
+from coe.weights.lease import Lease
 from coe.weights.transfer import Arrived
 from coe.weights.unit import Manifest
 
-__all__ = ["Call", "Cancel", "Engine", "LoadedExpert", "Shutdown", "Submit"]
+__all__ = ["Call", "Cancel", "Engine", "Hint", "LoadedExpert", "Shutdown", "Submit"]
 
 log = logging.getLogger("coe.engine")
 
@@ -49,6 +63,13 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """A prompt was routed to this expert: its weights may start moving while its text is encoded."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     sequence_id: str
 
@@ -66,7 +87,7 @@ class Shutdown:
     """Fail what is left and end the thread."""
 
 
-Event = Submit | Cancel | Call | Shutdown | Arrived
+Event = Submit | Hint | Cancel | Call | Shutdown | Arrived
 
 
 @dataclass(slots=True)
@@ -105,7 +126,7 @@ class Engine:
         self._is_over = False  # nobody reads the inbox any more
         self._thread = threading.Thread(target=self._run, name="coe-engine", daemon=True)
         for name, expert in experts.items():
-            self._cache.register(name, expert.manifest)
+            self._cache.register(name, expert.manifest, is_streamable=expert.model.runs_by_unit)
 
     # -- from any thread
 
@@ -192,9 +213,11 @@ class Engine:
         match event:
             case Submit(sequence):
                 self._submit(sequence)
+            case Hint(expert):
+                self._scheduler.hint(expert, time.monotonic())
             case Cancel(sequence_id):
                 if self._scheduler.cancel(sequence_id):
-                    self._end(sequence_id, CancelledError("the request was cancelled"))
+                    self._end(sequence_id, CancelledError(CANCELLED))
             case Arrived():
                 for failure in self._cache.on_arrived(event):
                     self._fail_expert(failure.expert, failure.error)
@@ -224,20 +247,25 @@ class Engine:
             sequence.sink(error)
             return
         self._sequences[sequence.id] = sequence
+        self._cache.asked(sequence.expert)
 
     # -- effects
 
-    def _do(self, effect: Acquire | Release | Run | Resume | Fail) -> None:
+    def _do(self, effect: Effect) -> None:
         match effect:
             case Acquire(expert):
                 self._acquire(expert)
             case Release(expert):
                 self._leases.pop(expert).close()
             case Run(expert, num_tokens):
-                self._begin_step(expert, num_tokens)
-                self._go_on(expert)
+                self._step(expert, num_tokens)
             case Resume(expert):
-                self._go_on(expert)
+                self._step(expert, None)
+            case Abandon(expert):
+                del self._steps[expert]
+                self._leases[expert].rewind()
+            case Expect(experts):
+                self._cache.expect(experts)
             case Fail(job_id, error):
                 self._end(job_id, error)
 
@@ -247,6 +275,16 @@ class Engine:
         self._leases[expert] = self._cache.lease(expert)
         if tier is not Tier.DEVICE:
             log.info("lease expert=%s tier=%s missing_bytes=%d", expert, tier, self._cache.front.missing_bytes(expert))
+
+    def _step(self, expert: str, num_tokens: Mapping[str, int] | None) -> None:
+        """Begin a step, or resume the one under way; what goes wrong in it ends this expert's requests alone."""
+        try:
+            if num_tokens is not None:
+                self._begin_step(expert, num_tokens)
+            self._go_on(expert)
+        except Exception as error:  # the edge to models and kernels, which fail in ways of their own
+            log.exception("step expert=%s", expert)
+            self._fail_expert(expert, ExpertError(expert, f"its step failed ({error!r}); try again, and report this"))
 
     def _begin_step(self, expert: str, num_tokens: Mapping[str, int]) -> None:
         now_s = time.monotonic()
@@ -273,12 +311,12 @@ class Engine:
     def _go_on(self, expert: str) -> None:
         """Run the expert's step as far as its units are here; finish it if that is all of them."""
         running, lease = self._steps[expert], self._leases[expert]
-        model, units = self._experts[expert].model, lease.units
+        bind = self._experts[expert].model.bind
         self._cache.touch(expert, time.monotonic())
-        payload, bind = self._cache.payload, model.bind
-        running.step.advance(lease.num_ready(), lambda index: payload(expert, units[index], bind))
+        running.step.advance(lease.num_ready(), lambda index: lease.payload(index, bind))
         if running.step.is_done:
             del self._steps[expert]
+            lease.rewind()
             self._errors.pop(expert, None)
             self._finish_step(expert, running)
         else:
@@ -291,6 +329,8 @@ class Engine:
         ended, num_sampled, num_prefilled = [], 0, 0
         for row, sequence in enumerate(running.sequences):
             assert sequence.kv is not None
+            if sequence.id not in self._sequences:
+                continue  # failed while the step waited for weights
             if sequence.kv.length < len(sequence.prompt_ids):
                 continue  # a chunk of the prompt: nothing to sample yet
             num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids)
@@ -302,7 +342,7 @@ class Engine:
         for sequence_id in ended:
             self._forget(sequence_id)
         for sequence_id in self._scheduler.stepped(expert, ended, now_s):
-            self._end(sequence_id, CancelledError("the request was cancelled"))
+            self._end(sequence_id, CancelledError(CANCELLED))
 
     # -- ends
 
@@ -314,13 +354,14 @@ class Engine:
     def _forget(self, sequence_id: str) -> None:
         del self._sequences[sequence_id]
 
-    def _fail_expert(self, expert: str, error: WeightsError) -> None:
+    def _fail_expert(self, expert: str, error: ExpertError) -> None:
         """This expert's requests end with the error; the others go on."""
         log.error("fail expert=%s error=%s", expert, error)
         self._errors[expert] = error
         self._steps.pop(expert, None)
         for sequence_id in self._scheduler.fail_expert(expert):
-            self._end(sequence_id, error)
+            if sequence_id in self._sequences:  # else it has ended: late, or in the step that failed
+                self._end(sequence_id, error)
         if expert in self._leases:
             self._leases.pop(expert).close()
         if expert in self._held:
@@ -418,7 +459,7 @@ class Engine:
         """Engine thread: raise AssertionError if scheduler, cache and sequences disagree."""
         self._scheduler.check_integrity()
         self._cache.check_integrity()
-        assert self._scheduler.num_jobs == len(self._sequences)
+        assert self._scheduler.num_waited_for == len(self._sequences)
         assert self._steps.keys() <= self._leases.keys()
 
     # -- idle experts
@@ -466,7 +507,7 @@ class _Residency:
         return lease.num_ready() if lease is not None else self._cache.front.num_leading(expert)
 
     def load_s(self, expert: str) -> float:
-        return self._cache.front.missing_bytes(expert) / self._cache.bytes_per_s
+        return self._cache.load_s(expert)
 
 
 def _answer(future: Future[Any], work: Callable[[], Any]) -> None:

@@ -128,6 +128,8 @@ class _State:
 class LlamaModel:
     """Runs any expert of one Llama shape; holds no weights, only the rotary table."""
 
+    runs_by_unit = True
+
     def __init__(self, shape: LlamaShape, config: Mapping[str, Any], device: torch.device) -> None:
         self.shape = shape
         self.device = device

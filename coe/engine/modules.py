@@ -44,6 +44,8 @@ class _State:
 class ModulesModel:
     """Runs any expert of one configuration through transformers' modules; holds a skeleton, no weights."""
 
+    runs_by_unit = False
+
     def __init__(self, manifest: Manifest, device: torch.device) -> None:
         self.device = device
         self._num_units = len(manifest.units)

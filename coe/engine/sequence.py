@@ -14,7 +14,7 @@ from coe.engine.sampling import Sampler
 from coe.engine.step import Kv
 from coe.errors import CoeError
 from coe.types import Delta, Finished, FinishReason, Switch, SwitchKind, Usage
-from coe.weights.cache import Lease
+from coe.weights.lease import Lease
 
 __all__ = ["Sequence", "Sink"]
 

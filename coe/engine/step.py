@@ -36,7 +36,14 @@ class Row:
 
 
 class Model(Protocol):
-    """One architecture, built once, run with whatever expert's units are handed in. Not thread-safe."""
+    """One architecture, built once, run with whatever expert's units are handed in. Not thread-safe.
+
+    One that `runs_by_unit` needs no unit but the first after having run it, so that an expert larger than the device
+    can stream through.
+    """
+
+    @property
+    def runs_by_unit(self) -> bool: ...
 
     def bind(self, unit: Unit, flat: torch.Tensor) -> Any:
         """Views over a unit's flat bytes, as `run_unit` wants them; nothing is copied."""

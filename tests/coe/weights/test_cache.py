@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -13,39 +13,57 @@ import torch
 
 from coe.errors import WeightsError
 from coe.types import SwitchKind, Tier
-from coe.weights.cache import ExpertFailure, Lease, WeightCache
+from coe.weights.cache import ExpertFailure, WeightCache
 from coe.weights.device import EmulatedDevice
+from coe.weights.lease import Lease
 from coe.weights.memory import Arena
-from coe.weights.transfer import Arrived, read_into
+from coe.weights.reading import read_into
+from coe.weights.store import UnitStore
+from coe.weights.transfer import Arrived
 from coe.weights.unit import ALIGNMENT, Manifest, Unit
 
 SIZE = 8 * ALIGNMENT
 
 
-class House:
-    """A cache over files of random bytes; `settle` hands arrivals back until a lease is ready or has failed."""
+class Store(UnitStore):
+    """A real store that remembers the order in which reads began."""
 
-    def __init__(self, folder: Path, experts: dict[str, list[str]], *, host: int, device: int | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.started: list[str] = []
+
+    def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
+        self.started.append(unit.name)
+        return super().reads(unit, target)
+
+
+class House:
+    """A cache over units of random bytes; `settle` hands arrivals back until a lease is ready or has failed."""
+
+    def __init__(
+        self, folder: Path, experts: dict[str, list[str]], *, host: int, device: int | None = None, streams: bool = True
+    ) -> None:
+        self.store = Store(folder)
         self.events: SimpleQueue[Arrived] = SimpleQueue()
-        self.started: list[str] = []  # units in the order in which their reads began
         self.bytes: dict[str, bytes] = {}
         emulated = None if device is None else EmulatedDevice(device * SIZE)
         self.cache = WeightCache(
-            self.path, host_bytes=host * SIZE, device=emulated, device_bytes=(device or 0) * SIZE, post=self.events.put
+            self.store,
+            host_bytes=host * SIZE,
+            device=emulated,
+            device_bytes=(device or 0) * SIZE,
+            post=self.events.put,
         )
         self.units = {name: tuple(self.unit(each) for each in names) for name, names in experts.items()}
         for name, units in self.units.items():
-            self.cache.register(name, Manifest(name, name, "float32", {}, {}, "", units, {}))
+            self.cache.register(name, Manifest(name, name, "float32", {}, {}, "", units, {}), is_streamable=streams)
 
     def unit(self, name: str) -> Unit:
         self.bytes[name] = hashlib.shake_256(name.encode()).digest(SIZE)
-        (self.folder / name).write_bytes(self.bytes[name])
-        return Unit(name, name, SIZE, ())
+        return Unit(name, self.store.put(memoryview(self.bytes[name])), SIZE, ())
 
-    def path(self, unit: Unit) -> Path:
-        self.started.append(unit.name)
-        return self.folder / unit.hash
+    def path(self, expert: str, index: int) -> Path:
+        return self.store.path(self.units[expert][index])
 
     def settle(self, lease: Lease) -> list[ExpertFailure]:
         failures: list[ExpertFailure] = []
@@ -91,7 +109,7 @@ def test_units_start_in_execution_order(tmp_path: Path) -> None:
     house = House(tmp_path, {"a": names("a", 6)}, host=6)
     with house.cache.lease("a") as lease:
         house.settle(lease)
-    assert house.started == names("a", 6)
+    assert house.store.started == names("a", 6)
 
 
 def test_a_switch_moves_only_what_differs(make: MakeHouse) -> None:
@@ -117,10 +135,27 @@ def test_host_hit_moves_no_disk_bytes(tmp_path: Path) -> None:
     assert house.cache.residency("b").tier is Tier.HOST
 
 
-@pytest.mark.parametrize("damage", ["short", "missing"])
+def hurt(file: Path, damage: str) -> None:
+    """Do to a unit's file what disks and people do."""
+    match damage:
+        case "short":
+            os.truncate(file, SIZE // 2)
+        case "missing":
+            file.unlink()
+        case "changed":
+            file.write_bytes(b"x" + file.read_bytes()[1:])
+        case "swapped":
+            file.rename(file.with_name("away"))
+            next(other for other in file.parents[1].glob("*/*") if other.name != "away").rename(file)
+        case "unreadable":
+            file.unlink()
+            file.mkdir()
+
+
+@pytest.mark.parametrize("damage", ["short", "missing", "changed", "unreadable"])
 def test_a_bad_file_fails_its_expert_by_name_and_no_other(make: MakeHouse, damage: str) -> None:
     house = make({"good": names("g", 2), "bad": names("b", 3)})
-    os.truncate(house.folder / "b1", SIZE // 2) if damage == "short" else (house.folder / "b1").unlink()
+    hurt(house.path("bad", 1), damage)
     bad = house.cache.lease("bad")
     failures = house.settle(bad)
     assert [failure.expert for failure in failures] == ["bad"]
@@ -129,6 +164,8 @@ def test_a_bad_file_fails_its_expert_by_name_and_no_other(make: MakeHouse, damag
     with house.cache.lease("good") as lease:
         assert house.settle(lease) == []
         assert house.content("good") == house.expected("good")
+    if damage == "unreadable":
+        house.path("bad", 1).rmdir()
     house.unit("b1")
     with house.cache.lease("bad") as lease:  # the file is mended: so is the expert
         assert house.settle(lease) == []
@@ -151,9 +188,9 @@ def test_pins_that_cannot_fit_together_are_refused(make: MakeHouse) -> None:
         house.cache.pin("b")
 
 
-def test_an_expert_larger_than_the_budget_is_refused_with_both_sizes(make: MakeHouse) -> None:
-    with pytest.raises(WeightsError, match=f"{7 * SIZE:,}.*{6 * SIZE:,}"):
-        make({"big": names("x", 7)})
+def test_an_expert_larger_than_the_budget_that_runs_whole_is_refused_with_both_sizes(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=f"{7 * SIZE:,}.*{6 * SIZE:,}.*runs whole"):
+        House(tmp_path, {"big": names("x", 7)}, host=6, streams=False)
 
 
 def test_closing_a_lease_in_flight_loses_nothing(make: MakeHouse) -> None:
