@@ -177,6 +177,12 @@ def _bench_switch(arguments: argparse.Namespace) -> int:
     return run(config, arguments)
 
 
+def _bench_policy(arguments: argparse.Namespace) -> int:
+    from coe.bench.policy import run
+
+    return run(arguments)
+
+
 # -- the grammar
 
 
@@ -216,6 +222,12 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "--gguf", type=Path, action="append", default=[], help="a GGUF of the first expert, for llama.cpp (repeatable)"
     )
     switch.add_argument("--prompt", default="What is the capital of France?", help="what every expert is asked")
+    from coe.bench.policy import add_arguments
+
+    text = "simulate eviction policies on the cache's own books, beside the offline optimum"
+    policy = bench.add_parser("policy", help=text, description=text)
+    add_arguments(policy)
+    policy.set_defaults(run=_bench_policy)
     return parser
 
 

@@ -13,14 +13,19 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from coe.weights.popularity import Popularity
 from coe.weights.unit import Unit
 
-__all__ = ["Claim", "Pool"]
+__all__ = ["Claim", "Judge", "Pool"]
 
 NEVER_S = float("-inf")
+
+
+class Judge(Protocol):
+    """Says how soon an expert will be wanted: `popularity.Popularity`, or one who knows the future."""
+
+    def chance(self, expert: str) -> float: ...
 
 
 class Claim(NamedTuple):
@@ -49,19 +54,19 @@ class Pool:
     """The residency table of one tier, in bytes.
 
     A unit is absent, on its way (`reserve`) or ready (`commit`). Leases are counted per unit whether it is here or
-    not, so a unit that arrives after its lease was taken is protected from its first moment. With a `popularity` the
-    policy is "value", and `bring_back_s` says how many seconds a byte of a unit takes to come back; else "lru".
+    not, so a unit that arrives after its lease was taken is protected from its first moment. With a `judge` the policy
+    is "value", and `bring_back_s` says how many seconds a byte of a unit takes to come back; else "lru".
     """
 
     def __init__(
         self,
         budget_bytes: int,
-        popularity: Popularity | None = None,
+        judge: Judge | None = None,
         bring_back_s: Callable[[str], float] = lambda _: 1.0,
     ) -> None:
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
-        self._popularity, self._bring_back_s = popularity, bring_back_s
+        self._judge, self._bring_back_s = judge, bring_back_s
         self._slots: dict[str, _Slot] = {}
         self._claims: dict[str, list[Claim]] = {}  # open leases per expert
         self._leases: Counter[str] = Counter()  # and per unit
@@ -234,7 +239,7 @@ class Pool:
 
     def worth(self, unit: Unit) -> float:
         """What a byte of a unit that is wanted now is worth here; whatever is worth less may go for it."""
-        return float("inf") if self._popularity is None else self._worth(unit.hash, {})
+        return float("inf") if self._judge is None else self._worth(unit.hash, {})
 
     # -- small parts
 
@@ -253,11 +258,11 @@ class Pool:
 
     def _worth(self, digest: str, chances: dict[str, float]) -> float:
         uses = self._uses[digest]
-        if self._popularity is None:
+        if self._judge is None:
             return max(self._last_used_s.get(use.expert, NEVER_S) for use in uses)
         for use in uses:
             if use.expert not in chances:
-                chances[use.expert] = self._popularity.chance(use.expert)
+                chances[use.expert] = self._judge.chance(use.expert)
         return self._bring_back_s(digest) * sum(chances[use.expert] for use in uses)
 
     def _position(self, digest: str) -> int:
