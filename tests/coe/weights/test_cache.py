@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -234,3 +236,107 @@ def test_read_fills_the_target_from_cold_and_warm_pages(tmp_path: Path) -> None:
     os.close(fd)
     with pytest.raises(EOFError, match="short"):
         read_into(file, memoryview(frame.numpy()), 3 * ALIGNMENT)  # type: ignore[arg-type]
+
+
+# -- prefetch
+
+
+def drain(house: House) -> None:
+    """Take in arrivals until nothing moves."""
+    while any(house.cache._num_moving.values()):
+        assert house.cache.on_arrived(house.events.get(timeout=30)) == []
+        house.cache.check_integrity()
+
+
+def test_what_is_expected_comes_closer_without_a_lease_in_execution_order(make: MakeHouse) -> None:
+    house = make({"a": names("a", 4), "b": names("b", 2)})
+    house.cache.expect(["a", "b"])
+    drain(house)
+    assert house.store.started == [*names("a", 4), *names("b", 2)]
+    with house.cache.lease("a") as lease:
+        assert lease.is_ready
+        assert lease.kind is SwitchKind.DEVICE_HIT
+
+
+def test_expecting_others_gives_a_prefetch_up(make: MakeHouse) -> None:
+    house = make({"a": names("a", 6), "b": names("b", 4)})
+    house.cache.expect(["a"])
+    house.cache.expect(["b"])
+    drain(house)
+    assert house.store.started[-4:] == names("b", 4)
+    assert len([name for name in house.store.started if name.startswith("a")]) <= 2, "what was under way, and no more"
+
+
+def test_prefetch_waits_while_a_lease_needs_the_wire(make: MakeHouse) -> None:
+    house = make({"a": names("a", 3), "b": names("b", 3)})
+    lease = house.cache.lease("a")
+    house.cache.expect(["b"])
+    house.settle(lease)
+    assert house.store.started[:3] == names("a", 3)
+    drain(house)
+    assert house.cache.residency("b").tier is Tier.DEVICE
+
+
+def test_prefetch_takes_nothing_that_is_leased_pinned_or_wanted_sooner(make: MakeHouse) -> None:
+    house = make({name: names(name, 2) for name in ("leased", "pinned", "soon", "late")})
+    for name in ("leased", "pinned", "soon"):
+        with house.cache.lease(name) as lease:
+            house.settle(lease)
+    house.cache.pin("pinned")
+    with house.cache.lease("leased"):
+        house.cache.expect(["soon", "late"])
+        drain(house)
+        assert [house.cache.residency(name).tier for name in ("leased", "pinned", "soon")] == [Tier.DEVICE] * 3
+        assert house.cache.residency("late").device_bytes == 0
+
+
+def test_prefetch_takes_the_room_of_what_is_worth_less(make: MakeHouse) -> None:
+    house = make({name: names(name, 3) for name in ("hot", "cold", "next")})
+    for name in ("hot", "cold"):
+        with house.cache.lease(name) as lease:
+            house.settle(lease)
+    for _ in range(5):
+        house.cache.asked("hot")
+    house.cache.expect(["next"])
+    drain(house)
+    tiers = {name: house.cache.residency(name).tier for name in ("hot", "cold", "next")}
+    assert tiers == {"hot": Tier.DEVICE, "cold": Tier.DISK, "next": Tier.DEVICE}
+
+
+# -- memory
+
+
+def test_a_thousand_random_loads_and_unloads_leave_the_process_as_large_as_it_was(tmp_path: Path) -> None:
+    """Bytes, not time: the peak of the first round is the level, and what comes later stays within 64 MB of it."""
+    chance = random.Random(0)
+    big = 1 << 20
+    store = UnitStore(tmp_path)
+    events: SimpleQueue[Arrived] = SimpleQueue()
+    cache = WeightCache(
+        store, host_bytes=40 * big, device=EmulatedDevice(24 * big), device_bytes=24 * big, post=events.put
+    )
+    for number in range(12):
+        units = []
+        for index in range(3):
+            size = chance.randrange(1, 8) * (big // 2)
+            units.append(Unit(f"{index}", store.put(memoryview(chance.randbytes(size))), size, ()))
+        cache.register(f"{number}", Manifest(f"{number}", "", "float32", {}, {}, "", tuple(units), {}))
+    levels = []
+    for load in range(1000):
+        name = f"{chance.randrange(12)}"
+        with cache.lease(name) as lease:
+            while not lease.is_ready:
+                assert cache.on_arrived(events.get(timeout=60)) == []
+            cache.payload(name, lease.units[0], lambda _, flat: flat)
+        if chance.random() < 0.5:
+            cache.unload(f"{chance.randrange(12)}", keeps_host=chance.random() < 0.5)
+        if load % 100 == 99:
+            levels.append(resident_set_bytes())
+    assert max(levels[1:]) - levels[0] < 64e6
+    cache.close()
+    gc.collect()
+    assert resident_set_bytes() < levels[0] - 40e6, "what the cache held went back to the system"
+
+
+def resident_set_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
