@@ -66,7 +66,7 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
     )
-    return Runtime(served, errors, catalog.names, router, engine, metrics)
+    return Runtime(served, errors, catalog.names, router, engine, metrics, store)
 
 
 def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[str, ExpertError]]:

@@ -35,8 +35,10 @@ from coe.types import (
     RouteQuery,
     Router,
     Sampling,
+    StoreStatus,
     Tier,
 )
+from coe.weights.store import UnitStore
 
 __all__ = ["Runtime", "ServedExpert"]
 
@@ -75,6 +77,7 @@ class Runtime:
         router: Router,
         engine: Engine,
         metrics: Metrics,
+        store: UnitStore,
     ) -> None:
         self.served = experts
         self._errors = errors  # experts that could not be had at start
@@ -82,6 +85,7 @@ class Runtime:
         self._router = router
         self.engine = engine
         self.metrics = metrics
+        self._store = store
         self._text = _TextWorker()
         self._routing = _Micro(self._text, router, metrics)
         self._num_running = 0
@@ -150,6 +154,10 @@ class Runtime:
         return [self._status(expert) for expert in self.served.values()] + [
             _absent(name, str(error)) for name, error in self._errors.items()
         ]
+
+    async def store(self) -> StoreStatus:
+        """What the unit store takes on disk; looks at every file there."""
+        return StoreStatus(str(self._store.folder), await asyncio.to_thread(self._store.disk_bytes))
 
     async def load(self, expert: str) -> None:
         """Bring an expert to the device; returns when all of it is there. Raises UnknownExpertError, WeightsError."""
@@ -248,6 +256,7 @@ class Runtime:
             num_parameters=manifest.num_parameters,
             num_requests=self.engine.num_requests(name),
             last_used_s=self.engine.idle_s(name),
+            parts=self.engine.parts(name),
             error=self.engine.error(name),
             **residency._asdict(),
         )
@@ -396,5 +405,6 @@ def _absent(name: str, error: str) -> ExpertStatus:
         loaded_bytes=0,
         load_s=0.0,
         last_used_s=None,
+        parts=(),
         error=error,
     )

@@ -20,10 +20,12 @@ __all__ = [
     "GenerateEvent",
     "GenerateRequest",
     "Message",
+    "Part",
     "RouteQuery",
     "Routed",
     "Router",
     "Sampling",
+    "StoreStatus",
     "Switch",
     "SwitchKind",
     "Tier",
@@ -176,6 +178,24 @@ GenerateEvent = Routed | Delta | Finished
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One unit of an expert: where it is (on its way counts for the tier it comes from), and if others use it too."""
+
+    unit: str
+    tier: Tier
+    size_bytes: int
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """Where imported weights are kept, and the bytes of all files there."""
+
+    folder: str
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertStatus:
     """An operator's view of one expert. Bytes are of its own units; `shared_bytes` is the part others use too."""
 
@@ -198,4 +218,5 @@ class ExpertStatus:
     loaded_bytes: int
     load_s: float
     last_used_s: float | None  # seconds since last use, None if never
+    parts: tuple[Part, ...]
     error: str | None

@@ -36,7 +36,7 @@ from coe.scheduler import (
     Run,
     Scheduler,
 )
-from coe.types import SwitchKind, Tier
+from coe.types import Part, SwitchKind, Tier
 from coe.weights.cache import ExpertResidency, WeightCache
 from coe.weights.lease import Lease
 from coe.weights.transfer import Arrived
@@ -428,6 +428,10 @@ class Engine:
 
     def residency(self, expert: str) -> ExpertResidency:
         return self._cache.residency(expert)
+
+    def parts(self, expert: str) -> tuple[Part, ...]:
+        """Where each unit of the expert is."""
+        return self._cache.parts(expert)
 
     def missing_bytes(self, expert: str) -> int:
         """Bytes that a lease of the expert would have to move."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from coe.errors import WeightsError
-from coe.types import Tier
+from coe.types import Part, Tier
 from coe.weights.bandwidth import Bandwidth
 from coe.weights.device import CopyDevice
 from coe.weights.lease import Bind, Lease
@@ -278,6 +278,18 @@ class WeightCache:
             moved.loaded_bytes,
             moved.load_s,
         )
+
+    def parts(self, expert: str) -> tuple[Part, ...]:
+        """Where each unit of an expert is, in execution order."""
+        return tuple(
+            Part(unit.name, self._tier_of(unit), unit.size_bytes, self.front.is_shared(unit))
+            for unit in self._experts[expert]
+        )
+
+    def _tier_of(self, unit: Unit) -> Tier:
+        if self.front.is_ready(unit):
+            return Tier.DEVICE
+        return Tier.HOST if self.host.is_ready(unit) else Tier.DISK
 
     def close(self) -> None:
         """Wait for transfers under way and give all memory back."""

@@ -132,11 +132,12 @@ class Pool:
 
     def shared_bytes(self, expert: str) -> int:
         """Bytes of the expert's units that another registered expert uses too."""
-        return sum(
-            unit.size_bytes
-            for unit in _distinct(self._units[expert])
-            if any(use.expert != expert for use in self._uses[unit.hash])
-        )
+        return sum(unit.size_bytes for unit in _distinct(self._units[expert]) if self.is_shared(unit))
+
+    def is_shared(self, unit: Unit) -> bool:
+        """Whether more than one registered expert uses the unit."""
+        uses = self._uses[unit.hash]
+        return any(use.expert != uses[0].expert for use in uses)
 
     # -- leases
 
