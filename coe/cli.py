@@ -12,7 +12,6 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coe.config import Config, describe, load_config
@@ -253,20 +252,18 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     switch = _command(
         bench, "switch", "time to weights and to first token per tier, beside the ceilings", _bench_switch
     )
-    switch.add_argument("--runs", type=int, default=5, help="rounds over all experts (default 5)")
-    switch.add_argument("--out", type=Path, help="folder for switch.json and switch.png")
-    switch.add_argument("--json", type=Path, help="write the result here too")
-    switch.add_argument(
-        "--gguf", type=Path, action="append", default=[], help="a GGUF of the first expert, for llama.cpp (repeatable)"
-    )
-    switch.add_argument("--prompt", default="What is the capital of France?", help="what every expert is asked")
-    from coe.bench.policy import add_arguments
-
+    _add_arguments(switch, words, "switch")
     text = "simulate eviction policies on the cache's own books, beside the offline optimum"
     policy = bench.add_parser("policy", help=text, description=text)
-    add_arguments(policy)
+    _add_arguments(policy, words, "policy")
     policy.set_defaults(run=_bench_policy)
     return parser
+
+
+def _add_arguments(parser: argparse.ArgumentParser, words: Sequence[str], what: str) -> None:
+    """A benchmark's own arguments; its module is imported only when it is asked for."""
+    if "bench" in words and what in words:
+        importlib.import_module(f"coe.bench.{what}").add_arguments(parser)
 
 
 def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:

@@ -31,10 +31,10 @@ from coe.weights.cache import WeightCache, check_fits
 from coe.weights.device import CopyDevice, CudaDevice, EmulatedDevice
 from coe.weights.importer import import_expert
 from coe.weights.store import UnitStore
-from coe.weights.transfer import Arrived
+from coe.weights.transfer import Arrived, UnitSource
 from coe.weights.unit import Manifest
 
-__all__ = ["Imported", "Progress", "build_runtime", "choose_device", "import_experts", "imported_experts"]
+__all__ = ["Imported", "Progress", "build_runtime", "choose_device", "import_experts", "imported_experts", "wire"]
 
 log = logging.getLogger("coe.composition")
 
@@ -54,6 +54,21 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
     device = choose_device(config.engine.device)
     catalog, store = load_catalog(config), open_store(config)
     imported, errors = import_experts(catalog, store, device, progress)
+    return wire(config, router, store, imported, errors, catalog.names)
+
+
+def wire(
+    config: Config,
+    router: Router,
+    store: UnitStore,
+    imported: list[Imported],
+    errors: dict[str, ExpertError],
+    names: Mapping[str, str],
+    *,
+    source: UnitSource | None = None,
+) -> Runtime:
+    """Wire a runtime over experts that are imported; `source` reads their units in the store's place."""
+    device = choose_device(config.engine.device)
     budgets = derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
     served = _serve_all(imported, config, device, budgets, errors)
@@ -61,12 +76,12 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
     metrics = Metrics()
     engine = Engine(
         {name: expert.loaded for name, expert in served.items()},
-        lambda post: _make_cache(store, config, device, budgets, post),
+        lambda post: _make_cache(source or store, config, device, budgets, post),
         _limits(config, budgets),
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
     )
-    return Runtime(served, errors, catalog.names, router, engine, metrics, store)
+    return Runtime(served, errors, names, router, engine, metrics, store)
 
 
 def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[str, ExpertError]]:
@@ -173,10 +188,10 @@ class _Models:
 
 
 def _make_cache(
-    store: UnitStore, config: Config, device: str, budgets: Budgets, post: Callable[[Arrived], None]
+    source: UnitSource, config: Config, device: str, budgets: Budgets, post: Callable[[Arrived], None]
 ) -> WeightCache:
     return WeightCache(
-        store,
+        source,
         host_bytes=budgets.host_bytes,
         device=_copy_device(config, device, budgets),
         device_bytes=budgets.device_bytes,

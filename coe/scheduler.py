@@ -270,7 +270,7 @@ class Scheduler:
         """What to do now. At most one step, as the last effect; the rest takes no time."""
         effects: list[Effect] = list(self._expire(now_s))
         effects += self._abandon()
-        effects += self._release_idle()
+        effects += self.release_idle()
         effects += self._acquire(now_s)
         effects += self._expect(now_s)
         expert = self._choose(now_s)
@@ -309,7 +309,8 @@ class Scheduler:
                     self._remove(job)
         return effects
 
-    def _release_idle(self) -> list[Release]:
+    def release_idle(self) -> list[Release]:
+        """Give up the leases of experts that have no work left; `decide` does so too."""
         idle = [expert for expert, line in self._lines.items() if line.is_active and not line.jobs]
         return [self._deactivate(expert) for expert in idle]
 

@@ -401,7 +401,7 @@ class Engine:
 
     def unload(self, expert: str, *, keeps_host: bool = False) -> Future[Any]:
         """Free what nobody else needs of an expert; the future has the bytes freed."""
-        return self.call(lambda: self._cache.unload(expert, keeps_host=keeps_host))
+        return self.call(lambda: self._unload(expert, keeps_host))
 
     def switch_to(self, expert: str) -> Future[Any]:
         """Do what a switch to a resident expert takes and nothing else; the future has the seconds (benchmarks)."""
@@ -413,6 +413,11 @@ class Engine:
 
     def unpin(self, expert: str) -> Future[Any]:
         return self.call(lambda: self._cache.unpin(expert))
+
+    def _unload(self, expert: str, keeps_host: bool) -> int:
+        for release in self._scheduler.release_idle():  # who unloads right after an answer means that lease too
+            self._do(release)
+        return self._cache.unload(expert, keeps_host=keeps_host)
 
     def _time_switch(self, expert: str) -> float:
         started_s = time.perf_counter()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from coe.weights.unit import ALIGNMENT
 
-__all__ = ["pieces_of", "read_buffered", "read_into"]
+__all__ = ["PIECE_BYTES", "pieces_of", "read_buffered", "read_into"]
 
 PIECE_BYTES = 8 << 20  # one read call: large enough for the disk, small enough to spread a unit over threads
 

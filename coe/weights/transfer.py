@@ -19,7 +19,7 @@ import torch
 from coe.types import Tier
 from coe.weights.unit import Unit
 
-__all__ = ["Arrived", "Copier", "DeviceCopier", "DiskReader", "UnitSource"]
+__all__ = ["NUM_THREADS", "Arrived", "Copier", "DeviceCopier", "DiskReader", "UnitSource"]
 
 NUM_THREADS = 2  # per direction: enough to fill a disk's queue or a CPU's memory bus, few enough to leave cores alone
 COPY_PIECE_BYTES = 4 << 20

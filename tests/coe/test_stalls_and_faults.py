@@ -164,6 +164,17 @@ def test_an_expert_larger_than_the_device_that_runs_whole_is_left_out_and_the_ot
     with_runtime(config, work)
 
 
+def test_an_unload_right_after_an_answer_frees_what_it_ran_on(config: Path) -> None:
+    """The lease was given up a turn later, so an unload that came at once freed nothing and said so to nobody."""
+
+    async def work(runtime: Runtime) -> None:
+        for _ in range(20):
+            assert await ask(runtime, "other", "hello", 1)
+            assert await asyncio.wrap_future(runtime.engine.unload("other")) > 0
+
+    with_runtime(config, work)
+
+
 def request(expert: str) -> GenerateRequest:
     sampling = Sampling(temperature=0.0, max_tokens=2)
     return GenerateRequest("again", messages=(Message("user", "hello"),), expert=expert, sampling=sampling)
