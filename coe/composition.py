@@ -30,6 +30,7 @@ from coe.types import Router, Sampling
 from coe.weights.cache import WeightCache, check_fits
 from coe.weights.device import CopyDevice, CudaDevice, EmulatedDevice
 from coe.weights.importer import import_expert
+from coe.weights.originals import OriginalFiles
 from coe.weights.store import UnitStore
 from coe.weights.transfer import Arrived, UnitSource
 from coe.weights.unit import Manifest
@@ -53,8 +54,16 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
     """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
     device = choose_device(config.engine.device)
     catalog, store = load_catalog(config), open_store(config)
-    imported, errors = import_experts(catalog, store, device, progress)
-    return wire(config, router, store, imported, errors, catalog.names)
+    originals = OriginalFiles() if config.cache.store == "in-place" else None
+    imported, errors = import_experts(catalog, originals or store, device, progress)
+    if originals is not None:
+        size_bytes = sum(expert.manifest.size_bytes for expert in imported)
+        log.warning(
+            "store in-place: %d bytes of disk saved; every load is gathered, cast and merged anew through the page "
+            "cache, and only units of the very same files are shared",
+            size_bytes,
+        )
+    return wire(config, router, store, imported, errors, catalog.names, source=originals)
 
 
 def wire(
@@ -86,6 +95,8 @@ def wire(
 
 def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[str, ExpertError]]:
     """The store with every expert of a configuration in it, for work on the store itself."""
+    if config.cache.store == "in-place":
+        raise ConfigError('[cache] store = "in-place": there is no store of units to work on; write store = "units"')
     store = open_store(config)
     imported, errors = import_experts(load_catalog(config), store, choose_device(config.engine.device))
     return store, imported, errors
@@ -105,14 +116,18 @@ def choose_device(wanted: str) -> str:
 
 
 def import_experts(
-    catalog: Catalog, store: UnitStore, device: str, progress: Progress | None = None
+    catalog: Catalog, store: UnitStore | OriginalFiles, device: str, progress: Progress | None = None
 ) -> tuple[list[Imported], dict[str, ExpertError]]:
     """Write what the store lacks; experts that cannot be imported are in the second result, by name."""
     imported: list[Imported] = []
     errors: dict[str, ExpertError] = dict(catalog.errors)
     for spec in catalog:
         try:
-            imported.append(Imported(spec, import_expert(store, spec, device=device, progress=_of(spec, progress))))
+            if isinstance(store, OriginalFiles):
+                manifest = store.add(spec, device=device)
+            else:
+                manifest = import_expert(store, spec, device=device, progress=_of(spec, progress))
+            imported.append(Imported(spec, manifest))
         except ExpertError as error:
             log.error("import expert=%s error=%s", spec.name, error)
             errors[spec.name] = error

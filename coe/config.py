@@ -49,6 +49,7 @@ __all__ = [
     "SchedulerConfig",
     "ServerConfig",
     "Source",
+    "StoreKind",
     "cache_dir",
     "describe",
     "load_config",
@@ -60,6 +61,7 @@ Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Policy = Literal["value", "fcfs"]
 Eviction = Literal["value", "lru"]
+StoreKind = Literal["units", "in-place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class CacheConfig:
     device_bytes: int | None = None
     host_bytes: int | None = None
     dir: Path = field(default_factory=lambda: cache_dir() / "store")
+    store: StoreKind = "units"
     policy: Eviction = "value"
     rehash_loads: bool = False
 
@@ -197,6 +200,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "device_bytes": size,
         "host_bytes": size,
         "dir": folder_path,
+        "store": choice(*get_args(StoreKind)),
         "policy": choice(*get_args(Eviction)),
         "rehash_loads": boolean,
     },
