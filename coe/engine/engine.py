@@ -313,7 +313,9 @@ class Engine:
         running, lease = self._steps[expert], self._leases[expert]
         bind = self._experts[expert].model.bind
         self._cache.touch(expert, time.monotonic())
-        running.step.advance(lease.num_ready(), lambda index: lease.payload(index, bind))
+        running.step.advance(
+            lease.num_ready(), lambda index: lease.payload(index, bind), takes_first_again=lease.gathers
+        )
         if running.step.is_done:
             del self._steps[expert]
             lease.rewind()

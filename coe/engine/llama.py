@@ -182,11 +182,15 @@ class LlamaModel:
     def run_unit(self, index: int, weights: Any, state: _State) -> None:
         if index == 0:
             state.embedding = weights.weight
-            state.hidden = F.embedding(state.token_ids, weights.weight)
+            rows = F.embedding(state.token_ids.to(weights.weight.device), weights.weight)  # on the host or here
+            state.hidden = rows.to(self.device)
         elif index <= self.shape.num_layers:
             state.hidden = self._layer(index - 1, weights, state)
         else:
             state.logits = self._head(weights, state)
+
+    def attach(self, first: _Embed, state: _State) -> None:
+        state.embedding = first.weight
 
     def logits(self, state: _State) -> torch.Tensor:
         assert state.logits is not None

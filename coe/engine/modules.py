@@ -79,6 +79,9 @@ class ModulesModel:
             state.logits = [self._run(row) for row in state.rows]
             self._let_go(state)
 
+    def attach(self, first: Mapping[str, torch.Tensor], state: _State) -> None:
+        pass  # it runs whole, with everything where it computes
+
     def logits(self, state: _State) -> torch.Tensor:
         return torch.stack(state.logits)
 

@@ -65,6 +65,10 @@ class Model(Protocol):
         """Advance the state by one unit; a model with tied embeddings keeps what it needs from unit 0."""
         ...
 
+    def attach(self, first: Any, state: Any) -> None:
+        """Take the first unit's weights again before the last unit: the first may have run from host bytes."""
+        ...
+
     def logits(self, state: Any) -> torch.Tensor:
         """Float32 logits after each row's last token, (rows, vocab); call once, after the last unit."""
         ...
@@ -83,10 +87,12 @@ class Step:
     def is_done(self) -> bool:
         return self.next_unit == self.num_units
 
-    def advance(self, num_ready: int, weights_of: Callable[[int], Any]) -> None:
+    def advance(self, num_ready: int, weights_of: Callable[[int], Any], *, takes_first_again: bool = False) -> None:
         """Run units up to the first absent one; `num_ready` leading units are present."""
         with torch.inference_mode():
             while self.next_unit < num_ready:
+                if self.next_unit == self.num_units - 1 and takes_first_again:
+                    self._model.attach(weights_of(0), self._state)
                 self._model.run_unit(self.next_unit, weights_of(self.next_unit), self._state)
                 self.next_unit += 1
 

@@ -126,6 +126,7 @@ class WeightCache:
         self._experts: dict[str, tuple[Unit, ...]] = {}
         self._moved: dict[str, _Moved] = {}
         self._leases: list[Lease] = []
+        self._gathering: set[str] = set()  # experts whose first unit can run from its host bytes
         self._wishes: tuple[str, ...] = ()  # experts to prefetch, the next one first
         self._num_moving = {Tier.HOST: 0, Tier.DEVICE: 0}  # transfers under way, by where they go
         self._disk = Bandwidth(1e9)
@@ -148,6 +149,8 @@ class WeightCache:
             is_streamable=is_streamable,
         )
         self._experts[expert] = manifest.units
+        if is_streamable and len(manifest.units) > 1:
+            self._gathering.add(expert)
         self._moved[expert] = _Moved()
         self._units.update({unit.hash: unit for unit in manifest.units})
         for pool in self._pools():
@@ -185,6 +188,7 @@ class WeightCache:
     def lease(self, expert: str) -> Lease:
         """Take the right to run an expert that can be leased; absent units start moving at once, in execution order."""
         lease = Lease(expert, self._experts[expert], self.front.lease(expert), self)
+        lease.gathers = self.device is not None and expert in self._gathering and not lease.is_streaming
         lease.open_window()
         self._leases.append(lease)
         self.pump()
@@ -194,6 +198,7 @@ class WeightCache:
         """Called by `Lease.close`: the units may be evicted again; loads that have not begun never will."""
         self._leases.remove(lease)
         lease.close_window()
+        self._let_rows_go(lease)
         self.front.unlease(lease.expert, lease.claim)
         self._book(lease)
         self.pump()
@@ -205,6 +210,10 @@ class WeightCache:
         if payload is None:
             payload = frame.payloads[expert] = bind(unit, frame.bytes)
         return payload
+
+    def host_payload(self, unit: Unit, bind: Bind) -> object:
+        """Return what `bind` makes of a unit's host bytes, for a step that takes a few rows of them."""
+        return bind(unit, self._host_frames[unit.hash].bytes)
 
     def on_arrived(self, event: Arrived) -> list[ExpertFailure]:
         """Book a transfer that ended; returns the experts that cannot run because it failed."""
@@ -221,7 +230,7 @@ class WeightCache:
         """Start every transfer that the open leases need and the budgets allow, then what is expected next."""
         for lease in self._leases:
             if not lease.is_failed:
-                all(self._advance(unit, self._room) for unit in lease.wanted())
+                self._drive(lease)
         if self._is_idle():
             all(self._prefetch(expert, self._wishes[: rank + 1]) for rank, expert in enumerate(self._wishes))
 
@@ -303,6 +312,35 @@ class WeightCache:
             self._copy_device.close()
 
     # -- how units move
+
+    def _drive(self, lease: Lease) -> None:
+        """Start what a lease needs, in execution order; over a wire the embedding goes last, after the layers."""
+        first = lease.units[0]
+        if not lease.gathers or not self._keeps_rows(lease):
+            all(self._advance(unit, self._room) for unit in lease.wanted())
+            return
+        assert self.device is not None
+        rest = [unit for unit in lease.units if unit.hash != first.hash]
+        is_stuck = not all(self._advance(unit, self._room) for unit in rest)
+        is_last = not any(self.device.is_absent(unit) for unit in rest)
+        if is_last or (is_stuck and not any(self._num_moving.values())):  # else the host could fill up with it
+            self._advance(first, self._room)
+
+    def _keeps_rows(self, lease: Lease) -> bool:
+        """Whether the lease can run its first unit from the host; holds those bytes until they have travelled."""
+        assert self.device is not None
+        first = lease.units[0]
+        if self.device.is_ready(first):
+            self._let_rows_go(lease)
+        elif not lease.holds_rows and self.host.is_ready(first):
+            lease.holds_rows = True
+            self.host.shield(first)
+        return lease.holds_rows
+
+    def _let_rows_go(self, lease: Lease) -> None:
+        if lease.holds_rows:
+            lease.holds_rows = False
+            self.host.unshield(lease.units[0])
 
     def _advance(self, unit: Unit, room: Callable[[Pool, Unit], list[str] | None]) -> bool:
         """Take a unit one tier closer; False when there is no room or no free reader now."""

@@ -31,6 +31,7 @@ class Owner(Protocol):
     def front(self) -> Pool: ...
     def release(self, lease: Lease) -> None: ...
     def payload(self, expert: str, unit: Unit, bind: Bind) -> object: ...
+    def host_payload(self, unit: Unit, bind: Bind) -> object: ...
     def pump(self) -> None: ...
 
 
@@ -48,6 +49,8 @@ class Lease:
     ended_s: float | None = None  # when the last byte of it arrived
     is_open: bool = True
     is_failed: bool = False  # a unit of it cannot be loaded; nothing more is tried
+    gathers: bool = False  # the first unit may run from its host bytes, and then travels last
+    holds_rows: bool = False  # those bytes are there and stay until it has travelled
     _at: int = 0  # the unit that the step under way runs next; a lease that holds everything stays at 0
     _next: int = 0  # all units from `_at` up to this one are ready
     _shielded: list[Unit] = field(default_factory=list)
@@ -83,6 +86,8 @@ class Lease:
         """What `bind` made of a ready unit; a step asks for them in order."""
         if self.is_streaming and index != self._at:
             self._move(index)
+        if index == 0 and self.holds_rows:
+            return self._owner.host_payload(self.units[0], bind)
         return self._owner.payload(self.expert, self.units[index], bind)
 
     def rewind(self) -> None:
@@ -130,8 +135,13 @@ class Lease:
 
     def _is_here(self, unit: Unit) -> bool:
         """Whether the unit is ready and stays: one that is here by chance, beyond the window, may be evicted."""
-        is_held = not self.is_streaming or unit in self.claim.units or unit in self._shielded
-        return is_held and self._owner.front.is_ready(unit)
+        if self.is_streaming and unit not in self.claim.units and unit not in self._shielded:
+            return False
+        if self.gathers and unit is self.units[0] and self.holds_rows:
+            return True
+        if self.gathers and unit is self.units[-1] and not self._owner.front.is_ready(self.units[0]):
+            return False  # tied: the last unit computes with the first one's matrix
+        return self._owner.front.is_ready(unit)
 
     def _ahead(self) -> list[Unit]:
         held = {unit.hash for unit in self.claim.units}

@@ -340,3 +340,33 @@ def test_a_thousand_random_loads_and_unloads_leave_the_process_as_large_as_it_wa
 
 def resident_set_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# -- the embedding over the wire
+
+
+def test_over_a_wire_the_first_unit_runs_from_its_host_bytes_and_travels_last(tmp_path: Path) -> None:
+    house = House(tmp_path, {"a": names("a", 4), "b": names("b", 4)}, host=8, device=4)
+    for expert in ("a", "b"):
+        with house.cache.lease(expert) as lease:
+            house.settle(lease)
+    with house.cache.lease("a") as lease:
+        arrived = set()
+        assert lease.num_ready() == 1, "the rows can be taken from the host at once"
+        assert bytes(lease.payload(0, lambda _, flat: flat).numpy()) == house.bytes["a0"]  # type: ignore[attr-defined]
+        while not lease.is_ready:
+            event = house.events.get(timeout=30)
+            arrived.add(house.cache._units[event.unit_hash].name)
+            assert house.cache.on_arrived(event) == []
+            house.cache.check_integrity()
+            assert lease.num_ready() < 4 or "a0" in arrived, "the last unit computes with the first one's matrix"
+        started = [house.cache._units[digest].name for digest in house.cache._device_frames]
+        assert started == ["a1", "a2", "a3", "a0"]
+        assert house.content("a") == house.expected("a")
+
+
+def test_a_host_too_small_to_keep_the_first_unit_lets_it_travel_before(tmp_path: Path) -> None:
+    house = House(tmp_path, {"a": names("a", 4)}, host=1, device=4)
+    with house.cache.lease("a") as lease:
+        assert house.settle(lease) == []
+        assert house.content("a") == house.expected("a")

@@ -360,7 +360,7 @@ def test_device_without_memory_fails_the_expert_that_needed_it_and_no_other(tmp_
     owner.step(owner.leases[-1])
     assert owner.failed == {"a"}
     assert "no memory on the device" in owner.errors[0]
-    assert "unit 'a0'" in owner.errors[0]
+    assert "expert 'a': unit 'a" in owner.errors[0]
     owner.step(owner.leases[0])
     owner.lease("a")
     owner.step(owner.leases[-1])
