@@ -107,8 +107,8 @@ class Runtime:
 
     async def _prepare(self, request: GenerateRequest) -> _Prompt:
         decision = await self.route(_query(request))
-        self.engine.post(Hint(decision.expert))
         expert = self._expert(decision.expert)
+        self.engine.post(Hint(decision.expert))
         token_ids = await self._text.run(_encode, expert.text, request, decision)
         return _Prompt(expert, decision, token_ids, _settle(request.sampling, expert, len(token_ids)))
 

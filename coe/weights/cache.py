@@ -447,6 +447,7 @@ class WeightCache:
             evict(unit.hash)
         else:  # there was no memory for it
             (self.host if is_read else self.front).drop(unit.hash)
+        self._wishes = tuple(expert for expert in self._wishes if not self._uses(expert, unit))  # else tried for ever
         failures = []
         for lease in self._waiting_for(unit):
             lease.is_failed = True
@@ -455,7 +456,10 @@ class WeightCache:
         return failures
 
     def _waiting_for(self, unit: Unit) -> Iterator[Lease]:
-        return (lease for lease in self._leases if any(own.hash == unit.hash for own in lease.units))
+        return (lease for lease in self._leases if self._uses(lease.expert, unit))
+
+    def _uses(self, expert: str, unit: Unit) -> bool:
+        return any(own.hash == unit.hash for own in self._experts[expert])
 
     def _book(self, lease: Lease) -> None:
         if lease.loaded_bytes:

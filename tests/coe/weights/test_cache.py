@@ -303,6 +303,18 @@ def test_prefetch_takes_the_room_of_what_is_worth_less(make: MakeHouse) -> None:
     assert tiers == {"hot": Tier.DEVICE, "cold": Tier.DISK, "next": Tier.DEVICE}
 
 
+def test_a_prefetch_that_fails_is_given_up_and_fails_nobody(make: MakeHouse) -> None:
+    """Tried again at once, it failed again at once, for ever."""
+    house = make({"bad": names("b", 2), "good": names("g", 2)})
+    house.path("bad", 1).unlink()
+    house.cache.expect(["bad", "good"])
+    drain(house)
+    assert house.cache.residency("good").tier is Tier.DEVICE
+    assert house.store.started.count("b1") == 1
+    with house.cache.lease("bad") as lease:
+        assert [failure.expert for failure in house.settle(lease)] == ["bad"]
+
+
 # -- memory
 
 
