@@ -97,7 +97,7 @@ def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[st
     """The store with every expert of a configuration in it, for work on the store itself."""
     if config.cache.store == "in-place":
         raise ConfigError('[cache] store = "in-place": there is no store of units to work on; write store = "units"')
-    store = open_store(config)
+    store = UnitStore(config.cache.dir, heals=False)  # `verify` is to find what is wrong, not to mend it unseen
     imported, errors = import_experts(load_catalog(config), store, choose_device(config.engine.device))
     return store, imported, errors
 
