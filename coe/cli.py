@@ -19,13 +19,20 @@ from coe.config import Config, describe, load_config
 from coe.errors import CoeError, ConfigError
 
 if TYPE_CHECKING:
-    from coe.types import Decision, ExpertStatus, Router
+    from coe.types import Decision, ExpertStatus, Part, Router
     from router.artefact import Artefact
     from router.policy import Policy
 
 __all__ = ["build_router", "main"]
 
 log = logging.getLogger("coe")
+
+WISHES = {
+    "load": "bring experts of a running server to the device",
+    "unload": "free what only these experts use",
+    "pin": "load experts and keep them",
+    "unpin": "let experts go when others need the room",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,20 +168,46 @@ def _experts(arguments: argparse.Namespace) -> int:
 
     with Client(arguments.url) as client:
         _print_experts(client.experts())
+        store = client.store()
+    print(f"store: {_in_gib(store.disk_bytes)} in {store.folder}")
     return 0
 
 
-def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
+def _wish(arguments: argparse.Namespace) -> int:
+    """Ask a running server to load, unload, pin or unpin experts."""
+    from coe.client import Client
+
+    with Client(arguments.url) as client:
+        _print_experts([getattr(client, arguments.wish)(expert) for expert in arguments.expert])
+    return 0
+
+
+def _in_gib(size_bytes: int) -> str:
     from coe.progress import in_gib
 
+    return in_gib(size_bytes)
+
+
+def _pin(status: ExpertStatus) -> str:
+    return "yes" if status.is_pinned else "streams" if status.is_streaming else "-"
+
+
+def _where(parts: Sequence[Part]) -> str:
+    """Runs of units in one tier, in execution order: `13 device, 18 disk`."""
+    runs = [(tier, len(list(run))) for tier, run in itertools.groupby(part.tier for part in parts)]
+    return ", ".join(f"{count} {tier}" for tier, count in runs) or "-"
+
+
+def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
     heads = ("expert", "tier", "bytes", "shared", "host", "device", "path", "dtype", "pin", "leases", "loads", "GB/s")
-    rows: list[tuple[str, ...]] = [(*heads, "last used", "error")]
+    rows: list[tuple[str, ...]] = [(*heads, "last used", "units", "error")]
     for status in statuses:
         speed = f"{status.loaded_bytes / status.load_s / 1e9:.2f}" if status.load_s else "-"
         used = "never" if status.last_used_s is None else f"{status.last_used_s:.0f} s ago"
         sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
-        facts = (status.path, status.dtype, "yes" if status.is_pinned else "-", status.num_leases, status.num_loads)
-        cells = (status.name, status.tier, *map(in_gib, sizes), *facts, speed, used, status.error or "-")
+        facts = (status.path, status.dtype, _pin(status), status.num_leases, status.num_loads)
+        cells = (status.name, status.tier, *map(_in_gib, sizes), *facts, speed, used)
+        cells = (*cells, _where(status.parts), status.error or "-")
         rows.append(tuple(str(cell) for cell in cells))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -255,6 +288,12 @@ def _bench_engine(arguments: argparse.Namespace) -> int:
     return run(config, arguments)
 
 
+def _bench_policy(arguments: argparse.Namespace) -> int:
+    from coe.bench.policy import run
+
+    return run(arguments)
+
+
 # -- the grammar
 
 
@@ -275,7 +314,12 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     experts = commands.add_parser("experts", help="show the experts of a running server; look after the store")
     experts.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
     experts.set_defaults(run=_experts)
-    chores = experts.add_subparsers(metavar="verify|gc|quantize")
+    chores = experts.add_subparsers(metavar="load|unload|pin|unpin|verify|gc|quantize")
+    for wish, text in WISHES.items():
+        parser_of_wish = chores.add_parser(wish, help=text, description=text)
+        parser_of_wish.add_argument("expert", nargs="+")
+        parser_of_wish.add_argument("--url", default=argparse.SUPPRESS, help="the server to ask")
+        parser_of_wish.set_defaults(run=_wish, wish=wish)
     _command(chores, "verify", "re-hash stored weights; bad units are removed and imported anew", _verify)
     _command(chores, "gc", "free stored weights that no configured expert needs", _gc)
 
@@ -295,15 +339,20 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     switch = _command(
         bench, "switch", "time to weights and to first token per tier, beside the ceilings", _bench_switch
     )
-    switch.add_argument("--runs", type=int, default=5, help="rounds over all experts (default 5)")
-    switch.add_argument("--out", type=Path, help="folder for switch.json and switch.png")
-    switch.add_argument("--json", type=Path, help="write the result here too")
-    switch.add_argument(
-        "--gguf", type=Path, action="append", default=[], help="a GGUF of the first expert, for llama.cpp (repeatable)"
-    )
-    switch.add_argument("--prompt", default="What is the capital of France?", help="what every expert is asked")
+    _add_arguments(switch, words, "switch")
+    text = "simulate eviction policies on the cache's own books, beside the offline optimum"
+    policy = bench.add_parser("policy", help=text, description=text)
+    _add_arguments(policy, words, "policy")
+    policy.set_defaults(run=_bench_policy)
     _add_bench_route(bench, words)
+    _add_bench_engine(bench)
     return parser
+
+
+def _add_arguments(parser: argparse.ArgumentParser, words: Sequence[str], what: str) -> None:
+    """A benchmark's own arguments; its module is imported only when it is asked for."""
+    if "bench" in words and what in words:
+        importlib.import_module(f"coe.bench.{what}").add_arguments(parser)
 
 
 def _add_bench_route(bench: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:

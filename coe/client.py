@@ -23,7 +23,7 @@ from coe.errors import (
     ShutdownError,
     UnknownExpertError,
 )
-from coe.types import ExpertStatus, Switch, SwitchKind, Tier, Usage
+from coe.types import ExpertStatus, Part, StoreStatus, Switch, SwitchKind, Tier, Usage
 
 __all__ = ["Answer", "AsyncClient", "AsyncStream", "Choice", "Client", "Cost", "Nearest", "Route", "Stream"]
 
@@ -189,6 +189,11 @@ class Client:
         with _connection_errors():
             return _statuses(_checked(self._http.get("/admin/experts")))
 
+    def store(self) -> StoreStatus:
+        """Where imported weights are kept, and what they take there."""
+        with _connection_errors():
+            return StoreStatus(**_checked(self._http.get("/admin/store")))
+
     def load(self, expert: str) -> ExpertStatus:
         return self._wish(expert, "load")
 
@@ -243,6 +248,10 @@ class AsyncClient:
     async def experts(self) -> list[ExpertStatus]:
         with _connection_errors():
             return _statuses(_checked(await self._http.get("/admin/experts")))
+
+    async def store(self) -> StoreStatus:
+        with _connection_errors():
+            return StoreStatus(**_checked(await self._http.get("/admin/store")))
 
     async def load(self, expert: str) -> ExpertStatus:
         return await self._wish(expert, "load")
@@ -385,7 +394,8 @@ def _statuses(body: dict[str, Any]) -> list[ExpertStatus]:
 
 def _status(each: dict[str, Any]) -> ExpertStatus:
     known = {field.name: each[field.name] for field in fields(ExpertStatus)}
-    return ExpertStatus(**{**known, "tier": Tier(each["tier"]), "aliases": tuple(each["aliases"])})
+    parts = tuple(Part(**{**part, "tier": Tier(part["tier"])}) for part in each["parts"])
+    return ExpertStatus(**{**known, "tier": Tier(each["tier"]), "aliases": tuple(each["aliases"]), "parts": parts})
 
 
 # -- errors

@@ -31,11 +31,12 @@ from coe.types import Router, Sampling
 from coe.weights.cache import WeightCache, check_fits
 from coe.weights.device import CopyDevice, CudaDevice, EmulatedDevice
 from coe.weights.importer import import_expert
+from coe.weights.originals import OriginalFiles
 from coe.weights.store import UnitStore
-from coe.weights.transfer import Arrived
+from coe.weights.transfer import Arrived, UnitSource
 from coe.weights.unit import Manifest
 
-__all__ = ["Imported", "Progress", "build_runtime", "choose_device", "import_experts", "imported_experts"]
+__all__ = ["Imported", "Progress", "build_runtime", "choose_device", "import_experts", "imported_experts", "wire"]
 
 log = logging.getLogger("coe.composition")
 
@@ -53,8 +54,31 @@ class Imported:
 def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
     """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
     device = choose_device(config.engine.device)
-    catalog, store = load_catalog(config), UnitStore(config.cache.dir)
-    imported, errors = import_experts(catalog, store, device, progress)
+    catalog, store = load_catalog(config), open_store(config)
+    originals = OriginalFiles() if config.cache.store == "in-place" else None
+    imported, errors = import_experts(catalog, originals or store, device, progress)
+    if originals is not None:
+        size_bytes = sum(expert.manifest.size_bytes for expert in imported)
+        log.warning(
+            "store in-place: %d bytes of disk saved; every load is gathered, cast and merged anew through the page "
+            "cache, and only units of the very same files are shared",
+            size_bytes,
+        )
+    return wire(config, router, store, imported, errors, catalog.names, source=originals)
+
+
+def wire(
+    config: Config,
+    router: Router,
+    store: UnitStore,
+    imported: list[Imported],
+    errors: dict[str, ExpertError],
+    names: Mapping[str, str],
+    *,
+    source: UnitSource | None = None,
+) -> Runtime:
+    """Wire a runtime over experts that are imported; `source` reads their units in the store's place."""
+    device = choose_device(config.engine.device)
     budgets = derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
     served = _serve_all(imported, config, device, budgets, errors)
@@ -62,21 +86,27 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
     metrics = Metrics()
     engine = Engine(
         {name: expert.loaded for name, expert in served.items()},
-        lambda post: _make_cache(store, config, device, budgets, post),
+        lambda post: _make_cache(source or store, config, device, budgets, post),
         _limits(config, budgets),
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
         prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_residency = config.router.residency_epsilon > 0
-    return Runtime(served, errors, catalog.names, router, engine, metrics, weighs_residency=weighs_residency)
+    return Runtime(served, errors, names, router, engine, metrics, store, weighs_residency=weighs_residency)
 
 
 def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[str, ExpertError]]:
     """The store with every expert of a configuration in it, for work on the store itself."""
-    store = UnitStore(config.cache.dir)
+    if config.cache.store == "in-place":
+        raise ConfigError('[cache] store = "in-place": there is no store of units to work on; write store = "units"')
+    store = UnitStore(config.cache.dir, heals=False)  # `verify` is to find what is wrong, not to mend it unseen
     imported, errors = import_experts(load_catalog(config), store, choose_device(config.engine.device))
     return store, imported, errors
+
+
+def open_store(config: Config) -> UnitStore:
+    return UnitStore(config.cache.dir, rehash=config.cache.rehash_loads)
 
 
 def choose_device(wanted: str) -> str:
@@ -89,14 +119,18 @@ def choose_device(wanted: str) -> str:
 
 
 def import_experts(
-    catalog: Catalog, store: UnitStore, device: str, progress: Progress | None = None
+    catalog: Catalog, store: UnitStore | OriginalFiles, device: str, progress: Progress | None = None
 ) -> tuple[list[Imported], dict[str, ExpertError]]:
     """Write what the store lacks; experts that cannot be imported are in the second result, by name."""
     imported: list[Imported] = []
     errors: dict[str, ExpertError] = dict(catalog.errors)
     for spec in catalog:
         try:
-            imported.append(Imported(spec, import_expert(store, spec, device=device, progress=_of(spec, progress))))
+            if isinstance(store, OriginalFiles):
+                manifest = store.add(spec, device=device)
+            else:
+                manifest = import_expert(store, spec, device=device, progress=_of(spec, progress))
+            imported.append(Imported(spec, manifest))
         except ExpertError as error:
             log.error("import expert=%s error=%s", spec.name, error)
             errors[spec.name] = error
@@ -115,8 +149,10 @@ def _serve_all(
     for expert in imported:
         name, sizes = expert.spec.name, {"host_bytes": budgets.host_bytes, "device_bytes": budgets.device_bytes}
         try:
-            check_fits(name, expert.manifest, **sizes)
-            served[name] = _serve(expert, models, config)
+            candidate = _serve(expert, models, config)
+            is_streamable = candidate.loaded.model.runs_by_unit
+            check_fits(name, expert.manifest, is_streamable=is_streamable, **sizes)
+            served[name] = candidate
         except ExpertError as error:
             log.error("serve expert=%s error=%s", name, error)
             errors[name] = error
@@ -189,15 +225,16 @@ class _Models:
 
 
 def _make_cache(
-    store: UnitStore, config: Config, device: str, budgets: Budgets, post: Callable[[Arrived], None]
+    source: UnitSource, config: Config, device: str, budgets: Budgets, post: Callable[[Arrived], None]
 ) -> WeightCache:
     return WeightCache(
-        store.path,
+        source,
         host_bytes=budgets.host_bytes,
         device=_copy_device(config, device, budgets),
         device_bytes=budgets.device_bytes,
         post=post,
         pin_host=device == "cuda",
+        policy=config.cache.policy,
     )
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "Device",
     "Dtype",
     "EngineConfig",
+    "Eviction",
     "ExpertConfig",
     "Policy",
     "RouterConfig",
@@ -49,6 +50,7 @@ __all__ = [
     "SchedulerConfig",
     "ServerConfig",
     "Source",
+    "StoreKind",
     "Weights",
     "cache_dir",
     "describe",
@@ -61,6 +63,8 @@ Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Policy = Literal["value", "fcfs"]
 Weights = Literal["full", "int8"]
+Eviction = Literal["value", "lru"]
+StoreKind = Literal["units", "in-place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,14 @@ class ExpertConfig:
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """Budgets in bytes (None: derived from the machine) and the folder of the unit store."""
+    """Budgets in bytes (None: derived from the machine), the folder of the unit store, and how both are used."""
 
     device_bytes: int | None = None
     host_bytes: int | None = None
     dir: Path = field(default_factory=lambda: cache_dir() / "store")
+    store: StoreKind = "units"
+    policy: Eviction = "value"
+    rehash_loads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +225,14 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "seed": whole(0, 2**63 - 1),
         "stop": list_of(text),
     },
-    "cache": {"device_bytes": size, "host_bytes": size, "dir": folder_path},
+    "cache": {
+        "device_bytes": size,
+        "host_bytes": size,
+        "dir": folder_path,
+        "store": choice(*get_args(StoreKind)),
+        "policy": choice(*get_args(Eviction)),
+        "rehash_loads": boolean,
+    },
     "engine": {
         "device": choice(*get_args(Device)),
         "dtype": choice(*get_args(Dtype)),

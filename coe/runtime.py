@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
 from coe.engine.detokenizer import Detokenizer
-from coe.engine.engine import Cancel, Engine, LoadedExpert, Submit
+from coe.engine.engine import Cancel, Engine, Hint, LoadedExpert, Submit
 from coe.engine.logits_processor import processors_of
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
@@ -39,8 +39,10 @@ from coe.types import (
     Router,
     Sampling,
     Snapshot,
+    StoreStatus,
     Tier,
 )
+from coe.weights.store import UnitStore
 
 __all__ = ["Runtime", "ServedExpert"]
 
@@ -110,6 +112,7 @@ class Runtime:
         router: Router,
         engine: Engine,
         metrics: Metrics,
+        store: UnitStore,
         *,
         weighs_residency: bool = False,
     ) -> None:
@@ -119,6 +122,7 @@ class Runtime:
         self._weighs_residency = weighs_residency
         self.engine = engine
         self.metrics = metrics
+        self._store = store
         self._text = _TextWorker()
         self._routing = _Micro(self._text, router, metrics, self._snapshot)
         self._num_running = 0
@@ -159,6 +163,7 @@ class Runtime:
         submitted_s = time.monotonic()
         decision = await self.route(_query(request))
         expert = self._expert(decision.expert)
+        self.engine.post(Hint(decision.expert))
         token_ids = await self._text.run(_encode, expert.text, request, decision)
         sampling = _settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None
@@ -218,6 +223,10 @@ class Runtime:
         return [self._status(expert) for expert in self.served.values()] + [
             _absent(name, str(error)) for name, error in self._errors.items()
         ]
+
+    async def store(self) -> StoreStatus:
+        """What the unit store takes on disk; looks at every file there."""
+        return StoreStatus(str(self._store.folder), await asyncio.to_thread(self._store.disk_bytes))
 
     async def load(self, expert: str) -> None:
         """Bring an expert to the device; returns when all of it is there. Raises UnknownExpertError, WeightsError."""
@@ -316,6 +325,7 @@ class Runtime:
             num_parameters=manifest.num_parameters,
             num_requests=self.engine.num_requests(name),
             last_used_s=self.engine.idle_s(name),
+            parts=self.engine.parts(name),
             error=self.engine.error(name),
             **residency._asdict(),
         )
@@ -475,11 +485,13 @@ def _absent(name: str, error: str) -> ExpertStatus:
         device_bytes=0,
         tier=Tier.DISK,
         is_pinned=False,
+        is_streaming=False,
         num_leases=0,
         num_requests=0,
         num_loads=0,
         loaded_bytes=0,
         load_s=0.0,
         last_used_s=None,
+        parts=(),
         error=error,
     )

@@ -16,12 +16,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from coe.errors import CoeError, DeadlineError, OverloadedError
+from coe.errors import CancelledError, CoeError, DeadlineError, OverloadedError
 
 __all__ = [
+    "Abandon",
     "Acquire",
     "Drop",
     "Effect",
+    "Expect",
     "Fail",
     "Job",
     "Limits",
@@ -32,6 +34,10 @@ __all__ = [
     "Run",
     "Scheduler",
 ]
+
+CANCELLED = "the request was cancelled"
+MAX_EXPECTED = 8  # experts named ahead: more would be guesses about a queue that will look different by then
+HINT_S = 5.0  # how long a routed prompt may take to become a request before it is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +69,19 @@ class Job:
     arrived_s: float
     num_prefilled: int = 0
     is_started: bool = False
-    is_cancelled: bool = False
+    is_cancelled: bool = False  # its client went away while it was in a step
+    is_late: bool = False  # it was failed while it was in a step
     is_dropped: bool = False  # it had begun once
     num_generated: int = 0  # since it began, or began again
 
     @property
-    def is_decoding(self) -> bool:
-        return self.num_prefilled == self.num_prompt_tokens
+    def is_gone(self) -> bool:
+        """Whether nobody waits for it any more; it leaves when the step that it is in ends."""
+        return self.is_cancelled or self.is_late
 
     @property
-    def has_deadline(self) -> bool:
-        """Until it begins; one that was dropped is never refused."""
-        return not self.is_started and not self.is_dropped
+    def is_decoding(self) -> bool:
+        return self.num_prefilled == self.num_prompt_tokens
 
 
 class Residency(Protocol):
@@ -123,6 +130,20 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """Drop the step of one expert, which waits for weights: nobody in it is waited for any more."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """These experts are leased next, in this order: their weights may come closer. Replaces what was expected."""
+
+    experts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
     """End a job with an error."""
 
@@ -130,7 +151,7 @@ class Fail:
     error: CoeError
 
 
-Effect = Acquire | Release | Run | Resume | Drop | Fail
+Effect = Abandon | Acquire | Drop | Expect | Release | Run | Resume | Fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +197,21 @@ class Scheduler:
         self._jobs: dict[str, Job] = {}
         self._kv_used = 0
         self._current: str | None = None
+        self._hints: dict[str, float] = {}  # experts that a prompt was routed to, and when
+        self._expected: tuple[str, ...] = ()
 
     # -- events
+
+    def hint(self, expert: str, now_s: float) -> None:
+        """A prompt was routed to this expert and will arrive when its text is encoded."""
+        self._hints[expert] = now_s
 
     def arrive(self, job: Job) -> None:
         """Take a job in; raises OverloadedError when a queue is full or its KV could never fit."""
         self._check_limits(job)
         line = self._lines.setdefault(job.expert, _Line(last_step_s=job.arrived_s))
         line.jobs[job.id] = self._jobs[job.id] = job
+        self._hints.pop(job.expert, None)
 
     def cancel(self, job_id: str) -> bool:
         """The client went away: the job leaves now, or when the step it is in has ended. False if it is unknown."""
@@ -219,10 +247,10 @@ class Scheduler:
         line.stopped_at = 0
         for job_id in ended:
             self._remove(self._jobs[job_id])
-        cancelled = [job.id for job in line.jobs.values() if job.is_cancelled]
-        for job_id in cancelled:
-            self._remove(self._jobs[job_id])
-        return cancelled
+        gone = [job for job in line.jobs.values() if job.is_gone]
+        for job in gone:
+            self._remove(job)
+        return [job.id for job in gone if job.is_cancelled]
 
     def fail_expert(self, expert: str) -> list[str]:
         """The expert cannot run: its step, lease and jobs are gone. Returns the jobs' ids."""
@@ -247,6 +275,11 @@ class Scheduler:
         """Bytes of KV that jobs which have begun have booked."""
         return self._kv_used
 
+    @property
+    def num_waited_for(self) -> int:
+        """Jobs that have not been failed for being late."""
+        return sum(not job.is_late for job in self._jobs.values())
+
     def queue_lengths(self) -> dict[str, int]:
         """Jobs per expert that have not begun. May be asked from any thread: the copies below are atomic."""
         return {expert: len(line.waiting) for expert, line in list(self._lines.items()) if line.jobs}
@@ -260,18 +293,23 @@ class Scheduler:
     def decide(self, now_s: float) -> Plan:
         """What to do now. At most one step, as the last effect; the rest takes no time."""
         effects: list[Effect] = list(self._expire(now_s))
-        effects += self._release_idle()
+        effects += self._abandon()
+        effects += self.release_idle()
         effects += self._acquire(now_s)
         effects += self._drop(now_s)
+        effects += self._expect(now_s)
         expert = self._choose(now_s)
         if expert is not None:
             effects.append(self._step(expert, now_s))
         return Plan(tuple(effects), self._next_deadline())
 
     def _expire(self, now_s: float) -> list[Fail]:
-        late = [job for job in self._jobs.values() if job.has_deadline and now_s >= self._deadline(job)]
+        late = [job for job in self._jobs.values() if self._is_waited_for(job) and now_s >= self._deadline(job)]
         for job in late:
-            self._remove(job)
+            if self._is_in_step(job):
+                job.is_late = True
+            else:
+                self._remove(job)
         return [
             Fail(
                 job.id,
@@ -330,7 +368,21 @@ class Scheduler:
         job.num_prefilled = job.num_generated = 0
         return Drop(job.id)
 
-    def _release_idle(self) -> list[Release]:
+    def _abandon(self) -> list[Effect]:
+        """Drop steps that wait for weights on behalf of nobody."""
+        effects: list[Effect] = []
+        for expert, line in self._lines.items():
+            jobs = [self._jobs[job_id] for job_id in line.step_jobs or ()]
+            if jobs and all(job.is_gone for job in jobs):
+                line.step_jobs, line.stopped_at = None, 0
+                effects.append(Abandon(expert))
+                effects += [Fail(job.id, CancelledError(CANCELLED)) for job in jobs if job.is_cancelled]
+                for job in jobs:
+                    self._remove(job)
+        return effects
+
+    def release_idle(self) -> list[Release]:
+        """Give up the leases of experts that have no work left; `decide` does so too."""
         idle = [expert for expert, line in self._lines.items() if line.is_active and not line.jobs]
         return [self._deactivate(expert) for expert in idle]
 
@@ -348,6 +400,19 @@ class Scheduler:
                 self._activate(expert)
                 return [*releases, Acquire(expert)]
         return []
+
+    def _expect(self, now_s: float) -> list[Effect]:
+        """Say who comes next when that has changed; the baseline never looks ahead."""
+        if self._limits.policy == "fcfs":
+            return []
+        self._hints = {expert: at_s for expert, at_s in self._hints.items() if now_s - at_s < HINT_S}
+        queued = [expert for expert in self._by_urgency(now_s) if not self._lines[expert].is_active]
+        hinted = [name for name in self._hints if name not in self._lines or not self._lines[name].jobs]
+        expected = (*queued, *hinted)[:MAX_EXPECTED]
+        if expected == self._expected:
+            return []
+        self._expected = expected
+        return [Expect(expected)]
 
     def _by_urgency(self, now_s: float) -> list[str]:
         """Experts with work and no lease, the one to serve first in front."""
@@ -508,11 +573,15 @@ class Scheduler:
         step_jobs = self._lines[job.expert].step_jobs
         return step_jobs is not None and job.id in step_jobs
 
+    def _is_waited_for(self, job: Job) -> bool:
+        """Whether the deadline still counts: somebody is there, has no token yet, and was not made to wait again."""
+        return not job.is_decoding and not job.is_gone and not job.is_dropped
+
     def _deadline(self, job: Job) -> float:
         return job.arrived_s + self._limits.deadline_s
 
     def _next_deadline(self) -> float | None:
-        return min((self._deadline(job) for job in self._jobs.values() if job.has_deadline), default=None)
+        return min((self._deadline(job) for job in self._jobs.values() if self._is_waited_for(job)), default=None)
 
     def _activate(self, expert: str) -> None:
         line = self._lines[expert]

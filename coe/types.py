@@ -23,12 +23,14 @@ __all__ = [
     "Likelihood",
     "Message",
     "Neighbour",
+    "Part",
     "PromptScored",
     "RouteQuery",
     "Routed",
     "Router",
     "Sampling",
     "Snapshot",
+    "StoreStatus",
     "Switch",
     "SwitchKind",
     "Tier",
@@ -313,6 +315,24 @@ GenerateEvent = Routed | PromptScored | Delta | Finished
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One unit of an expert: where it is (on its way counts for the tier it comes from), and if others use it too."""
+
+    unit: str
+    tier: Tier
+    size_bytes: int
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """Where imported weights are kept, and the bytes of all files there."""
+
+    folder: str
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertStatus:
     """An operator's view of one expert. Bytes are of its own units; `shared_bytes` is the part others use too."""
 
@@ -328,10 +348,12 @@ class ExpertStatus:
     device_bytes: int
     tier: Tier
     is_pinned: bool
+    is_streaming: bool  # larger than the device: its layers pass through it in every step
     num_leases: int
     num_requests: int  # waiting or running now
     num_loads: int
     loaded_bytes: int
     load_s: float
     last_used_s: float | None  # seconds since last use, None if never
+    parts: tuple[Part, ...]
     error: str | None

@@ -28,6 +28,10 @@ def admin_routes(runtime: Runtime) -> APIRouter:
     async def experts() -> dict[str, Any]:
         return {"experts": [asdict(status) for status in runtime.experts()]}
 
+    @routes.get("/store")
+    async def store() -> dict[str, Any]:
+        return asdict(await runtime.store())
+
     @routes.post("/experts/{name}/{wish}")
     async def wish_for(name: str, wish: str) -> dict[str, Any]:
         if wish not in wishes:

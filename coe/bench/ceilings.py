@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
 import torch
 
+from coe.bench.stage import drop_from_page_cache
 from coe.weights.memory import Arena
-from coe.weights.transfer import Arrived, DiskReader
+from coe.weights.reading import PIECE_BYTES, pieces_of
+from coe.weights.transfer import NUM_THREADS, Arrived, DiskReader
+from coe.weights.unit import Unit
 
-__all__ = ["Ceilings", "drop_from_page_cache", "measure_ceilings"]
+__all__ = ["Ceilings", "measure_ceilings"]
 
 ROUNDS = 5
 
@@ -24,48 +28,68 @@ ROUNDS = 5
 class Ceilings:
     """Bytes per second, medians of five."""
 
-    memory_copy: float  # one thread, the way a unit is copied to the emulated device
-    disk_cached: float  # these very files through a warm page cache, two threads
+    memory_copy: float  # from RAM to RAM with as many threads as the emulated wire has
+    disk_cached: float  # these very files through a warm page cache, with the reader's threads
     disk_direct: float  # these very files with the page cache emptied of them
+    pinned_copy: float | None = None  # from pinned RAM to the GPU, where there is one
 
 
-def measure_ceilings(files: Sequence[Path]) -> Ceilings:
+def measure_ceilings(files: Sequence[Path], device: str = "emulated") -> Ceilings:
     """Measure with the given unit files and with as many bytes of memory."""
     sizes = [file.stat().st_size for file in files]
     total = sum(sizes)
     frames = [Arena(size).allocate(size) for size in sizes]
     for frame in frames:
         frame.zero_()
-    targets = [torch.empty_like(frame) for frame in frames]
-    copy = _median_s(lambda: _copy(frames, targets))
+    targets = [torch.zeros_like(frame) for frame in frames]
+    with ThreadPoolExecutor(NUM_THREADS, initializer=partial(torch.set_num_threads, 1)) as threads:
+        copy = _median_s(lambda: _copy(threads, frames, targets))
     _read(files, frames)
     cached = _median_s(lambda: _read(files, frames))
     direct = _median_s(lambda: _read(files, frames), before=lambda: drop_from_page_cache(files))
-    return Ceilings(total / copy, total / cached, total / direct)
+    pinned = total / _pinned_copy_s(sizes) if device == "cuda" else None
+    return Ceilings(total / copy, total / cached, total / direct, pinned)
 
 
-def drop_from_page_cache(files: Sequence[Path]) -> None:
-    """Ask the kernel to forget these files' pages; they must be written back already."""
-    for file in files:
-        fd = os.open(file, os.O_RDONLY)
-        try:
-            os.fdatasync(fd)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(fd)
+def _pinned_copy_s(sizes: Sequence[int]) -> float:
+    sources = [torch.empty(size, dtype=torch.uint8, pin_memory=True) for size in sizes]
+    targets = [torch.empty(size, dtype=torch.uint8, device="cuda") for size in sizes]
+
+    def copy() -> None:
+        for source, target in zip(sources, targets, strict=True):
+            target.copy_(source, non_blocking=True)
+        torch.cuda.synchronize()
+
+    copy()
+    return _median_s(copy)
 
 
-def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> None:
-    for source, target in zip(sources, targets, strict=True):
-        target.copy_(source)
+class _Files:
+    """Units named by their paths, nothing checked."""
+
+    def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
+        return pieces_of(Path(unit.name), target)
+
+    def check(self, unit: Unit, target: memoryview) -> None: ...
+
+
+def _copy(threads: ThreadPoolExecutor, sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> None:
+    """Plain copies of large pieces and nothing else: what memory gives."""
+    pieces = [
+        (target[at : at + PIECE_BYTES], source[at : at + PIECE_BYTES])
+        for source, target in zip(sources, targets, strict=True)
+        for at in range(0, source.numel(), PIECE_BYTES)
+    ]
+    for done in [threads.submit(target.copy_, source) for target, source in pieces]:
+        done.result()
 
 
 def _read(files: Sequence[Path], frames: Sequence[torch.Tensor]) -> None:
     """All files at once with the reader's own threads and nothing else around them."""
     arrived: SimpleQueue[Arrived] = SimpleQueue()
-    reader = DiskReader(arrived.put)
+    reader = DiskReader(_Files(), arrived.put)
     for file, frame in zip(files, frames, strict=True):
-        reader.read(file.name, file, frame)
+        reader.read(Unit(str(file), str(file), frame.numel(), ()), frame)
     for _ in files:
         event = arrived.get()
         if event.error is not None:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Opened", "llama_cpp_opener", "open_with_transformers"]
+from coe.weights.checkpoint import weight_files
+
+__all__ = ["Opened", "build_with_safetensors", "llama_cpp_opener", "open_with_transformers"]
 
 
 class Opened(NamedTuple):
@@ -36,6 +38,30 @@ def open_with_transformers(folder: Path, token_ids: tuple[int, ...], dtype: str)
     del model
     gc.collect()
     return Opened(ready_s, first_token_s, token_id)
+
+
+def build_with_safetensors(folder: Path, token_ids: tuple[int, ...], dtype: str) -> Opened:
+    """`safetensors.torch.load_file` and a module built around it by hand, then one greedy token."""
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    started_s = time.perf_counter()
+    wanted = getattr(torch, dtype)
+    tensors = {name: tensor.to(wanted) for file in weight_files(folder) for name, tensor in load_file(file).items()}
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=wanted)
+    model.load_state_dict(tensors, assign=True, strict=False)
+    model.tie_weights()
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_meta:
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+                model._init_weights(module)
+    ready_s = time.perf_counter() - started_s
+    with torch.inference_mode():
+        logits = model.eval()(torch.tensor([token_ids]), use_cache=True, logits_to_keep=1).logits
+    token_id = int(logits[0, -1].argmax())
+    return Opened(ready_s, time.perf_counter() - started_s, token_id)
 
 
 def llama_cpp_opener(file: Path, num_threads: int) -> Callable[[tuple[int, ...]], Opened] | None:

@@ -18,8 +18,8 @@ from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.step import Row
 from coe.errors import WeightsError
 from coe.weights.memory import Arena
+from coe.weights.reading import read_into
 from coe.weights.store import UnitStore
-from coe.weights.transfer import read_into
 from coe.weights.unit import Manifest, Unit
 
 __all__ = ["HandDriven", "StepProfile", "profile_step", "read_bytes_per_s"]

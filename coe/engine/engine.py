@@ -25,13 +25,28 @@ from coe.engine.step import Kv, Model, Row, Step
 from coe.engine.threads import MathThreads
 from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError, WeightsError
 from coe.metrics import Gauges, Metrics
-from coe.scheduler import Acquire, Drop, Effect, Fail, Job, Limits, Release, Resume, Run, Scheduler
-from coe.types import SwitchKind, Tier
-from coe.weights.cache import ExpertResidency, Lease, WeightCache
+from coe.scheduler import (
+    CANCELLED,
+    Abandon,
+    Acquire,
+    Drop,
+    Effect,
+    Expect,
+    Fail,
+    Job,
+    Limits,
+    Release,
+    Resume,
+    Run,
+    Scheduler,
+)
+from coe.types import Part, SwitchKind, Tier
+from coe.weights.cache import ExpertResidency, WeightCache
+from coe.weights.lease import Lease
 from coe.weights.transfer import Arrived
 from coe.weights.unit import Manifest
 
-__all__ = ["Call", "Cancel", "Engine", "LoadedExpert", "Shutdown", "Submit"]
+__all__ = ["Call", "Cancel", "Engine", "Hint", "LoadedExpert", "Shutdown", "Submit"]
 
 log = logging.getLogger("coe.engine")
 
@@ -52,6 +67,13 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """A prompt was routed to this expert: its weights may start moving while its text is encoded."""
+
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     sequence_id: str
 
@@ -69,7 +91,7 @@ class Shutdown:
     """Fail what is left and end the thread."""
 
 
-Event = Submit | Cancel | Call | Shutdown | Arrived
+Event = Submit | Hint | Cancel | Call | Shutdown | Arrived
 
 
 @dataclass(slots=True)
@@ -111,7 +133,7 @@ class Engine:
         self._is_over = False  # nobody reads the inbox any more
         self._thread = threading.Thread(target=self._run, name="coe-engine", daemon=True)
         for name, expert in experts.items():
-            self._cache.register(name, expert.manifest)
+            self._cache.register(name, expert.manifest, is_streamable=expert.model.runs_by_unit)
 
     # -- from any thread
 
@@ -196,9 +218,11 @@ class Engine:
         match event:
             case Submit(sequence):
                 self._submit(sequence)
+            case Hint(expert):
+                self._scheduler.hint(expert, time.monotonic())
             case Cancel(sequence_id):
                 if self._scheduler.cancel(sequence_id):
-                    self._end(sequence_id, CancelledError("the request was cancelled"))
+                    self._end(sequence_id, CancelledError(CANCELLED))
             case Arrived():
                 for failure in self._cache.on_arrived(event):
                     self._fail_expert(failure.expert, failure.error)
@@ -228,6 +252,7 @@ class Engine:
             sequence.sink(error)
             return
         self._sequences[sequence.id] = sequence
+        self._cache.asked(sequence.expert)
 
     # -- effects
 
@@ -238,10 +263,14 @@ class Engine:
             case Release(expert):
                 self._leases.pop(expert).close()
             case Run(expert, num_tokens):
-                self._begin_step(expert, num_tokens)
-                self._go_on(expert)
+                self._step(expert, num_tokens)
             case Resume(expert):
-                self._go_on(expert)
+                self._step(expert, None)
+            case Abandon(expert):
+                del self._steps[expert]
+                self._leases[expert].rewind()
+            case Expect(experts):
+                self._cache.expect(experts)
             case Drop(job_id):
                 self._drop_kv(job_id)
             case Fail(job_id, error):
@@ -253,6 +282,16 @@ class Engine:
         self._leases[expert] = self._cache.lease(expert)
         if tier is not Tier.DEVICE:
             log.info("lease expert=%s tier=%s missing_bytes=%d", expert, tier, self._cache.front.missing_bytes(expert))
+
+    def _step(self, expert: str, num_tokens: Mapping[str, int] | None) -> None:
+        """Begin a step, or resume the one under way; what goes wrong in it ends this expert's requests alone."""
+        try:
+            if num_tokens is not None:
+                self._begin_step(expert, num_tokens)
+            self._go_on(expert)
+        except Exception as error:  # the edge to models and kernels, which fail in ways of their own
+            log.exception("step expert=%s", expert)
+            self._fail_expert(expert, ExpertError(expert, f"its step failed ({error!r}); try again, and report this"))
 
     def _begin_step(self, expert: str, num_tokens: Mapping[str, int]) -> None:
         now_s = time.monotonic()
@@ -311,12 +350,14 @@ class Engine:
         """Run the expert's step as far as its units are here; finish it if that is all of them."""
         self._set_threads()
         running, lease = self._steps[expert], self._leases[expert]
-        model, units = self._experts[expert].model, lease.units
+        bind = self._experts[expert].model.bind
         self._cache.touch(expert, time.monotonic())
-        payload, bind = self._cache.payload, model.bind
-        running.step.advance(lease.num_ready(), lambda index: payload(expert, units[index], bind))
+        running.step.advance(
+            lease.num_ready(), lambda index: lease.payload(index, bind), takes_first_again=lease.gathers
+        )
         if running.step.is_done:
             del self._steps[expert]
+            lease.rewind()
             self._errors.pop(expert, None)
             self._finish_step(expert, running)
         else:
@@ -333,6 +374,8 @@ class Engine:
         now_s = time.monotonic()
         ended, sampling, last, num_prefilled = [], [], [], 0
         for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
+            if sequence.id not in self._sequences:
+                continue  # failed while the step waited for weights
             sequence.score(own)
             if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
@@ -351,7 +394,7 @@ class Engine:
             self._keep_prefix(self._sequences[sequence_id], self._experts[expert].model)
             self._forget(sequence_id)
         for sequence_id in self._scheduler.stepped(expert, ended, now_s):
-            self._end(sequence_id, CancelledError("the request was cancelled"))
+            self._end(sequence_id, CancelledError(CANCELLED))
         self._trim_prefixes()
 
     # -- ends
@@ -364,13 +407,14 @@ class Engine:
     def _forget(self, sequence_id: str) -> None:
         del self._sequences[sequence_id]
 
-    def _fail_expert(self, expert: str, error: WeightsError) -> None:
+    def _fail_expert(self, expert: str, error: ExpertError) -> None:
         """This expert's requests end with the error; the others go on."""
         log.error("fail expert=%s error=%s", expert, error)
         self._errors[expert] = error
         self._steps.pop(expert, None)
         for sequence_id in self._scheduler.fail_expert(expert):
-            self._end(sequence_id, error)
+            if sequence_id in self._sequences:  # else it has ended: late, or in the step that failed
+                self._end(sequence_id, error)
         if expert in self._leases:
             self._leases.pop(expert).close()
         if expert in self._held:
@@ -410,7 +454,7 @@ class Engine:
 
     def unload(self, expert: str, *, keeps_host: bool = False) -> Future[Any]:
         """Free what nobody else needs of an expert; the future has the bytes freed."""
-        return self.call(lambda: self._cache.unload(expert, keeps_host=keeps_host))
+        return self.call(lambda: self._unload(expert, keeps_host))
 
     def switch_to(self, expert: str) -> Future[Any]:
         """Do what a switch to a resident expert takes and nothing else; the future has the seconds (benchmarks)."""
@@ -422,6 +466,11 @@ class Engine:
 
     def unpin(self, expert: str) -> Future[Any]:
         return self.call(lambda: self._cache.unpin(expert))
+
+    def _unload(self, expert: str, keeps_host: bool) -> int:
+        for release in self._scheduler.release_idle():  # who unloads right after an answer means that lease too
+            self._do(release)
+        return self._cache.unload(expert, keeps_host=keeps_host)
 
     def _time_switch(self, expert: str) -> float:
         started_s = time.perf_counter()
@@ -437,6 +486,10 @@ class Engine:
 
     def residency(self, expert: str) -> ExpertResidency:
         return self._cache.residency(expert)
+
+    def parts(self, expert: str) -> tuple[Part, ...]:
+        """Where each unit of the expert is."""
+        return self._cache.parts(expert)
 
     def missing_bytes(self, expert: str) -> int:
         """Bytes that a lease of the expert would have to move."""
@@ -471,7 +524,7 @@ class Engine:
         if self._prefixes is not None:
             self._prefixes.check_integrity()
             assert self._prefixes.used_bytes + self._scheduler.kv_used_bytes <= self._kv_bytes
-        assert self._scheduler.num_jobs == len(self._sequences)
+        assert self._scheduler.num_waited_for == len(self._sequences)
         assert self._steps.keys() <= self._leases.keys()
 
     # -- idle experts
@@ -519,7 +572,7 @@ class _Residency:
         return lease.num_ready() if lease is not None else self._cache.front.num_leading(expert)
 
     def load_s(self, expert: str) -> float:
-        return self._cache.front.missing_bytes(expert) / self._cache.bytes_per_s
+        return self._cache.load_s(expert)
 
 
 def _answer(future: Future[Any], work: Callable[[], Any]) -> None:

@@ -150,6 +150,8 @@ class _State:
 class LlamaModel:
     """Runs any expert of one Llama shape; holds no weights, only the rotary table."""
 
+    runs_by_unit = True
+
     def __init__(self, shape: LlamaShape, config: Mapping[str, Any], device: torch.device) -> None:
         self.shape = shape
         self.device = device
@@ -207,11 +209,17 @@ class LlamaModel:
     def run_unit(self, index: int, weights: Any, state: _State) -> None:
         if index == 0:
             state.embedding = weights.weight
-            state.hidden = embedded(state.token_ids, weights.weight, self.shape.dtype)
+            rows = embedded(
+                state.token_ids.to(weights.weight.device), weights.weight, self.shape.dtype
+            )  # on the host or here
+            state.hidden = rows.to(self.device)
         elif index <= self.shape.num_layers:
             state.hidden = self._layer(index - 1, weights, state)
         else:
             state.logits = self._head(weights, state)
+
+    def attach(self, first: _Embed, state: _State) -> None:
+        state.embedding = first.weight
 
     def logits(self, state: _State) -> torch.Tensor:
         assert state.logits is not None

@@ -44,6 +44,8 @@ class _State:
 class ModulesModel:
     """Runs any expert of one configuration through transformers' modules; holds a skeleton, no weights."""
 
+    runs_by_unit = False
+
     def __init__(self, manifest: Manifest, device: torch.device) -> None:
         self.device = device
         self._num_units = len(manifest.units)
@@ -79,6 +81,9 @@ class ModulesModel:
             self._point(state.bound)
             state.logits = [self._run(row) for row in state.rows]
             self._let_go(state)
+
+    def attach(self, first: Mapping[str, torch.Tensor], state: _State) -> None:
+        pass  # it runs whole, with everything where it computes
 
     def logits(self, state: _State) -> torch.Tensor:
         return torch.cat(state.logits)

@@ -20,7 +20,7 @@ from coe.engine.step import Kv
 from coe.engine.vocabulary import Vocabulary
 from coe.errors import CoeError
 from coe.types import Delta, Finished, FinishReason, PromptScored, Switch, SwitchKind, TokenLogprob, Usage
-from coe.weights.cache import Lease
+from coe.weights.lease import Lease
 
 __all__ = ["Sequence", "Sink"]
 

@@ -40,7 +40,14 @@ class Row:
 
 
 class Model(Protocol):
-    """One architecture, built once, run with whatever expert's units are handed in. Not thread-safe."""
+    """One architecture, built once, run with whatever expert's units are handed in. Not thread-safe.
+
+    One that `runs_by_unit` needs no unit but the first after having run it, so that an expert larger than the device
+    can stream through.
+    """
+
+    @property
+    def runs_by_unit(self) -> bool: ...
 
     def bind(self, unit: Unit, flat: torch.Tensor) -> Any:
         """Views over a unit's flat bytes, as `run_unit` wants them; nothing is copied."""
@@ -66,6 +73,10 @@ class Model(Protocol):
         """Advance the state by one unit; a model with tied embeddings keeps what it needs from unit 0."""
         ...
 
+    def attach(self, first: Any, state: Any) -> None:
+        """Take the first unit's weights again before the last unit: the first may have run from host bytes."""
+        ...
+
     def logits(self, state: Any) -> torch.Tensor:
         """Float32 logits after the last `num_logits` tokens of each row, row after row, (sum of them, vocab).
 
@@ -88,10 +99,12 @@ class Step:
     def is_done(self) -> bool:
         return self.next_unit == self.num_units
 
-    def advance(self, num_ready: int, weights_of: Callable[[int], Any]) -> None:
+    def advance(self, num_ready: int, weights_of: Callable[[int], Any], *, takes_first_again: bool = False) -> None:
         """Run units up to the first absent one; `num_ready` leading units are present."""
         with torch.inference_mode():
             while self.next_unit < num_ready:
+                if self.next_unit == self.num_units - 1 and takes_first_again:
+                    self._model.attach(weights_of(0), self._state)
                 self._model.run_unit(self.next_unit, weights_of(self.next_unit), self._state)
                 self.next_unit += 1
 

@@ -1,31 +1,36 @@
 """The three-tier weight cache: leases experts and keeps their units coming, disk -> host -> device.
 
 Owned by the engine thread, which alone calls it; transfer threads only post `Arrived` events that the owner hands
-back through `on_arrived`. What may be evicted is the residency table's decision (`residency.Pool`); this module acts.
-On a CPU there is one tier above the disk, and the host bytes themselves are what the engine computes with.
+back through `on_arrived`, and a transfer that cannot even begin ends the same way. What may be evicted is the
+residency table's decision (`residency.Pool`); this module acts. On a CPU there is one tier above the disk, and the
+host bytes themselves are what the engine computes with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 
 from coe.errors import WeightsError
-from coe.types import SwitchKind, Tier
+from coe.types import Part, Tier
+from coe.weights.bandwidth import Bandwidth
 from coe.weights.device import CopyDevice
+from coe.weights.lease import Bind, Lease
 from coe.weights.memory import Arena
+from coe.weights.popularity import Popularity
 from coe.weights.residency import Pool
-from coe.weights.transfer import Arrived, DeviceCopier, DiskReader
+from coe.weights.transfer import Arrived, DeviceCopier, DiskReader, UnitSource
 from coe.weights.unit import Manifest, Unit
 
-__all__ = ["ExpertFailure", "ExpertResidency", "Lease", "WeightCache", "check_fits"]
+__all__ = ["ExpertFailure", "ExpertResidency", "WeightCache", "check_fits"]
 
 MAX_READS = 4  # units in flight from the disk: enough to keep it busy, few enough that a leader arrives first
+MAX_PREFETCHES = 2  # so few that a lease that comes now waits for little
+NO_MEMORY = (MemoryError, OSError, RuntimeError)  # what an allocator raises; torch.OutOfMemoryError is a RuntimeError
 
 
 class ExpertFailure(NamedTuple):
@@ -34,7 +39,7 @@ class ExpertFailure(NamedTuple):
 
 
 class ExpertResidency(NamedTuple):
-    """Where an expert's bytes are and what it has cost so far."""
+    """Where an expert's bytes are and what it has cost so far. `is_streaming`: it never fits on the device."""
 
     tier: Tier
     size_bytes: int
@@ -42,6 +47,7 @@ class ExpertResidency(NamedTuple):
     host_bytes: int
     device_bytes: int
     is_pinned: bool
+    is_streaming: bool
     num_leases: int
     num_loads: int
     loaded_bytes: int
@@ -57,72 +63,6 @@ class _Moved:
     load_s: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class Lease:
-    """The right to run an expert: its units may not leave the device while it is open. Use as a context manager."""
-
-    expert: str
-    units: tuple[Unit, ...]
-    _cache: WeightCache
-    disk_bytes: int = 0
-    wire_bytes: int = 0  # host -> device
-    started_s: float | None = None  # when the first byte of it began to move
-    ended_s: float | None = None
-    is_open: bool = True
-    is_failed: bool = False  # a unit of it cannot be loaded; nothing more is tried
-    _next: int = 0  # all units before this one are ready
-
-    @property
-    def kind(self) -> SwitchKind:
-        if self.disk_bytes:
-            return SwitchKind.DISK_MISS
-        return SwitchKind.HOST_HIT if self.wire_bytes else SwitchKind.DEVICE_HIT
-
-    @property
-    def loaded_bytes(self) -> int:
-        """Bytes that crossed the slowest tier this lease needed."""
-        return self.disk_bytes or self.wire_bytes
-
-    @property
-    def load_s(self) -> float:
-        """Seconds between the first byte's departure and the last one's arrival."""
-        if self.started_s is None or self.ended_s is None:
-            return 0.0
-        return self.ended_s - self.started_s
-
-    def num_ready(self) -> int:
-        """How many leading units are ready to compute with."""
-        while self._next < len(self.units) and self._cache.front.is_ready(self.units[self._next]):
-            self._next += 1
-        return self._next
-
-    @property
-    def is_ready(self) -> bool:
-        return self.num_ready() == len(self.units)
-
-    def close(self) -> None:
-        if self.is_open:
-            self.is_open = False
-            self._cache.release(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def note(self, unit: Unit, event: Arrived) -> None:
-        """Book a transfer that this lease waited for."""
-        if event.tier is Tier.HOST:
-            self.disk_bytes += unit.size_bytes
-        else:
-            self.wire_bytes += unit.size_bytes
-        self.started_s = event.started_s if self.started_s is None else min(self.started_s, event.started_s)
-        self.ended_s = event.ended_s
-
-
 @dataclass(slots=True)
 class _Frame:
     """A unit's bytes in one tier, and what the engine has bound to them per expert."""
@@ -131,12 +71,21 @@ class _Frame:
     payloads: dict[str, object] = field(default_factory=dict)
 
 
-def check_fits(expert: str, manifest: Manifest, *, host_bytes: int, device_bytes: int) -> None:
-    """Raise WeightsError if the expert can never be whole on the device, or one of its units never pass the host."""
-    if manifest.size_bytes > device_bytes:
+def check_fits(
+    expert: str, manifest: Manifest, *, host_bytes: int, device_bytes: int, is_streamable: bool = False
+) -> None:
+    """Raise WeightsError if the expert can never run: too large, or one of its units never passes the host."""
+    pool = Pool(device_bytes)
+    pool.register(expert, manifest.units, is_streamable=is_streamable)
+    if not pool.can_lease(expert):
+        why = (
+            "even one unit at a time its weights do not pass through"
+            if is_streamable
+            else "its architecture runs whole (transformers' modules), so it cannot stream through"
+        )
         raise WeightsError(
             expert,
-            f"its weights take {manifest.size_bytes:,} bytes and the budget for weights is {device_bytes:,}; "
+            f"its weights take {manifest.size_bytes:,} bytes and the budget for weights is {device_bytes:,}; {why}: "
             "raise [cache] device_bytes (CPU: host_bytes) or take a smaller dtype",
         )
     largest = max(manifest.units, key=lambda unit: unit.size_bytes)
@@ -153,29 +102,35 @@ class WeightCache:
 
     def __init__(
         self,
-        path_of: Callable[[Unit], Path],
+        source: UnitSource,
         *,
         host_bytes: int,
         device: CopyDevice | None,
         device_bytes: int,
         post: Callable[[Arrived], None],
         pin_host: bool = False,
+        policy: str = "value",
     ) -> None:
-        self._path_of = path_of
-        self.host = Pool(host_bytes)
-        self.device = Pool(device_bytes) if device is not None else None
+        self._popularity = Popularity()
+        judge = self._popularity if policy == "value" else None
+        self.host = Pool(host_bytes, judge, lambda _: 1.0 / self._disk.bytes_per_s)
+        self.device = Pool(device_bytes, judge, self._back_on_device_s) if device is not None else None
         self._host_arena = Arena(host_bytes, is_pinned=pin_host)
         self._copy_device = device
-        self._reader = DiskReader(post)
-        self._copier = DeviceCopier(post, device.copy) if device is not None else None
+        self._post = post
+        self._reader = DiskReader(source, post)
+        self._copier = DeviceCopier(post, device.copy, num_lanes=device.num_lanes) if device is not None else None
         self._host_frames: dict[str, _Frame] = {}
         self._device_frames: dict[str, _Frame] = {}
         self._units: dict[str, Unit] = {}
         self._experts: dict[str, tuple[Unit, ...]] = {}
         self._moved: dict[str, _Moved] = {}
         self._leases: list[Lease] = []
-        self._num_reads = 0
-        self.bytes_per_s = 1e9  # of the last expert that came from the disk; a guess before the first
+        self._gathering: set[str] = set()  # experts whose first unit can run from its host bytes
+        self._wishes: tuple[str, ...] = ()  # experts to prefetch, the next one first
+        self._num_moving = {Tier.HOST: 0, Tier.DEVICE: 0}  # transfers under way, by where they go
+        self._disk = Bandwidth(1e9)
+        self._wire = Bandwidth(8e9)
 
     # -- what the engine asks
 
@@ -184,26 +139,57 @@ class WeightCache:
         """The tier that the engine computes from."""
         return self.device if self.device is not None else self.host
 
-    def register(self, expert: str, manifest: Manifest) -> None:
-        """Make an expert known; raises WeightsError if it can never fit."""
-        check_fits(expert, manifest, host_bytes=self.host.budget_bytes, device_bytes=self.front.budget_bytes)
+    def register(self, expert: str, manifest: Manifest, *, is_streamable: bool = False) -> None:
+        """Make an expert known; raises WeightsError if it can never run."""
+        check_fits(
+            expert,
+            manifest,
+            host_bytes=self.host.budget_bytes,
+            device_bytes=self.front.budget_bytes,
+            is_streamable=is_streamable,
+        )
         self._experts[expert] = manifest.units
+        if is_streamable and len(manifest.units) > 1:
+            self._gathering.add(expert)
         self._moved[expert] = _Moved()
         self._units.update({unit.hash: unit for unit in manifest.units})
         for pool in self._pools():
-            pool.register(expert, manifest.units)
+            pool.register(expert, manifest.units, is_streamable=is_streamable)
 
     def size_of(self, unit_hash: str) -> int:
         return self._units[unit_hash].size_bytes
+
+    def asked(self, expert: str) -> None:
+        """Somebody wants an answer of this expert: what it is worth grows."""
+        self._popularity.asked(expert)
 
     def touch(self, expert: str, now_s: float) -> None:
         for pool in self._pools():
             pool.touch(expert, now_s)
 
+    def expect(self, experts: Sequence[str]) -> None:
+        """Name the experts that will be leased next, in this order; others are expected no more.
+
+        They move closer when no lease needs the wire, and only into room that nothing worth more fills.
+        """
+        if tuple(experts) != self._wishes:
+            self._wishes = tuple(experts)
+            self._popularity.expect(experts)
+            self.pump()
+
+    def load_s(self, expert: str) -> float:
+        """Seconds that a lease of the expert would take to be whole, at the speeds measured so far."""
+        disk_bytes = self.host.missing_bytes(expert)
+        if self.device is None:
+            return disk_bytes / self._disk.bytes_per_s
+        wire_bytes = self.device.missing_bytes(expert)
+        return max(min(disk_bytes, wire_bytes) / self._disk.bytes_per_s, wire_bytes / self._wire.bytes_per_s)
+
     def lease(self, expert: str) -> Lease:
-        """Take the right to run an expert; absent units start moving at once, in execution order."""
-        lease = Lease(expert, self._experts[expert], self)
-        self.front.lease(lease.units)
+        """Take the right to run an expert that can be leased; absent units start moving at once, in execution order."""
+        lease = Lease(expert, self._experts[expert], self.front.lease(expert), self)
+        lease.gathers = self.device is not None and expert in self._gathering and not lease.is_streaming
+        lease.open_window()
         self._leases.append(lease)
         self.pump()
         return lease
@@ -211,11 +197,13 @@ class WeightCache:
     def release(self, lease: Lease) -> None:
         """Called by `Lease.close`: the units may be evicted again; loads that have not begun never will."""
         self._leases.remove(lease)
-        self.front.unlease(lease.units)
+        lease.close_window()
+        self._let_rows_go(lease)
+        self.front.unlease(lease.expert, lease.claim)
         self._book(lease)
         self.pump()
 
-    def payload(self, expert: str, unit: Unit, bind: Callable[[Unit, torch.Tensor], object]) -> object:
+    def payload(self, expert: str, unit: Unit, bind: Bind) -> object:
         """Return what `bind(unit, flat bytes)` made of a ready unit, made once per residency and expert."""
         frame = self._front_frames()[unit.hash]
         payload = frame.payloads.get(expert)
@@ -223,24 +211,28 @@ class WeightCache:
             payload = frame.payloads[expert] = bind(unit, frame.bytes)
         return payload
 
+    def host_payload(self, unit: Unit, bind: Bind) -> object:
+        """Return what `bind` makes of a unit's host bytes, for a step that takes a few rows of them."""
+        return bind(unit, self._host_frames[unit.hash].bytes)
+
     def on_arrived(self, event: Arrived) -> list[ExpertFailure]:
         """Book a transfer that ended; returns the experts that cannot run because it failed."""
         unit = self._units[event.unit_hash]
-        is_read = event.tier is Tier.HOST
-        if is_read:
-            self._num_reads -= 1
-        elif self.device is not None:
-            self.host.unlease([unit])
+        self._num_moving[event.tier] -= 1
+        if event.tier is Tier.DEVICE:
+            self.host.unshield(unit)
         failures = self._commit(unit, event)
         if not failures:  # else the owner closes the failed leases, and that pumps
             self.pump()
         return failures
 
     def pump(self) -> None:
-        """Start every transfer that the open leases need and the budgets allow."""
+        """Start every transfer that the open leases need and the budgets allow, then what is expected next."""
         for lease in self._leases:
             if not lease.is_failed:
-                all(self._advance(unit) for unit in lease.units[lease.num_ready() :])
+                self._drive(lease)
+        if self._is_idle():
+            all(self._prefetch(expert, self._wishes[: rank + 1]) for rank, expert in enumerate(self._wishes))
 
     # -- the operator's wishes
 
@@ -249,6 +241,8 @@ class WeightCache:
 
         Not in the host tier: a smaller one, filled with pins, would let nothing else through.
         """
+        if self.front.is_larger(expert):
+            raise WeightsError(expert, "it is larger than the budget and streams in every step: it cannot be pinned")
         if not self.front.can_lease(expert):
             raise WeightsError(expert, "pinning it would leave no room for what is pinned or running; unpin another")
         self.front.pin(expert)
@@ -287,11 +281,24 @@ class WeightCache:
             host_bytes,
             device_bytes,
             self.front.is_pinned(expert),
+            self.front.is_larger(expert),
             sum(lease.expert == expert for lease in list(self._leases)),
             moved.num_loads,
             moved.loaded_bytes,
             moved.load_s,
         )
+
+    def parts(self, expert: str) -> tuple[Part, ...]:
+        """Where each unit of an expert is, in execution order."""
+        return tuple(
+            Part(unit.name, self._tier_of(unit), unit.size_bytes, self.front.is_shared(unit))
+            for unit in self._experts[expert]
+        )
+
+    def _tier_of(self, unit: Unit) -> Tier:
+        if self.front.is_ready(unit):
+            return Tier.DEVICE
+        return Tier.HOST if self.host.is_ready(unit) else Tier.DISK
 
     def close(self) -> None:
         """Wait for transfers under way and give all memory back."""
@@ -306,43 +313,105 @@ class WeightCache:
 
     # -- how units move
 
-    def _advance(self, unit: Unit) -> bool:
+    def _drive(self, lease: Lease) -> None:
+        """Start what a lease needs, in execution order; over a wire the embedding goes last, after the layers."""
+        first = lease.units[0]
+        if not lease.gathers or not self._keeps_rows(lease):
+            all(self._advance(unit, self._room) for unit in lease.wanted())
+            return
+        assert self.device is not None
+        rest = [unit for unit in lease.units if unit.hash != first.hash]
+        is_stuck = not all(self._advance(unit, self._room) for unit in rest)
+        is_last = not any(self.device.is_absent(unit) for unit in rest)
+        if is_last or (is_stuck and not any(self._num_moving.values())):  # else the host could fill up with it
+            self._advance(first, self._room)
+
+    def _keeps_rows(self, lease: Lease) -> bool:
+        """Whether the lease can run its first unit from the host; holds those bytes until they have travelled."""
+        assert self.device is not None
+        first = lease.units[0]
+        if self.device.is_ready(first):
+            self._let_rows_go(lease)
+        elif not lease.holds_rows and self.host.is_ready(first):
+            lease.holds_rows = True
+            self.host.shield(first)
+        return lease.holds_rows
+
+    def _let_rows_go(self, lease: Lease) -> None:
+        if lease.holds_rows:
+            lease.holds_rows = False
+            self.host.unshield(lease.units[0])
+
+    def _advance(self, unit: Unit, room: Callable[[Pool, Unit], list[str] | None]) -> bool:
         """Take a unit one tier closer; False when there is no room or no free reader now."""
         if self.device is None or self.device.is_absent(unit):
             if self.host.is_ready(unit):
-                return self.device is None or self._start_copy(unit)
+                return self.device is None or self._start_copy(unit, room)
             if self.host.is_absent(unit):
-                return self._start_read(unit)
+                return self._start_read(unit, room)
         return True
 
-    def _start_read(self, unit: Unit) -> bool:
-        if self._num_reads >= MAX_READS or not self._make_room(self.host, unit.size_bytes, self._evict_host):
-            return False
-        self.host.reserve(unit)
-        frame = self._host_frames[unit.hash] = _Frame(self._host_arena.allocate(unit.size_bytes))
-        self._num_reads += 1
-        self._reader.read(unit.hash, self._path_of(unit), frame.bytes)
-        return True
-
-    def _start_copy(self, unit: Unit) -> bool:
-        assert self.device is not None
-        assert self._copy_device is not None
-        assert self._copier is not None
-        if not self._make_room(self.device, unit.size_bytes, self._evict_device):
-            return False
-        self.device.reserve(unit)
-        self.host.lease([unit])  # the source stays until the copy has ended
-        frame = self._device_frames[unit.hash] = _Frame(self._copy_device.allocate(unit.size_bytes))
-        self._copier.copy(unit.hash, self._host_frames[unit.hash].bytes, frame.bytes)
-        return True
-
-    def _make_room(self, pool: Pool, size_bytes: int, evict: Callable[[str], None]) -> bool:
-        victims = pool.victims(size_bytes)
+    def _start_read(self, unit: Unit, room: Callable[[Pool, Unit], list[str] | None]) -> bool:
+        victims = room(self.host, unit) if self._num_moving[Tier.HOST] < MAX_READS else None
         if victims is None:
             return False
         for digest in victims:
-            evict(digest)
+            self._evict_host(digest)
+        self.host.reserve(unit)
+        self._num_moving[Tier.HOST] += 1
+        frame = self._frame(unit, Tier.HOST, self._host_frames, self._host_arena.allocate)
+        if frame is not None:
+            self._reader.read(unit, frame)
         return True
+
+    def _start_copy(self, unit: Unit, room: Callable[[Pool, Unit], list[str] | None]) -> bool:
+        assert self.device is not None
+        assert self._copy_device is not None
+        assert self._copier is not None
+        victims = room(self.device, unit)
+        if victims is None:
+            return False
+        for digest in victims:
+            self._evict_device(digest)
+        self.device.reserve(unit)
+        self.host.shield(unit)  # the source stays until the copy has ended
+        self._num_moving[Tier.DEVICE] += 1
+        frame = self._frame(unit, Tier.DEVICE, self._device_frames, self._copy_device.allocate)
+        if frame is not None:
+            self._copier.copy(unit.hash, self._host_frames[unit.hash].bytes, frame)
+        return True
+
+    def _frame(
+        self, unit: Unit, tier: Tier, frames: dict[str, _Frame], allocate: Callable[[int], torch.Tensor]
+    ) -> torch.Tensor | None:
+        """Memory for a unit that is about to move; None where there is none, and the transfer has then failed."""
+        try:
+            frame = frames[unit.hash] = _Frame(allocate(unit.size_bytes))
+        except NO_MEMORY as error:
+            now_s = time.monotonic()
+            failure = MemoryError(f"no memory on the {tier} for {unit.size_bytes:,} bytes ({error}); lower its budget")
+            self._post(Arrived(unit.hash, tier, now_s, now_s, failure))
+            return None
+        return frame.bytes
+
+    def _room(self, pool: Pool, unit: Unit) -> list[str] | None:
+        return pool.victims(unit.size_bytes)
+
+    def _prefetch(self, expert: str, spared: tuple[str, ...]) -> bool:
+        """Take an expected expert's units closer while few are under way; never for the price of one worth more.
+
+        False when there is no room or enough is moving: those expected later have to wait.
+        """
+
+        def room(pool: Pool, unit: Unit) -> list[str] | None:
+            return pool.victims(unit.size_bytes, spared=spared, below=pool.worth(unit))
+
+        units = () if self.front.is_larger(expert) else self._experts[expert]
+        return all(sum(self._num_moving.values()) < MAX_PREFETCHES and self._advance(unit, room) for unit in units)
+
+    def _is_idle(self) -> bool:
+        """Whether no open lease waits for bytes."""
+        return all(lease.is_failed or (lease.is_ready and not lease.is_streaming) for lease in self._leases)
 
     def _evict_host(self, digest: str) -> None:
         self.host.drop(digest)
@@ -354,15 +423,31 @@ class WeightCache:
         self.device.drop(digest)
         self._copy_device.free(self._device_frames.pop(digest).bytes)
 
+    def _back_on_device_s(self, digest: str) -> float:
+        """Seconds per byte until a unit would be on the device again."""
+        wire_s = 1.0 / self._wire.bytes_per_s
+        return wire_s if self.host.is_ready(self._units[digest]) else max(wire_s, 1.0 / self._disk.bytes_per_s)
+
     def _commit(self, unit: Unit, event: Arrived) -> list[ExpertFailure]:
         is_read = event.tier is Tier.HOST
-        pool = self.host if is_read else self.front
-        if event.error is None:
-            pool.commit(unit)
-            for lease in self._waiting_for(unit):
-                lease.note(unit, event)
-            return []
-        (self._evict_host if is_read else self._evict_device)(unit.hash)
+        if event.error is not None:
+            return self._fail(unit, event)
+        (self.host if is_read else self.front).commit(unit)
+        wire = self._disk if is_read else self._wire
+        busy_s = wire.note(unit.size_bytes, event.started_s, event.ended_s)
+        for lease in self._waiting_for(unit):
+            lease.note(unit, event, busy_s)
+        return []
+
+    def _fail(self, unit: Unit, event: Arrived) -> list[ExpertFailure]:
+        """Nothing of a transfer that failed stays, and whoever waited for it cannot run."""
+        is_read = event.tier is Tier.HOST
+        frames, evict = (self._host_frames, self._evict_host) if is_read else (self._device_frames, self._evict_device)
+        if unit.hash in frames:
+            evict(unit.hash)
+        else:  # there was no memory for it
+            (self.host if is_read else self.front).drop(unit.hash)
+        self._wishes = tuple(expert for expert in self._wishes if not self._uses(expert, unit))  # else tried for ever
         failures = []
         for lease in self._waiting_for(unit):
             lease.is_failed = True
@@ -371,7 +456,10 @@ class WeightCache:
         return failures
 
     def _waiting_for(self, unit: Unit) -> Iterator[Lease]:
-        return (lease for lease in self._leases if any(own.hash == unit.hash for own in lease.units))
+        return (lease for lease in self._leases if self._uses(lease.expert, unit))
+
+    def _uses(self, expert: str, unit: Unit) -> bool:
+        return any(own.hash == unit.hash for own in self._experts[expert])
 
     def _book(self, lease: Lease) -> None:
         if lease.loaded_bytes:
@@ -379,8 +467,6 @@ class WeightCache:
             moved.num_loads += 1
             moved.loaded_bytes += lease.loaded_bytes
             moved.load_s += lease.load_s
-            if lease.disk_bytes and lease.load_s:
-                self.bytes_per_s = lease.disk_bytes / lease.load_s
 
     def _pools(self) -> tuple[Pool, ...]:
         return (self.host,) if self.device is None else (self.host, self.device)
@@ -396,8 +482,11 @@ class WeightCache:
             if pool is None:
                 continue
             pool.check_integrity()
-            assert pool.used_bytes == sum(frame.bytes.numel() for frame in frames.values())
+            held = sum(frame.bytes.numel() for frame in frames.values())
+            assert held <= pool.used_bytes  # less only while a failed allocation is on its way back
+            assert self._num_moving[Tier.HOST] + self._num_moving[Tier.DEVICE] or held == pool.used_bytes
         assert self._host_arena.held_bytes <= self.host.budget_bytes
+        assert all(count >= 0 for count in self._num_moving.values())
         for lease in self._leases:
             assert lease.is_open
-            assert all(self.front.committed_bytes().get(unit.hash) for unit in lease.units)
+            assert all(unit.hash in self.front.held_bytes() for unit in lease.claim.units)

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from coe.errors import WeightsError
 
-__all__ = ["Checkpoint", "weight_files"]
+__all__ = ["Checkpoint", "Location", "weight_files"]
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -30,6 +30,14 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted({folder / name for name in json.loads(index.read_text())["weight_map"].values()})
 
 
+class Location(NamedTuple):
+    """Where a tensor's bytes lie in its file."""
+
+    path: Path
+    offset: int
+    size_bytes: int
+
+
 class Checkpoint:
     """The tensors of some safetensors files by name. Raises WeightsError by expert, file and tensor."""
 
@@ -38,6 +46,7 @@ class Checkpoint:
         self._stack = ExitStack()
         self._files: dict[str, Any] = {}  # tensor name -> open file
         self._paths: dict[str, Path] = {}
+        self._headers: dict[Path, tuple[int, Any]] = {}
         try:
             for path in files:
                 self._open(path)
@@ -74,6 +83,17 @@ class Checkpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._files[name].get_slice(name).get_shape())
+
+    def location(self, name: str) -> Location:
+        """Where one tensor's bytes lie, for those who read them past this map of the file."""
+        path = self._paths[name]
+        if path not in self._headers:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                self._headers[path] = (8 + length, json.loads(file.read(length)))
+        base, header = self._headers[path]
+        start, end = header[name]["data_offsets"]
+        return Location(path, base + start, end - start)
 
     def read(self, name: str) -> torch.Tensor:
         """Return one tensor; its bytes are those of the mapped file, not to be written to."""

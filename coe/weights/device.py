@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from coe.weights.memory import Arena
+from coe.weights.transfer import NUM_THREADS
 
 __all__ = ["CopyDevice", "CudaDevice", "EmulatedDevice"]
 
@@ -19,7 +20,9 @@ _CHUNK_BYTES = 4 << 20  # the emulated wire is throttled in pieces of this size
 
 
 class CopyDevice(Protocol):
-    """Memory of its own at the end of a wire."""
+    """Memory of its own at the end of a wire. `num_lanes` threads may copy at once."""
+
+    num_lanes: int
 
     def allocate(self, size_bytes: int) -> torch.Tensor:
         """Return a uint8 frame on the device; raises MemoryError or torch.OutOfMemoryError."""
@@ -39,10 +42,11 @@ class CopyDevice(Protocol):
 class EmulatedDevice:
     """A second arena in RAM with real copies, so that all device logic runs and is tested on a CPU.
 
-    `wire_bytes_per_s` imitates a slower wire; None copies at the speed of memory.
+    `wire_bytes_per_s` imitates a slower wire; None copies at the speed of memory, with as many lanes as fill its bus.
     """
 
     def __init__(self, budget_bytes: int, *, wire_bytes_per_s: float | None = None) -> None:
+        self.num_lanes = NUM_THREADS if wire_bytes_per_s is None else 1
         self._arena = Arena(budget_bytes)
         self._wire_bytes_per_s = wire_bytes_per_s
 
@@ -68,6 +72,8 @@ class EmulatedDevice:
 
 class CudaDevice:
     """One CUDA device: frames from torch's allocator, copies from pinned memory on a stream of their own."""
+
+    num_lanes = 1  # a copy engine takes one large transfer at a time
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ from coe.weights.plan import Parameter, lay_out, padded_bytes, plan_model
 from coe.weights.store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["Progress", "import_expert", "quantise", "resident_dtype"]
+__all__ = ["DTYPES", "Import", "Progress", "identity_of", "import_expert", "quantise", "resident_dtype"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 FORMAT = 1  # part of every manifest's key: raise it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 
 
 def import_expert(
@@ -50,7 +50,7 @@ def import_expert(
         if (manifest := store.lookup(key)) is not None:
             return manifest
         adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
-        manifest = _Import(store, spec, checkpoint, adapter, dtype).run(key, progress)
+        manifest = Import(spec, checkpoint, adapter, dtype).run(store, key, progress)
         store.save(manifest)
         return manifest
 
@@ -88,24 +88,22 @@ def _key(spec: ExpertSpec, dtype: str) -> str:
     adapter = (
         [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")] if spec.adapter else []
     )
-    files = [_identity(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
+    files = [identity_of(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
     facts = [FORMAT, dtype, spec.source, str(spec.tokenizer_dir), files]
     facts += ["int8"] if spec.weights == "int8" else []
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
-def _identity(path: Path) -> tuple[str, int, int, int]:
+def identity_of(path: Path) -> tuple[str, int, int, int]:
+    """Path, size, time and inode: what changes when a file does."""
     status = path.stat()
     return str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino
 
 
-class _Import:
-    """One import under way."""
+class Import:
+    """One import under way: what goes into which unit, and from where."""
 
-    def __init__(
-        self, store: UnitStore, spec: ExpertSpec, checkpoint: Checkpoint, adapter: LoraAdapter | None, dtype: str
-    ) -> None:
-        self.store = store
+    def __init__(self, spec: ExpertSpec, checkpoint: Checkpoint, adapter: LoraAdapter | None, dtype: str) -> None:
         self.spec = spec
         self.checkpoint = checkpoint
         self.adapter = adapter
@@ -113,24 +111,29 @@ class _Import:
         self.config = _json(spec.folder / "config.json")
         self.plan = plan_model(spec.name, self.config)
 
-    def run(self, key: str, progress: Progress | None) -> Manifest:
-        sources = self.sources()
-        self.check_adapter()
-        is_int8 = self.spec.weights == "int8"
-        name = _NAMES[self.dtype]
-        layouts = {unit.name: lay_out(unit.parameters, name, is_int8=is_int8) for unit in self.plan.units}
+    def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
+        sources, layouts = self.sources(), self.layouts()
         total = sum(padded_bytes(specs) for specs in layouts.values())
         units: list[Unit] = []
         for name, specs in layouts.items():
             data = self.pack(specs, sources)
-            units.append(Unit(name, self.store.put(data.numpy().data), data.numel(), specs))
+            units.append(Unit(name, store.put(data.numpy().data), data.numel(), specs))
             if progress is not None:
                 progress(sum(unit.size_bytes for unit in units), total)
+        return self.manifest(key, units)
+
+    def layouts(self) -> dict[str, tuple[TensorSpec, ...]]:
+        """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
+        self.check_adapter()
+        name, is_int8 = _NAMES[self.dtype], self.spec.weights == "int8"
+        return {unit.name: lay_out(unit.parameters, name, is_int8=is_int8) for unit in self.plan.units}
+
+    def manifest(self, key: str, units: Sequence[Unit]) -> Manifest:
         generation = self.spec.folder / "generation_config.json"
         return Manifest(
             key,
             self.spec.source,
-            "int8" if is_int8 else self.dtype,
+            "int8" if self.spec.weights == "int8" else self.dtype,
             self.config,
             _json(generation) if generation.is_file() else {},
             str(self.spec.tokenizer_dir),
@@ -142,7 +145,7 @@ class _Import:
         """Return one unit's flat bytes: cast, merged and quantised tensors at their offsets, zeros between."""
         data = torch.zeros(padded_bytes(specs), dtype=torch.uint8)
         places = {
-            spec.name: data[spec.offset : spec.offset + spec.size_bytes].view(_DTYPES[spec.dtype]).view(spec.shape)
+            spec.name: data[spec.offset : spec.offset + spec.size_bytes].view(DTYPES[spec.dtype]).view(spec.shape)
             for spec in specs
         }
         for name in places.keys() & sources.keys():

@@ -1,24 +1,29 @@
 """The unit store: flat files named by the hash of their bytes, and one manifest per imported source.
 
 Owns a folder (units/, manifests/, tmp/) and the promise that a file under units/ is whole: everything is written under
-tmp/, flushed and renamed. Covered: a process killed at any moment, several processes at once. Not covered: a disk
-that changes bytes later; `verify` finds those. Knows nothing about torch, sources or what the bytes mean.
+tmp/, flushed and renamed. A unit whose bytes were hashed carries a seal: its modification time is derived from its
+hash, so whoever writes to the file, replaces it or swaps it with another breaks the seal, and looking at it costs one
+`stat`. A load trusts a sealed unit and hashes any other. Covered: a process killed at any moment, several processes at
+once, changes through the file system. Not covered: a disk that changes bytes by itself; `verify` and `rehash` find
+those. Knows nothing about torch, sources or what the bytes mean.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from coe.errors import CoeError
+from coe.weights.reading import pieces_of
 from coe.weights.unit import Manifest, TensorSpec, Unit
 
 __all__ = ["UnitStore"]
@@ -29,8 +34,10 @@ HASH_BYTES = 32  # BLAKE2b-256
 class UnitStore:
     """A content-addressed folder of units. All methods may raise OSError; callers know whose bytes they were."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, rehash: bool = False, heals: bool = True) -> None:
         self.folder = folder
+        self._heals = heals  # a look-up takes no manifest with wrong bytes, so that its expert is imported anew
+        self._rehash = rehash  # hash every load, sealed or not
         for part in ("units", "manifests", "tmp"):
             (folder / part).mkdir(parents=True, exist_ok=True)
 
@@ -40,12 +47,28 @@ class UnitStore:
 
     def put(self, data: memoryview) -> str:
         """Store these bytes unless they are there already; return their hash in hex."""
-        digest = hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()
+        digest = _hash_of(data)
         path = self._unit_path(digest)
-        if not _has_size(path, data.nbytes):
+        if not (_has_size(path, data.nbytes) and _is_sealed(path, digest)):
             path.parent.mkdir(exist_ok=True)
-            self._write(path, data)
+            self._write(path, data, digest)
         return digest
+
+    def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
+        """Return calls that together read the unit into `target`."""
+        return pieces_of(self.path(unit), target)
+
+    def check(self, unit: Unit, target: memoryview) -> None:
+        """Raise ValueError if `target` is not the unit; only an unsealed file is hashed, and sealed by that."""
+        path = self.path(unit)
+        if not self._rehash and _is_sealed(path, unit.hash):
+            return
+        if _hash_of(target) != unit.hash:
+            raise ValueError(
+                f"{path} does not hold the bytes that were imported; restart to import the expert again, or run "
+                "`coe experts verify`"
+            )
+        _seal(path, unit.hash)
 
     def save(self, manifest: Manifest) -> None:
         """Make an import visible; its units must be stored."""
@@ -53,17 +76,20 @@ class UnitStore:
         self._write(self._manifest_path(manifest.key), memoryview(text.encode()))
 
     def lookup(self, key: str) -> Manifest | None:
-        """Return the manifest with this key if all its units are there in full length; hashes are not computed."""
+        """Return the manifest with this key if all its units are there and right; only unsealed ones are hashed.
+
+        A store that does not heal looks at their sizes alone: for those who want to see what is wrong.
+        """
         path = self._manifest_path(key)
         if not path.is_file():
             return None
         manifest = _manifest(json.loads(path.read_text()))
-        whole = all(_has_size(self.path(unit), unit.size_bytes) for unit in manifest.units)
-        return manifest if whole else None
+        is_right = self._is_right if self._heals else lambda unit: _has_size(self.path(unit), unit.size_bytes)
+        return manifest if all(is_right(unit) for unit in manifest.units) else None
 
     def verify(self, manifest: Manifest) -> list[Unit]:
         """Read and re-hash every unit; return those that are missing, short or changed."""
-        return [unit for unit in manifest.units if self._hash_of(unit) != unit.hash]
+        return [unit for unit in manifest.units if not self._is_right(unit, rehash=True)]
 
     def drop(self, units: Iterable[Unit]) -> None:
         """Remove units (bad ones, so that the next import writes them anew)."""
@@ -106,25 +132,32 @@ class UnitStore:
                 ) from None
             yield
 
-    def _write(self, path: Path, data: memoryview) -> None:
-        """Write a file that is there in full or not at all."""
+    def _write(self, path: Path, data: memoryview, digest: str | None = None) -> None:
+        """Write a file that is there in full or not at all, sealed if it has a hash."""
         handle, name = tempfile.mkstemp(dir=self.folder / "tmp")
         try:
             with open(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fdatasync(file.fileno())  # a rename must not outlive its bytes in a power cut
+            if digest is not None:
+                _seal(Path(name), digest)
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
 
-    def _hash_of(self, unit: Unit) -> str | None:
+    def _is_right(self, unit: Unit, *, rehash: bool = False) -> bool:
         path = self.path(unit)
         if not _has_size(path, unit.size_bytes):
-            return None
+            return False
+        if not rehash and _is_sealed(path, unit.hash):
+            return True
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
+        if digest == unit.hash:
+            _seal(path, digest)
+        return digest == unit.hash
 
     def _files(self) -> list[Path]:
         parts = (self.folder / part for part in ("units", "manifests", "tmp"))
@@ -142,6 +175,28 @@ def _has_size(path: Path, size_bytes: int) -> bool:
         return path.stat().st_size == size_bytes
     except FileNotFoundError:
         return False
+
+
+def _hash_of(data: memoryview) -> str:
+    return hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()
+
+
+def _seal(path: Path, digest: str) -> None:
+    """Say that these bytes were hashed; a store that may only be read stays unsealed and is hashed each time."""
+    try:
+        os.utime(path, (_seal_s(digest), _seal_s(digest)))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EPERM, errno.EACCES):
+            raise
+
+
+def _is_sealed(path: Path, digest: str) -> bool:
+    return int(path.stat().st_mtime) == _seal_s(digest)
+
+
+def _seal_s(digest: str) -> int:
+    """A whole, even second between 2001 and 2035: every file system keeps those."""
+    return (1 << 30) + (int(digest[:8], 16) & 0x3FFF_FFFE)
 
 
 def _manifest(raw: Mapping[str, Any]) -> Manifest:

@@ -15,7 +15,6 @@ from compositions import ask, integrity, with_runtime, write_config
 
 from coe.composition import build_runtime, imported_experts
 from coe.config import load_config
-from coe.engine.llama import LlamaModel
 from coe.errors import (
     CancelledError,
     CoeError,
@@ -26,6 +25,7 @@ from coe.errors import (
     WeightsError,
 )
 from coe.runtime import Runtime
+from coe.scheduler import Scheduler
 from coe.types import (
     Delta,
     Finished,
@@ -318,21 +318,6 @@ def test_an_expert_that_could_not_be_had_is_shown_and_refused_the_same_way_each_
     with_runtime(config, work)
 
 
-def test_an_expert_larger_than_the_budget_is_left_out_and_the_others_serve(tmp_path: Path, llama_folder: Path) -> None:
-    import tiny_models
-
-    large = tiny_models.tiny_llama(tmp_path / "large", num_layers=40)
-    config = write_config(tmp_path, {"llama": llama_folder, "large": large})
-    config.write_text(config.read_text().replace('"64MB"', '"3MB"'))
-
-    async def work(runtime: Runtime) -> None:
-        with pytest.raises(WeightsError, match=r"'large'.*budget"):
-            await ask(runtime, "large", "hello", 2)
-        assert await ask(runtime, "llama", "hello", 2)
-
-    with_runtime(config, work)
-
-
 def test_an_expert_whose_bytes_are_gone_fails_alone_and_recovers(config: Path) -> None:
     store, imported, _ = imported_experts(load_config(config))
     path = store.path(next(each.manifest.units[1] for each in imported if each.spec.name == "other"))
@@ -460,7 +445,7 @@ def test_when_the_engine_dies_everybody_is_told(config: Path, monkeypatch: pytes
         door = Door()
         door.open.set()
         async with running(config, door) as runtime:
-            monkeypatch.setattr(LlamaModel, "run_unit", fail)
+            monkeypatch.setattr(Scheduler, "decide", fail)
             asked = [events_of(runtime, request(f"{number}", expert="llama")) for number in range(3)]
             ends = await asyncio.gather(*asked, events_of(runtime, request("other")), return_exceptions=True)
             assert {type(end) for end in ends} == {ShutdownError}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 import pytest
 
 from coe.errors import DeadlineError, OverloadedError
-from coe.scheduler import Acquire, Drop, Fail, Job, Limits, Plan, Release, Resume, Run, Scheduler
+from coe.scheduler import Abandon, Acquire, Drop, Expect, Fail, Job, Limits, Plan, Release, Resume, Run, Scheduler
 
 UNITS = 4  # per expert
 
@@ -304,3 +304,87 @@ def test_every_job_ends_whatever_the_order_of_events(seed: int) -> None:
             machine.turn()
         machine.scheduler.check_integrity()
     machine.run()
+
+
+# -- what comes next
+
+
+def expectations(machine: Machine) -> list[tuple[str, ...]]:
+    return [effect.experts for _, effect in machine.log if isinstance(effect, Expect)]
+
+
+def test_who_waits_is_named_ahead_and_forgotten_when_it_is_over() -> None:
+    machine = Machine(room=1, resident=["a"])
+    machine.arrive("a-1", "a", num_tokens=30)
+    machine.turn()
+    machine.arrive("b-1", "b")
+    machine.arrive("c-1", "c")
+    machine.turn()
+    assert set(expectations(machine)[-1]) == {"b", "c"}
+    machine.run()
+    machine.turn()
+    assert expectations(machine)[-1] == ()
+
+
+def test_a_routed_prompt_is_expected_before_its_request_arrives_and_not_for_ever() -> None:
+    machine = Machine(room=1)
+    machine.scheduler.hint("a", 0.0)
+    machine.turn()
+    assert expectations(machine) == [("a",)]
+    machine.arrive("a-1", "a")
+    machine.turn()
+    assert expectations(machine)[-1] == (), "it has its lease"
+    machine.scheduler.hint("b", machine.now_s)
+    machine.turn()
+    machine.now_s += 60.0
+    machine.turn()
+    assert expectations(machine)[-1] == ()
+
+
+def test_the_baseline_looks_at_nobody_ahead() -> None:
+    machine = Machine(room=1, policy="fcfs")
+    machine.scheduler.hint("a", 0.0)
+    machine.arrive("b-1", "b")
+    machine.run()
+    assert expectations(machine) == []
+
+
+# -- a step that waits for weights
+
+
+def stalled(machine: Machine, *job_ids: str) -> None:
+    """One expert whose first step has begun with one unit of four and gets no other."""
+    for job_id in job_ids:
+        machine.arrive(job_id, "cold")
+    machine.scheduler.decide(0.0)
+    machine.leased.add("cold")
+    machine.ready["cold"] = 1
+    plan = machine.scheduler.decide(0.0)
+    assert isinstance(plan.step, Run)
+    machine.scheduler.stopped("cold", 1, 0.0)
+
+
+def test_the_deadline_reaches_a_job_in_a_step_that_waits_and_its_lease_goes() -> None:
+    machine = Machine(room=2, deadline_s=1.0)
+    stalled(machine, "1", "2")
+    plan = machine.scheduler.decide(0.5)
+    assert plan.effects == ()
+    assert plan.wake_s == 1.0
+    effects = machine.scheduler.decide(1.0).effects
+    assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
+    assert Abandon("cold") in effects
+    assert Release("cold") in effects
+    assert machine.scheduler.num_jobs == 0
+    machine.scheduler.check_integrity()
+
+
+def test_a_step_is_abandoned_only_when_nobody_in_it_is_waited_for() -> None:
+    machine = Machine(room=2)
+    stalled(machine, "1", "2")
+    assert not machine.scheduler.cancel("1")
+    assert machine.scheduler.decide(0.1).effects == ()
+    assert not machine.scheduler.cancel("2")
+    effects = machine.scheduler.decide(0.2).effects
+    assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
+    assert Abandon("cold") in effects
+    assert machine.scheduler.num_jobs == 0

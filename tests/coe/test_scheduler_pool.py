@@ -12,7 +12,7 @@ import pytest
 
 from coe.errors import OverloadedError
 from coe.scheduler import Acquire, Fail, Job, Limits, Release, Resume, Run, Scheduler
-from coe.weights.residency import Pool
+from coe.weights.residency import Claim, Pool
 from coe.weights.unit import Unit
 
 
@@ -27,6 +27,7 @@ class World:
         self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 100, **limits}))  # type: ignore[arg-type]
         self.now_s = 0.0
         self.leases: list[str] = []  # in order of acquisition
+        self.claims: dict[str, Claim] = {}
         self.steps: dict[str, Run] = {}
         self.wanted: dict[str, int] = {}  # tokens that a job has yet to sample
         self.prompts: dict[str, int] = {}
@@ -64,19 +65,19 @@ class World:
             self.ended[job_id] = "failed"
         if expert in self.leases:
             self.leases.remove(expert)
-            self.pool.unlease(self.experts[expert])
+            self.pool.unlease(expert, self.claims.pop(expert))
 
     def turn(self) -> None:
         plan = self.scheduler.decide(self.now_s)
         for effect in plan.effects:
             match effect:
                 case Acquire(expert):
-                    self.pool.lease(self.experts[expert])
+                    self.claims[expert] = self.pool.lease(expert)
                     self.pool.touch(expert, self.now_s)
                     self.leases.append(expert)
                 case Release(expert):
                     self.leases.remove(expert)
-                    self.pool.unlease(self.experts[expert])
+                    self.pool.unlease(expert, self.claims.pop(expert))
                 case Fail(job_id, _):
                     self.ended[job_id] = "failed"
                 case Run(expert, _):
@@ -91,7 +92,7 @@ class World:
     def check(self) -> None:
         self.scheduler.check_integrity()
         self.pool.check_integrity()
-        assert sum(self.pool.committed_bytes().values()) <= self.pool.budget_bytes, "memory was promised twice"
+        assert self.pool.promised_bytes() <= self.pool.budget_bytes, "memory was promised twice"
 
     def _step(self, expert: str) -> None:
         if not self.is_resident(expert):

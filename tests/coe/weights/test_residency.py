@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from coe.weights.residency import Pool
+from coe.weights.residency import Claim, Pool
 from coe.weights.unit import Unit
 
 
@@ -59,9 +59,9 @@ def test_lease_of_any_user_protects_a_shared_unit() -> None:
     pool.register("a", a)
     pool.register("b", b)
     fill(pool, *a, *b)
-    pool.lease(b)
+    claim = pool.lease("b")
     assert common.hash not in pool.evictable_of("a")
-    pool.unlease(b)
+    pool.unlease("b", claim)
     assert common.hash not in pool.evictable_of("a"), "b is here and needs it"
     for each in b[1:]:
         pool.drop(each.hash)
@@ -73,7 +73,7 @@ def test_leased_pinned_and_arriving_units_are_never_victims() -> None:
     for name, units in (("a", a), ("b", b), ("c", c)):
         pool.register(name, units)
     fill(pool, *a, *b)
-    pool.lease(a)
+    pool.lease("a")
     pool.pin("b")
     pool.reserve(c[0])
     assert pool.victims(30) is None
@@ -84,7 +84,7 @@ def test_a_lease_is_possible_only_beside_what_is_leased_or_pinned() -> None:
     pool, a, b, c = Pool(60), expert("a"), expert("b"), expert("c")
     for name, units in (("a", a), ("b", b), ("c", c)):
         pool.register(name, units)
-    pool.lease(a)
+    pool.lease("a")
     pool.pin("b")
     assert pool.can_lease("b")
     assert not pool.can_lease("c")
@@ -94,7 +94,7 @@ def test_a_lease_is_possible_only_beside_what_is_leased_or_pinned() -> None:
 def test_a_unit_that_arrives_after_its_lease_is_protected() -> None:
     pool, a = Pool(30), expert("a")
     pool.register("a", a)
-    pool.lease(a)
+    pool.lease("a")
     fill(pool, *a)
     assert pool.victims(10) is None
 
@@ -109,16 +109,15 @@ def test_books_balance_through_random_events(seed: int) -> None:
     pool = Pool(120)
     for name, units in experts.items():
         pool.register(name, units)
-    leased: list[str] = []
+    leased: list[tuple[str, Claim]] = []
     arriving: list[Unit] = []
     for step in range(2000):
         name = chance.choice("abcdef")
         kind = chance.randrange(6)
         if kind == 0 and pool.can_lease(name):
-            pool.lease(experts[name])
-            leased.append(name)
+            leased.append((name, pool.lease(name)))
         elif kind == 1 and leased:
-            pool.unlease(experts[leased.pop(chance.randrange(len(leased)))])
+            pool.unlease(*leased.pop(chance.randrange(len(leased))))
         elif kind == 2:
             pool.touch(name, float(step))
         elif kind == 3 and arriving:

@@ -103,3 +103,24 @@ def test_failed_write_leaves_nothing(store: UnitStore, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="No space left"):
         store.put(memoryview(b"x" * PAGE))
     assert store.disk_bytes() == 0
+
+
+def test_wrong_bytes_of_the_right_length_are_looked_up_by_nobody_but_one_who_wants_to_see_them(
+    store: UnitStore,
+) -> None:
+    manifest = make_manifest(store, "key", b"one", b"two")
+    store.path(manifest.units[1]).write_bytes(b"x".ljust(PAGE, b"\0"))
+    assert store.lookup("key") is None
+    seeing = UnitStore(store.folder, heals=False)
+    assert seeing.lookup("key") == manifest
+    assert seeing.verify(manifest) == [manifest.units[1]]
+    assert make_manifest(store, "key", b"one", b"two") == manifest
+    assert store.lookup("key") == manifest
+
+
+def test_a_unit_that_lost_its_seal_is_hashed_once_and_sealed(store: UnitStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_manifest(store, "key", b"one")
+    os.utime(store.path(manifest.units[0]), (1, 1))
+    assert store.lookup("key") == manifest
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("a sealed unit was hashed"))
+    assert store.lookup("key") == manifest

@@ -1,0 +1,89 @@
+"""Does compute hide the copy, and does a load leave the others alone: two measurements of `coe bench switch`.
+
+A host hit over a wire that is capped so that the copy takes half, once and twice the prefill should take
+max(copy, prefill) and one unit. A warm expert that decodes while another comes from a slow disk should keep its pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from coe.bench.report import median, p95
+from coe.bench.stage import Stage, ThrottledDisk, ask, unload
+
+__all__ = ["measure_overlap"]
+
+RATIOS = (0.5, 1.0, 2.0)  # copy over prefill
+NUM_TOKENS = 64  # that the warm expert decodes per round
+LOADS_S = 4.0  # the disk is as slow as makes one load take this long
+
+
+async def measure_overlap(stage: Stage, device: str, prompt: str, num_runs: int) -> dict[str, Any]:
+    """Both measurements, as they go into the JSON."""
+    capped = [] if device != "emulated" else await _capped_wire(stage, " ".join([prompt] * 8), num_runs)
+    return {"capped_wire": capped, "beside_a_load": await _beside_a_load(stage, prompt, num_runs)}
+
+
+async def _capped_wire(stage: Stage, prompt: str, num_runs: int) -> list[dict[str, Any]]:
+    name, size = stage.names[0], stage.expert_bytes
+    async with stage.runtime("emulated", fits=1, host_fits=1) as runtime:
+        await runtime.load(name)
+        prefill_s = median([(await ask(runtime, name, prompt)).first_token_s for _ in range(num_runs + 1)][1:])
+    unit_bytes = median([unit.size_bytes for unit in stage.imported[0].manifest.units])
+    rows = []
+    for ratio in RATIOS:
+        copy_s = ratio * prefill_s
+        async with stage.runtime("emulated", fits=1, host_fits=1, wire_bytes_per_s=int(size / copy_s)) as runtime:
+            await runtime.load(name)
+            first_token_s = []
+            for _ in range(num_runs):
+                await unload(runtime, [name], keeps_host=True)
+                first_token_s.append((await ask(runtime, name, prompt)).first_token_s)
+        bound_s = max(copy_s, prefill_s) + unit_bytes / size * copy_s
+        rows.append(
+            {
+                "copy_over_prefill": ratio,
+                "prefill_ms": round(prefill_s * 1e3, 1),
+                "copy_ms": round(copy_s * 1e3, 1),
+                "first_token_ms_p50": round(median(first_token_s) * 1e3, 1),
+                "bound_ms": round(bound_s * 1e3, 1),
+                "over_bound": round(median(first_token_s) / bound_s, 3),
+            }
+        )
+    return rows
+
+
+async def _beside_a_load(stage: Stage, prompt: str, num_runs: int) -> dict[str, Any]:
+    warm, cold = stage.names[:2]
+    disk = ThrottledDisk(stage.store, stage.expert_bytes / LOADS_S)
+    alone: list[float] = []
+    beside: list[float] = []
+    async with stage.runtime("cpu", fits=2, source=disk) as runtime:
+        await runtime.load(warm)
+        await ask(runtime, warm, prompt, NUM_TOKENS)
+        for _ in range(num_runs):
+            alone += (await ask(runtime, warm, prompt, NUM_TOKENS)).between_s
+            await unload(runtime, [cold])
+            loading = asyncio.create_task(runtime.load(cold))
+            beside += await _while(loading, runtime, warm, prompt)
+    ratio = p95(beside) / p95(alone)
+    return {
+        "disk_bytes_per_s": round(stage.expert_bytes / LOADS_S),
+        "alone_ms_p95": round(p95(alone) * 1e3, 2),
+        "beside_ms_p95": round(p95(beside) * 1e3, 2),
+        "ratio": round(ratio, 3),
+        "num_tokens": len(beside),
+    }
+
+
+async def _while(loading: asyncio.Task[None], runtime: Any, name: str, prompt: str) -> Sequence[float]:
+    """Seconds between tokens of answers that ended before the load did; at least one answer."""
+    between = list((await ask(runtime, name, prompt, NUM_TOKENS)).between_s)
+    while not loading.done():
+        answer = await ask(runtime, name, prompt, NUM_TOKENS)
+        if not loading.done():
+            between += answer.between_s
+    await loading
+    return between

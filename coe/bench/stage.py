@@ -1,0 +1,197 @@
+"""What a benchmark runs on: runtimes over given experts with memory for so many of them, and questions that are timed.
+
+Owns the budgets, the router that does as it is told, a disk that can be throttled and the page cache's contents.
+Knows nothing about cases, tables or rivals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import itertools
+import mmap
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from coe.composition import Imported, wire
+from coe.config import Config
+from coe.runtime import Runtime
+from coe.types import Decision, Delta, Finished, GenerateRequest, Message, RouteQuery, Sampling, Switch
+from coe.weights.store import UnitStore
+from coe.weights.transfer import UnitSource
+from coe.weights.unit import ALIGNMENT, Unit
+
+__all__ = ["Answer", "Stage", "ThrottledDisk", "ask", "cached_bytes", "drop_from_page_cache", "unload"]
+
+KV_BYTES = 256 << 20
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Experts of one size and the configuration that says how to run them."""
+
+    config: Config
+    store: UnitStore
+    imported: Sequence[Imported]
+
+    @property
+    def names(self) -> list[str]:
+        return [expert.spec.name for expert in self.imported]
+
+    @property
+    def expert_bytes(self) -> int:
+        return max(expert.manifest.size_bytes for expert in self.imported)
+
+    @asynccontextmanager
+    async def runtime(
+        self,
+        device: str,
+        *,
+        fits: float,
+        host_fits: float | None = None,
+        wire_bytes_per_s: int | None = None,
+        source: UnitSource | None = None,
+        eviction: str = "value",
+        schedule: Mapping[str, Any] | None = None,
+    ) -> AsyncGenerator[Runtime]:
+        """A started runtime whose device holds `fits` experts and whose host `host_fits` (default: all)."""
+        device_bytes = self._bytes_of(fits) + KV_BYTES
+        host_bytes = device_bytes if device == "cpu" else self._bytes_of(host_fits or len(self.imported))
+        config = replace(
+            self.config,
+            router=replace(self.config.router, general=self.names[0]),
+            cache=replace(self.config.cache, host_bytes=host_bytes, device_bytes=device_bytes, policy=eviction),  # type: ignore[arg-type]
+            engine=replace(self.config.engine, device=device, kv_bytes=KV_BYTES, wire_bytes_per_s=wire_bytes_per_s),  # type: ignore[arg-type]
+            scheduler=replace(self.config.scheduler, **(schedule or {})),
+        )
+        names = {name.lower(): name for name in self.names}
+        runtime = wire(config, _Explicit(), self.store, list(self.imported), {}, names, source=source)
+        await runtime.start()
+        try:
+            yield runtime
+        finally:
+            await runtime.close()
+
+    def files_of(self, name: str) -> list[Path]:
+        units = next(expert.manifest.units for expert in self.imported if expert.spec.name == name)
+        return list(dict.fromkeys(self.store.path(unit) for unit in units))
+
+    def _bytes_of(self, num_experts: float) -> int:
+        return int(num_experts * self.expert_bytes) // ALIGNMENT * ALIGNMENT
+
+
+class Answer(NamedTuple):
+    """A greedy answer, and when its tokens came, in seconds from the question."""
+
+    token_ids: tuple[int, ...]
+    at_s: tuple[float, ...]
+    switch: Switch
+
+    @property
+    def first_token_s(self) -> float:
+        return self.switch.first_token_s
+
+    @property
+    def between_s(self) -> list[float]:
+        return [after - before for before, after in itertools.pairwise(self.at_s)]
+
+
+async def ask(runtime: Runtime, name: str, prompt: str, num_tokens: int = 1) -> Answer:
+    """Ask one expert and time its tokens."""
+    sampling = Sampling(max_tokens=num_tokens, temperature=0.0)
+    messages = (Message("user", prompt),)
+    asked = GenerateRequest(f"bench-{next(_numbers)}", messages, expert=name, sampling=sampling)
+    started_s = time.perf_counter()
+    token_ids: list[int] = []
+    at_s: list[float] = []
+    async for event in runtime.generate(asked):
+        if isinstance(event, Delta):
+            token_ids.extend(event.token_ids)
+            at_s.append(time.perf_counter() - started_s)
+        elif isinstance(event, Finished):
+            return Answer(tuple(token_ids), tuple(at_s), event.switch)
+    raise AssertionError("a generation ended without its last event")
+
+
+class ThrottledDisk:
+    """The store behind a disk of so many bytes per second, for all threads together."""
+
+    def __init__(self, store: UnitStore, bytes_per_s: float) -> None:
+        self._store, self._bytes_per_s = store, bytes_per_s
+        self._free_s = 0.0
+
+    def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
+        reads = self._store.reads(unit, target)
+        return [partial(self._slowly, read, len(target) / len(reads)) for read in reads]
+
+    def check(self, unit: Unit, target: memoryview) -> None:
+        self._store.check(unit, target)
+
+    def _slowly(self, read: Callable[[], None], num_bytes: float) -> None:
+        self._free_s = max(self._free_s, time.monotonic()) + num_bytes / self._bytes_per_s
+        due_s = self._free_s
+        read()
+        time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+class _Explicit:
+    """A router that sends each prompt to the expert that it names."""
+
+    def route(self, queries: Sequence[RouteQuery]) -> Sequence[Decision]:
+        return [_Named(query.expert or "", query.messages[-1].content) for query in queries]
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    expert: str
+    text: str
+    category: str | None = None
+    confidence: float | None = None
+    why: str = "model"
+    probabilities: dict[str, float] = field(default_factory=dict)
+    because: str = "the benchmark names it"
+    rule: None = None
+    instead_of: None = None
+    cost: None = None
+    nearest: tuple[()] = ()
+
+
+def drop_from_page_cache(files: Sequence[Path]) -> None:
+    """Make the kernel forget these files' pages; raises RuntimeError if `mincore` still finds some."""
+    for file in files:
+        fd = os.open(file, os.O_RDONLY)
+        try:
+            os.fdatasync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+    left = sum(cached_bytes(file) for file in files)
+    if left:
+        raise RuntimeError(f"{left:,} bytes of {len(files)} files are still in the page cache: cold figures would lie")
+
+
+def cached_bytes(file: Path) -> int:
+    """Bytes of a file that are in the page cache, by mincore(2)."""
+    size = file.stat().st_size
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), size, access=mmap.ACCESS_READ) as pages:
+        address = np.frombuffer(pages, dtype=np.uint8).ctypes.data
+        found = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), found):
+            raise OSError(ctypes.get_errno(), f"mincore({file})")
+        return sum(page & 1 for page in found) * mmap.PAGESIZE
+
+
+async def unload(runtime: Runtime, names: Sequence[str], *, keeps_host: bool = False) -> None:
+    """Free experts' device memory, and their host memory too unless it is kept."""
+    for name in names:
+        await asyncio.wrap_future(runtime.engine.unload(name, keeps_host=keeps_host))

@@ -1,0 +1,85 @@
+"""Fills memory from a file: what the page cache holds first, the rest directly, in pieces that threads share out.
+
+A read takes what the page cache already holds (RWF_NOWAIT) and fetches the rest with O_DIRECT, so that no second copy
+fills the page cache. Covered: Linux. Where preadv2 flags or O_DIRECT are missing, plain buffered reads. Knows nothing
+about units, tiers or threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from coe.weights.unit import ALIGNMENT
+
+__all__ = ["PIECE_BYTES", "pieces_of", "read_buffered", "read_into"]
+
+PIECE_BYTES = 8 << 20  # one read call: large enough for the disk, small enough to spread a unit over threads
+
+
+def pieces_of(path: Path, target: memoryview) -> list[Callable[[], None]]:
+    """Return calls that together fill `target` with the file's first bytes, in any order and on any threads."""
+    return [
+        partial(read_into, path, target[at : at + PIECE_BYTES], at) for at in range(0, max(1, len(target)), PIECE_BYTES)
+    ]
+
+
+def read_into(path: Path, target: memoryview, offset: int) -> None:
+    """Fill `target` from `path` at `offset` (page-aligned, like the target); raises OSError, EOFError if short."""
+    done = _read_cached(path, target, offset)
+    if done < len(target):
+        done = done // ALIGNMENT * ALIGNMENT
+        _read_fully(_open_direct(path), path, target[done:], offset + done)
+
+
+def read_buffered(path: Path, target: memoryview, offset: int) -> None:
+    """Fill `target` from `path` at any offset, through the page cache; raises OSError, EOFError if short."""
+    _read_fully(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path, target, offset)
+
+
+def _read_cached(path: Path, target: memoryview, offset: int) -> int:
+    """Take leading bytes that are already in the page cache; never waits for the disk."""
+    flags = getattr(os, "RWF_NOWAIT", None)
+    if flags is None:
+        return 0
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        done = 0
+        while done < len(target):
+            count = os.preadv(fd, [target[done:]], offset + done, flags)
+            if count == 0:
+                break
+            done += count
+        return done
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS):
+            return done
+        raise
+    finally:
+        os.close(fd)
+
+
+def _read_fully(fd: int, path: Path, target: memoryview, offset: int) -> None:
+    """Read until `target` is full; closes `fd`."""
+    try:
+        done = 0
+        while done < len(target):
+            count = os.preadv(fd, [target[done:]], offset + done)
+            if count == 0:
+                raise EOFError(f"{path} ends at byte {offset + done}, {len(target) - done} bytes short")
+            done += count
+    finally:
+        os.close(fd)
+
+
+def _open_direct(path: Path) -> int:
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | getattr(os, "O_DIRECT", 0))
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # tmpfs and some network file systems refuse O_DIRECT
+            raise
+        return os.open(path, flags)
