@@ -345,7 +345,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     _add_arguments(policy, words, "policy")
     policy.set_defaults(run=_bench_policy)
     _add_bench_route(bench, words)
-    _add_bench_engine(bench)
     return parser
 
 

@@ -209,9 +209,7 @@ class LlamaModel:
     def run_unit(self, index: int, weights: Any, state: _State) -> None:
         if index == 0:
             state.embedding = weights.weight
-            rows = embedded(
-                state.token_ids.to(weights.weight.device), weights.weight, self.shape.dtype
-            )  # on the host or here
+            rows = embedded(state.token_ids, weights.weight, self.shape.dtype)  # where the weight is
             state.hidden = rows.to(self.device)
         elif index <= self.shape.num_layers:
             state.hidden = self._layer(index - 1, weights, state)

@@ -50,10 +50,11 @@ def product(
 
 
 def embedded(token_ids: torch.Tensor, weight: Weight, dtype: torch.dtype) -> torch.Tensor:
-    """The weight's rows for these tokens, (tokens, hidden)."""
+    """The weight's rows for these tokens, (tokens, hidden), where the weight is: on the host or on the device."""
     if isinstance(weight, Int8):
-        return (weight.values[token_ids] * weight.scales[token_ids][:, None]).to(dtype)
-    return F.embedding(token_ids, weight)
+        rows = token_ids.to(weight.values.device)
+        return (weight.values[rows] * weight.scales[rows][:, None]).to(dtype)
+    return F.embedding(token_ids.to(weight.device), weight)
 
 
 def num_inputs(weight: Weight) -> int:
