@@ -32,6 +32,7 @@ from router.folds import (
 from router.noise import REWRITINGS, rewritten
 from router.out_of_scope import is_personal
 from router.prompts import Prompt, read_prompts, read_rows
+from router.provenance import provenance
 from router.scores import Scores, score
 from router.table import Table, TrainingEncoder
 from router.train import SHIPPED, candidates_of, encoder_for
@@ -39,6 +40,7 @@ from router.train import SHIPPED, candidates_of, encoder_for
 __all__ = ["Evaluation", "Measures", "add_arguments", "evaluate", "measure", "run"]
 
 Floats = NDArray[np.floating]
+SEED = 0
 NUM_REWRITTEN = 1000  # prompts that are measured under every rewriting
 
 
@@ -89,7 +91,7 @@ def evaluate(artefact: Artefact, prompts: Sequence[Prompt], encoder: TrainingEnc
     texts = [prompt.text for prompt in prompts]
     scores = score(artefact, encoder.encode(texts), texts)
     figures: dict[str, Any] = {"held_out": asdict(measure(artefact, prompts, scores))}
-    sample = np.random.default_rng(0).permutation(len(prompts))[:NUM_REWRITTEN].tolist()
+    sample = np.random.default_rng(SEED).permutation(len(prompts))[:NUM_REWRITTEN].tolist()
     some = [prompts[row] for row in sample]
     for name in ("as they are", *REWRITINGS):
         noisy = [prompt.text if name == "as they are" else rewritten(prompt.text, name) for prompt in some]
@@ -182,6 +184,7 @@ def run(args: argparse.Namespace) -> int:
         found = found.joined(judge_folds(prompts, encoder, args.folds, args.outside))
     if args.folds and args.recipes:
         found = found.joined(compare_recipes(prompts, encoder, args.folds))
+    found = found.joined(Evaluation({"made_with": asdict(provenance()) | {"seed": SEED}}, {}))
     if args.json:
         args.json.write_text(json.dumps(found.figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if args.plot:
@@ -198,7 +201,8 @@ def print_table(result: Mapping[str, Mapping[str, Any]]) -> None:
         for name, value in figures.items():
             rows = value.items() if isinstance(value, Mapping) else [("", value)]
             for label, figure in rows:
-                print(f"  {f'{name} {label}'.strip():60} {figure if isinstance(figure, int) else round(figure, 4)}")
+                shown = round(figure, 4) if isinstance(figure, float) else figure
+                print(f"  {f'{name} {label}'.strip():60} {shown}")
 
 
 def main() -> int:
