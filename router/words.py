@@ -65,16 +65,23 @@ class WordModel:
         self.terms = terms
         self.idf = idf  # (terms,)
         self.head = head
+        self._weights = np.ascontiguousarray(
+            head.coef.T
+        )  # (terms, categories): a sparse product would copy it each time
         self._counter = vectorizer(terms.tolist())
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """Return (texts, categories)."""
-        return self.head.logits(tf_idf(self._counter.transform(texts), self.idf))
+        return self._logits(self._counter.transform(texts))
 
     def logits_of(self, counts: WordCounts) -> Floats:
         """Return (texts, categories) of rows of the same table of counts that this was fitted on rows of."""
         columns = np.searchsorted(counts.terms, self.terms)
-        return self.head.logits(tf_idf(counts.matrix[:, columns], self.idf))
+        return self._logits(counts.matrix[:, columns])
+
+    def _logits(self, counts: csr_matrix) -> Floats:
+        scores: Floats = tf_idf(counts, self.idf) @ self._weights + self.head.intercept
+        return scores
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what `of` reads."""
