@@ -28,7 +28,10 @@ def router() -> Router:
     [
         ("Natalia sold 48 clips in April and half as many in May. How many altogether?", "math"),
         ("Write a SQL query for the geography database: what is the longest river in texas", "sql"),
+        ("Intent of this request: move 100 dollars from savings to checking", "intent"),
         ("Intent of this request: what is my account balance", "intent"),
+        ("what is 2+2", "math"),
+        ("book a table for four tonight", "tools"),
         ("Write a Python function that reverses a linked list.", "code"),
         ("What are the symptoms of appendicitis?", "medicine"),
         ("What is the capital of France?", "general"),
