@@ -274,10 +274,12 @@ def _bench_switch(arguments: argparse.Namespace) -> int:
 
 
 def _bench_route(arguments: argparse.Namespace) -> int:
-    from coe.bench.route import run
-    from router.latency_report import measure
+    from coe.bench.route import Section, run
+    from router import latency_report, quality_report
 
-    parts = [measure]  # each gives one section: a table, a JSON file and a picture
+    parts: list[Callable[[argparse.Namespace, int], Section]] = [latency_report.measure]
+    if arguments.prompts:
+        parts.append(quality_report.measure)
     return run((part(arguments, arguments.seed) for part in parts), seed=arguments.seed, out=arguments.out)
 
 
@@ -360,9 +362,10 @@ def _add_bench_route(bench: argparse._SubParsersAction[argparse.ArgumentParser],
     route.add_argument("--seed", type=int, default=0)
     route.add_argument("--out", type=Path, help="folder for one JSON file and one picture per part")
     if ("bench", "route") in itertools.pairwise(words):  # torch takes seconds to import
-        from router.latency_report import add_arguments
+        from router import latency_report, quality_report
 
-        add_arguments(route)
+        latency_report.add_arguments(route)
+        quality_report.add_arguments(route)
     route.set_defaults(run=_refusing(_bench_route))
 
 

@@ -37,7 +37,7 @@ from router.scores import Scores, score
 from router.table import Table, TrainingEncoder
 from router.train import SHIPPED, candidates_of, encoder_for
 
-__all__ = ["Evaluation", "Measures", "add_arguments", "evaluate", "measure", "run"]
+__all__ = ["Evaluation", "Measures", "add_arguments", "evaluate", "evaluation_of", "measure", "run"]
 
 Floats = NDArray[np.floating]
 SEED = 0
@@ -173,9 +173,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, help="draw the reliability diagrams here")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run `coe router evaluate`; returns the exit code."""
-    artefact = Artefact.load(args.artefact or DEFAULT_FOLDER)
+def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
+    """Measure what the arguments ask for: prompts, split, folds, recipes, outside, device, cache."""
     encoder = encoder_for(artefact.encoder_source, args.device, args.cache)
     artefact.check_encoder(encoder.id)
     prompts = read_prompts(args.prompts).prompts
@@ -184,7 +183,12 @@ def run(args: argparse.Namespace) -> int:
         found = found.joined(judge_folds(prompts, encoder, args.folds, args.outside))
     if args.folds and args.recipes:
         found = found.joined(compare_recipes(prompts, encoder, args.folds))
-    found = found.joined(Evaluation({"made_with": asdict(provenance()) | {"seed": SEED}}, {}))
+    return found.joined(Evaluation({"made_with": asdict(provenance()) | {"seed": SEED}}, {}))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `coe router evaluate`; returns the exit code."""
+    found = evaluation_of(Artefact.load(args.artefact or DEFAULT_FOLDER), args)
     if args.json:
         args.json.write_text(json.dumps(found.figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if args.plot:
