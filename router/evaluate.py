@@ -31,9 +31,10 @@ from router.folds import (
 )
 from router.noise import REWRITINGS, rewritten
 from router.out_of_scope import is_personal
-from router.prompts import Prompt, read_prompts, read_rows
+from router.prompts import Prompt, read_prompts
 from router.provenance import provenance
 from router.scores import Scores, score
+from router.self_labelling import read_unlabelled
 from router.table import Table, TrainingEncoder
 from router.train import SHIPPED, candidates_of, encoder_for
 
@@ -100,31 +101,35 @@ def evaluate(artefact: Artefact, prompts: Sequence[Prompt], encoder: TrainingEnc
     return Evaluation(figures, {"held out": reliability(*said_of(artefact, prompts, scores))})
 
 
-def judge_folds(
-    prompts: Sequence[Prompt], encoder: TrainingEncoder, protocol: Path, outside: Path | None
-) -> Evaluation:
-    """Run the protocol on all rows and the project's own prompts: the shipped recipe, and one chosen for each fold."""
-    from router.own import own_prompts
+class Protocol(NamedTuple):
+    """All rows and the project's own prompts, and topic -> families, each left out in turn."""
 
-    folds = json.loads(protocol.read_text(encoding="utf-8"))["folds"]
-    table = Table.of([prompt for prompt in (*prompts, *own_prompts()) if prompt.category in folds], encoder)
-    outsiders = read_outsiders(outside, encoder) if outside else None
-    left_out = leave_family_out(table, folds, SHIPPED, outsiders)
+    table: Table
+    folds: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, path: Path, prompts: Sequence[Prompt], encoder: TrainingEncoder) -> Protocol:
+        """Read a JSON file with `folds`; prompts of other categories are left out."""
+        from router.own import own_prompts
+
+        folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
+        return cls(Table.of([p for p in (*prompts, *own_prompts()) if p.category in folds], encoder), folds)
+
+
+def judge_folds(protocol: Protocol, outsiders: Outsiders | None) -> Evaluation:
+    """Return what the shipped recipe does on families it never saw."""
+    left_out = leave_family_out(protocol.table, protocol.folds, SHIPPED, outsiders)
     figures: dict[str, Any] = {"left_out_families": asdict(summarise(left_out))}
     if outsiders:
         figures["out_of_scope"] = asdict(against_outsiders(left_out))
     return Evaluation(figures, {"left-out families": reliability(*pooled(left_out))})
 
 
-def compare_recipes(prompts: Sequence[Prompt], encoder: TrainingEncoder, protocol: Path) -> Evaluation:
-    """Run the protocol for every candidate recipe, and for a recipe that each fold has from all other folds."""
-    from router.own import own_prompts
-
-    folds = json.loads(protocol.read_text(encoding="utf-8"))["folds"]
-    table = Table.of([prompt for prompt in (*prompts, *own_prompts()) if prompt.category in folds], encoder)
-    topics = [topic for topic, families in folds.items() for _ in families]
+def compare_recipes(protocol: Protocol) -> Evaluation:
+    """Return the score of every candidate recipe, and of a recipe that each fold has from all other folds."""
+    topics = [topic for topic, families in protocol.folds.items() for _ in families]
     candidates = candidates_of(SHIPPED)
-    accuracies = fold_accuracies(table, folds, candidates)
+    accuracies = fold_accuracies(protocol.table, protocol.folds, candidates)
     scores = {c.name: mean_over_topics(row, topics) for c, row in zip(candidates, accuracies, strict=True)}
     chosen = mean_over_topics(chosen_by_others(accuracies, topics), topics)
     return Evaluation({"recipes": scores, "recipe chosen by the other folds": {"score": chosen}}, {})
@@ -136,7 +141,7 @@ def read_outsiders(path: Path, encoder: TrainingEncoder) -> Outsiders:
     Raises:
         ValueError: none is.
     """
-    texts = tuple(str(row["prompt"]) for row in read_rows(path) if isinstance(row, dict) and is_personal(row["prompt"]))
+    texts = tuple(prompt.text for prompt in read_unlabelled(path).prompts if is_personal(prompt.text))
     if not texts:
         raise ValueError(f"{path}: no row with a 'prompt' about the asker's own things; nothing to judge doubt by")
     return Outsiders(texts, encoder.encode(texts))
@@ -180,9 +185,11 @@ def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
     prompts = read_prompts(args.prompts).prompts
     found = evaluate(artefact, [p for p in prompts if args.split in (None, p.split)], encoder)
     if args.folds:
-        found = found.joined(judge_folds(prompts, encoder, args.folds, args.outside))
-    if args.folds and args.recipes:
-        found = found.joined(compare_recipes(prompts, encoder, args.folds))
+        protocol = Protocol.read(args.folds, prompts, encoder)
+        outsiders = read_outsiders(args.outside, encoder) if args.outside else None
+        found = found.joined(judge_folds(protocol, outsiders))
+        if args.recipes:
+            found = found.joined(compare_recipes(protocol))
     return found.joined(Evaluation({"made_with": asdict(provenance()) | {"seed": SEED}}, {}))
 
 
