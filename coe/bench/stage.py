@@ -70,7 +70,13 @@ class Stage:
             self.config,
             router=replace(self.config.router, general=self.names[0]),
             cache=replace(self.config.cache, host_bytes=host_bytes, device_bytes=device_bytes, policy=eviction),  # type: ignore[arg-type]
-            engine=replace(self.config.engine, device=device, kv_bytes=KV_BYTES, wire_bytes_per_s=wire_bytes_per_s),  # type: ignore[arg-type]
+            engine=replace(
+                self.config.engine,
+                device=device,  # type: ignore[arg-type]
+                kv_bytes=KV_BYTES,
+                wire_bytes_per_s=wire_bytes_per_s,
+                prefix_reuse=False,  # the same prompt again is to be computed again: a switch meets a new one
+            ),
             scheduler=replace(self.config.scheduler, **(schedule or {})),
         )
         names = {name.lower(): name for name in self.names}

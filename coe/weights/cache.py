@@ -406,7 +406,11 @@ class WeightCache:
         def room(pool: Pool, unit: Unit) -> list[str] | None:
             return pool.victims(unit.size_bytes, spared=spared, below=pool.worth(unit))
 
-        units = () if self.front.is_larger(expert) else self._experts[expert]
+        if self.front.is_larger(expert):
+            return True
+        units = self._experts[expert]
+        if self.device is not None and expert in self._gathering and self.host.is_ready(units[0]):
+            units = (*units[1:], units[0])  # as a lease will have it: the embedding goes last over the wire
         return all(sum(self._num_moving.values()) < MAX_PREFETCHES and self._advance(unit, room) for unit in units)
 
     def _is_idle(self) -> bool:

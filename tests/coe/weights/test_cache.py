@@ -258,6 +258,21 @@ def test_what_is_expected_comes_closer_without_a_lease_in_execution_order(make: 
         assert lease.kind is SwitchKind.DEVICE_HIT
 
 
+def test_over_the_wire_a_prefetch_leaves_the_embedding_for_last_as_a_lease_does(tmp_path: Path) -> None:
+    house = House(tmp_path, {"a": names("a", 4)}, host=6, device=6)
+    with house.cache.lease("a") as lease:
+        house.settle(lease)
+    house.cache.unload("a", keeps_host=True)
+    house.cache.expect(["a"])
+    arrived = []
+    while any(house.cache._num_moving.values()):
+        event = house.events.get(timeout=30)
+        arrived.append(event.unit_hash)
+        house.cache.on_arrived(event)
+    first, *layers = (unit.hash for unit in house.units["a"])
+    assert arrived == [*layers, first]
+
+
 def test_expecting_others_gives_a_prefetch_up(make: MakeHouse) -> None:
     house = make({"a": names("a", 6), "b": names("b", 4)})
     house.cache.expect(["a"])
