@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -29,8 +30,9 @@ from coe.scheduler import Limits
 from coe.text import load_text
 from coe.types import Router, Sampling
 from coe.weights.cache import WeightCache, check_fits
-from coe.weights.device import CopyDevice, CudaDevice, EmulatedDevice
+from coe.weights.device import CopyDevice, EmulatedDevice, cuda_device
 from coe.weights.importer import import_expert
+from coe.weights.memory import PinnedMemory
 from coe.weights.originals import OriginalFiles
 from coe.weights.store import UnitStore
 from coe.weights.transfer import Arrived, UnitSource
@@ -40,7 +42,7 @@ __all__ = ["Imported", "Progress", "build_runtime", "choose_device", "import_exp
 
 log = logging.getLogger("coe.composition")
 
-Progress = Callable[[str, int, int], None]  # expert, bytes done, bytes in all
+Progress = Callable[[str, int, int], None]  # "import <expert>" or "pin host memory", bytes done, bytes in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
             "cache, and only units of the very same files are shared",
             size_bytes,
         )
-    return wire(config, router, store, imported, errors, catalog.names, source=originals)
+    return wire(config, router, store, imported, errors, catalog.names, source=originals, progress=progress)
 
 
 def wire(
@@ -76,6 +78,7 @@ def wire(
     names: Mapping[str, str],
     *,
     source: UnitSource | None = None,
+    progress: Progress | None = None,
 ) -> Runtime:
     """Wire a runtime over experts that are imported; `source` reads their units in the store's place."""
     device = choose_device(config.engine.device)
@@ -86,7 +89,7 @@ def wire(
     metrics = Metrics()
     engine = Engine(
         {name: expert.loaded for name, expert in served.items()},
-        lambda post: _make_cache(source or store, config, device, budgets, post),
+        lambda post: _make_cache(source or store, config, device, budgets, post, progress),
         _limits(config, budgets),
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
@@ -138,7 +141,7 @@ def import_experts(
 
 
 def _of(spec: ExpertSpec, progress: Progress | None) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(spec.name, done, total)
+    return None if progress is None else partial(progress, f"import {spec.name}")
 
 
 def _serve_all(
@@ -225,22 +228,28 @@ class _Models:
 
 
 def _make_cache(
-    source: UnitSource, config: Config, device: str, budgets: Budgets, post: Callable[[Arrived], None]
+    source: UnitSource,
+    config: Config,
+    device: str,
+    budgets: Budgets,
+    post: Callable[[Arrived], None],
+    progress: Progress | None,
 ) -> WeightCache:
+    pinning = None if progress is None else partial(progress, "pin host memory")
     return WeightCache(
         source,
         host_bytes=budgets.host_bytes,
         device=_copy_device(config, device, budgets),
         device_bytes=budgets.device_bytes,
         post=post,
-        pin_host=device == "cuda",
+        host_memory=PinnedMemory(budgets.host_bytes, pinning) if device == "cuda" else None,
         policy=config.cache.policy,
     )
 
 
 def _copy_device(config: Config, device: str, budgets: Budgets) -> CopyDevice | None:
     if device == "cuda":
-        return CudaDevice(torch.device("cuda"))
+        return cuda_device(torch.device("cuda"), budgets.device_bytes)
     if device == "emulated":
         return EmulatedDevice(budgets.device_bytes, wire_bytes_per_s=config.engine.wire_bytes_per_s)
     return None

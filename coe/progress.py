@@ -12,17 +12,15 @@ __all__ = ["import_bars", "in_gib", "row_bar"]
 
 @contextmanager
 def import_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a progress function (expert, bytes done, bytes in all) that draws one bar per expert."""
+    """Give a progress function (what is being done, bytes done, bytes in all) that draws one bar for each."""
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
 
-    def show(expert: str, done: int, total: int) -> None:
-        if expert not in bars:
-            bars[expert] = tqdm(
-                total=total, desc=f"import {expert}", unit="B", unit_scale=True, file=sys.stderr, mininterval=0.5
-            )
-        bars[expert].update(done - bars[expert].n)
+    def show(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            bars[what] = tqdm(total=total, desc=what, unit="B", unit_scale=True, file=sys.stderr, mininterval=0.5)
+        bars[what].update(done - bars[what].n)
 
     try:
         yield show

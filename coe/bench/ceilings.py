@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import torch
 
 from coe.bench.stage import drop_from_page_cache
-from coe.weights.memory import Arena
+from coe.weights.memory import PinnedMemory, SystemMemory, registered_pieces
 from coe.weights.reading import PIECE_BYTES, pieces_of
 from coe.weights.transfer import NUM_THREADS, Arrived, DiskReader
 from coe.weights.unit import Unit
@@ -38,7 +38,7 @@ def measure_ceilings(files: Sequence[Path], device: str = "emulated") -> Ceiling
     """Measure with the given unit files and with as many bytes of memory."""
     sizes = [file.stat().st_size for file in files]
     total = sum(sizes)
-    frames = [Arena(size).allocate(size) for size in sizes]
+    frames = [SystemMemory(size).bytes for size in sizes]
     for frame in frames:
         frame.zero_()
     targets = [torch.zeros_like(frame) for frame in frames]
@@ -52,16 +52,20 @@ def measure_ceilings(files: Sequence[Path], device: str = "emulated") -> Ceiling
 
 
 def _pinned_copy_s(sizes: Sequence[int]) -> float:
-    sources = [torch.empty(size, dtype=torch.uint8, pin_memory=True) for size in sizes]
+    memory = PinnedMemory(sum(sizes))
+    sources = memory.bytes.split(list(sizes))
     targets = [torch.empty(size, dtype=torch.uint8, device="cuda") for size in sizes]
 
     def copy() -> None:
         for source, target in zip(sources, targets, strict=True):
-            target.copy_(source, non_blocking=True)
+            for piece in registered_pieces(source):
+                target[piece].copy_(source[piece], non_blocking=True)
         torch.cuda.synchronize()
 
     copy()
-    return _median_s(copy)
+    took_s = _median_s(copy)
+    memory.close()
+    return took_s
 
 
 class _Files:

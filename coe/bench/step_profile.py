@@ -17,7 +17,7 @@ from coe.bench.report import median
 from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.step import Row
 from coe.errors import WeightsError
-from coe.weights.memory import Arena
+from coe.weights.memory import SystemMemory
 from coe.weights.reading import read_into
 from coe.weights.store import UnitStore
 from coe.weights.unit import Manifest, Unit
@@ -90,7 +90,7 @@ def profile_step(expert: HandDriven, num_steps: int) -> StepProfile:
 
 
 def _read(store: UnitStore, unit: Unit) -> torch.Tensor:
-    flat = Arena(unit.size_bytes).allocate(unit.size_bytes)
+    flat = SystemMemory(unit.size_bytes).bytes
     target: Any = flat.numpy()
     read_into(store.path(unit), memoryview(target), 0)
     return flat

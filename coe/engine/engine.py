@@ -352,9 +352,7 @@ class Engine:
         running, lease = self._steps[expert], self._leases[expert]
         bind = self._experts[expert].model.bind
         self._cache.touch(expert, time.monotonic())
-        running.step.advance(
-            lease.num_ready(), lambda index: lease.payload(index, bind), takes_first_again=lease.gathers
-        )
+        running.step.advance(lease.num_ready(), lambda index: lease.payload(index, bind))
         if running.step.is_done:
             del self._steps[expert]
             lease.rewind()
@@ -531,6 +529,7 @@ class Engine:
 
     def _expire_idle(self) -> None:
         now_s = time.monotonic()
+        self._cache.give_back()
         for name, expert in self._experts.items():
             last_s = self._cache.front.last_used_s(name)
             if expert.keep_alive_s is None or last_s is None or now_s - last_s < expert.keep_alive_s:
@@ -541,7 +540,7 @@ class Engine:
     def _patience_s(self, wake_s: float | None) -> float | None:
         """How long the inbox may stay empty before something is due."""
         now_s = time.monotonic()
-        due = [] if wake_s is None else [wake_s]
+        due = [due_s for due_s in (wake_s, self._cache.give_back_due_s) if due_s is not None]
         for name, expert in self._experts.items():
             last_s = self._cache.front.last_used_s(name)
             if expert.keep_alive_s is not None and last_s is not None and last_s + expert.keep_alive_s > now_s:

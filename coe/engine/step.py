@@ -74,7 +74,7 @@ class Model(Protocol):
         ...
 
     def attach(self, first: Any, state: Any) -> None:
-        """Take the first unit's weights again before the last unit: the first may have run from host bytes."""
+        """Take the first unit's weights again before the last unit: what it ran with may have moved."""
         ...
 
     def logits(self, state: Any) -> torch.Tensor:
@@ -99,11 +99,15 @@ class Step:
     def is_done(self) -> bool:
         return self.next_unit == self.num_units
 
-    def advance(self, num_ready: int, weights_of: Callable[[int], Any], *, takes_first_again: bool = False) -> None:
-        """Run units up to the first absent one; `num_ready` leading units are present."""
+    def advance(self, num_ready: int, weights_of: Callable[[int], Any]) -> None:
+        """Run units up to the first absent one; `num_ready` leading units are present.
+
+        The first unit's weights are taken again before the last unit: they may have moved since, or have been the
+        host's.
+        """
         with torch.inference_mode():
             while self.next_unit < num_ready:
-                if self.next_unit == self.num_units - 1 and takes_first_again:
+                if self.next_unit == self.num_units - 1:
                     self._model.attach(weights_of(0), self._state)
                 self._model.run_unit(self.next_unit, weights_of(self.next_unit), self._state)
                 self.next_unit += 1

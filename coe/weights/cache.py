@@ -8,29 +8,32 @@ host bytes themselves are what the engine computes with.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from coe.errors import WeightsError
 from coe.types import Part, Tier
+from coe.weights.arena import Arena
 from coe.weights.bandwidth import Bandwidth
 from coe.weights.device import CopyDevice
+from coe.weights.frames import Frames
 from coe.weights.lease import Bind, Lease
-from coe.weights.memory import Arena
+from coe.weights.memory import Memory, SystemMemory
 from coe.weights.popularity import Popularity
 from coe.weights.residency import Pool
-from coe.weights.transfer import Arrived, DeviceCopier, DiskReader, UnitSource
+from coe.weights.transfer import Arrived, DiskReader, UnitSource
 from coe.weights.unit import Manifest, Unit
 
 __all__ = ["ExpertFailure", "ExpertResidency", "WeightCache", "check_fits"]
 
 MAX_READS = 4  # units in flight from the disk: enough to keep it busy, few enough that a leader arrives first
 MAX_PREFETCHES = 2  # so few that a lease that comes now waits for little
-NO_MEMORY = (MemoryError, OSError, RuntimeError)  # what an allocator raises; torch.OutOfMemoryError is a RuntimeError
+
+log = logging.getLogger("coe.weights.cache")
 
 
 class ExpertFailure(NamedTuple):
@@ -63,12 +66,18 @@ class _Moved:
     load_s: float = 0.0
 
 
-@dataclass(slots=True)
-class _Frame:
-    """A unit's bytes in one tier, and what the engine has bound to them per expert."""
+class _Level(NamedTuple):
+    """One tier's books and its bytes."""
 
-    bytes: torch.Tensor
-    payloads: dict[str, object] = field(default_factory=dict)
+    pool: Pool
+    frames: Frames
+
+
+class _Expected(NamedTuple):
+    """For whom room is made without a lease: these experts keep their units, and so does what is worth as much."""
+
+    expert: str
+    spared: tuple[str, ...]
 
 
 def check_fits(
@@ -98,7 +107,10 @@ def check_fits(
 
 
 class WeightCache:
-    """Units in host and device memory under byte budgets; see the module docstring."""
+    """Units in host and device memory under byte budgets; see the module docstring.
+
+    `host_memory`, of `host_bytes`, is pinned where there is a GPU; by default it is the system's.
+    """
 
     def __init__(
         self,
@@ -108,25 +120,26 @@ class WeightCache:
         device: CopyDevice | None,
         device_bytes: int,
         post: Callable[[Arrived], None],
-        pin_host: bool = False,
+        host_memory: Memory | None = None,
         policy: str = "value",
     ) -> None:
         self._popularity = Popularity()
         judge = self._popularity if policy == "value" else None
         self.host = Pool(host_bytes, judge, lambda _: 1.0 / self._disk.bytes_per_s)
         self.device = Pool(device_bytes, judge, self._back_on_device_s) if device is not None else None
-        self._host_arena = Arena(host_bytes, is_pinned=pin_host)
+        self._host = _Level(self.host, Frames(Arena(host_memory or SystemMemory(host_bytes))))
         self._copy_device = device
-        self._post = post
+        self._device = None
+        if device is not None and self.device is not None:
+            self._device = _Level(self.device, Frames(device.arena, device.retire))
         self._reader = DiskReader(source, post)
-        self._copier = DeviceCopier(post, device.copy, num_lanes=device.num_lanes) if device is not None else None
-        self._host_frames: dict[str, _Frame] = {}
-        self._device_frames: dict[str, _Frame] = {}
+        self._copier = device.copier(post) if device is not None else None
         self._units: dict[str, Unit] = {}
         self._experts: dict[str, tuple[Unit, ...]] = {}
         self._moved: dict[str, _Moved] = {}
         self._leases: list[Lease] = []
         self._gathering: set[str] = set()  # experts whose first unit can run from its host bytes
+        self._whole: set[str] = set()  # experts whose steps begin when all units are here
         self._wishes: tuple[str, ...] = ()  # experts to prefetch, the next one first
         self._num_moving = {Tier.HOST: 0, Tier.DEVICE: 0}  # transfers under way, by where they go
         self._disk = Bandwidth(1e9)
@@ -149,7 +162,9 @@ class WeightCache:
             is_streamable=is_streamable,
         )
         self._experts[expert] = manifest.units
-        if is_streamable and len(manifest.units) > 1:
+        if not is_streamable:
+            self._whole.add(expert)
+        elif len(manifest.units) > 1:
             self._gathering.add(expert)
         self._moved[expert] = _Moved()
         self._units.update({unit.hash: unit for unit in manifest.units})
@@ -188,6 +203,7 @@ class WeightCache:
     def lease(self, expert: str) -> Lease:
         """Take the right to run an expert that can be leased; absent units start moving at once, in execution order."""
         lease = Lease(expert, self._experts[expert], self.front.lease(expert), self)
+        lease.runs_whole = expert in self._whole
         lease.gathers = self.device is not None and expert in self._gathering and not lease.is_streaming
         lease.open_window()
         self._leases.append(lease)
@@ -205,7 +221,7 @@ class WeightCache:
 
     def payload(self, expert: str, unit: Unit, bind: Bind) -> object:
         """Return what `bind(unit, flat bytes)` made of a ready unit, made once per residency and expert."""
-        frame = self._front_frames()[unit.hash]
+        frame = self._front.frames[unit.hash]
         payload = frame.payloads.get(expert)
         if payload is None:
             payload = frame.payloads[expert] = bind(unit, frame.bytes)
@@ -213,7 +229,7 @@ class WeightCache:
 
     def host_payload(self, unit: Unit, bind: Bind) -> object:
         """Return what `bind` makes of a unit's host bytes, for a step that takes a few rows of them."""
-        return bind(unit, self._host_frames[unit.hash].bytes)
+        return bind(unit, self._host.frames[unit.hash].bytes)
 
     def on_arrived(self, event: Arrived) -> list[ExpertFailure]:
         """Book a transfer that ended; returns the experts that cannot run because it failed."""
@@ -256,14 +272,11 @@ class WeightCache:
         `keeps_host` frees device copies only, where there is a device with memory of its own.
         """
         freed = 0
-        if self.device is not None:
-            for digest in self.device.evictable_of(expert):
-                freed += self._units[digest].size_bytes
-                self._evict_device(digest)
-        if not keeps_host:
-            for digest in self.host.evictable_of(expert):
-                freed += self._units[digest].size_bytes
-                self._evict_host(digest)
+        for level in self._levels():
+            if level is not self._host or not keeps_host:
+                digests = level.pool.evictable_of(expert)
+                freed += sum(self._units[digest].size_bytes for digest in digests)
+                self._evict(level, digests)
         self.pump()
         return freed
 
@@ -305,11 +318,20 @@ class WeightCache:
         self._reader.close()
         if self._copier is not None:
             self._copier.close()
-        self._host_frames.clear()
-        self._device_frames.clear()
-        self._host_arena.close()
-        if self._copy_device is not None:
-            self._copy_device.close()
+        for level in self._levels():
+            level.frames.close()
+
+    # -- memory back to the system
+
+    @property
+    def give_back_due_s(self) -> float | None:
+        """When `give_back` has something to do, in monotonic seconds."""
+        return min((due for level in self._levels() if (due := level.frames.arena.due_s) is not None), default=None)
+
+    def give_back(self) -> None:
+        """Give memory that has been free for long to the system."""
+        for level in self._levels():
+            level.frames.arena.give_back()
 
     # -- how units move
 
@@ -317,14 +339,14 @@ class WeightCache:
         """Start what a lease needs, in execution order; over a wire the embedding goes last, after the layers."""
         first = lease.units[0]
         if not lease.gathers or not self._keeps_rows(lease):
-            all(self._advance(unit, self._room) for unit in lease.wanted())
+            all(self._advance(unit) for unit in lease.wanted())
             return
         assert self.device is not None
         rest = [unit for unit in lease.units if unit.hash != first.hash]
-        is_stuck = not all(self._advance(unit, self._room) for unit in rest)
+        is_stuck = not all(self._advance(unit) for unit in rest)
         is_last = not any(self.device.is_absent(unit) for unit in rest)
         if is_last or (is_stuck and not any(self._num_moving.values())):  # else the host could fill up with it
-            self._advance(first, self._room)
+            self._advance(first)
 
     def _keeps_rows(self, lease: Lease) -> bool:
         """Whether the lease can run its first unit from the host; holds those bytes until they have travelled."""
@@ -342,90 +364,104 @@ class WeightCache:
             lease.holds_rows = False
             self.host.unshield(lease.units[0])
 
-    def _advance(self, unit: Unit, room: Callable[[Pool, Unit], list[str] | None]) -> bool:
+    def _advance(self, unit: Unit, expected: _Expected | None = None) -> bool:
         """Take a unit one tier closer; False when there is no room or no free reader now."""
         if self.device is None or self.device.is_absent(unit):
             if self.host.is_ready(unit):
-                return self.device is None or self._start_copy(unit, room)
+                return self.device is None or self._start_copy(unit, expected)
             if self.host.is_absent(unit):
-                return self._start_read(unit, room)
+                return self._start_read(unit, expected)
         return True
 
-    def _start_read(self, unit: Unit, room: Callable[[Pool, Unit], list[str] | None]) -> bool:
-        victims = room(self.host, unit) if self._num_moving[Tier.HOST] < MAX_READS else None
-        if victims is None:
+    def _start_read(self, unit: Unit, expected: _Expected | None) -> bool:
+        is_free = self._num_moving[Tier.HOST] < MAX_READS
+        frame = self._make_room(self._host, unit, expected) if is_free else None
+        if frame is None:
             return False
-        for digest in victims:
-            self._evict_host(digest)
         self.host.reserve(unit)
         self._num_moving[Tier.HOST] += 1
-        frame = self._frame(unit, Tier.HOST, self._host_frames, self._host_arena.allocate)
-        if frame is not None:
-            self._reader.read(unit, frame)
+        self._reader.read(unit, frame)
         return True
 
-    def _start_copy(self, unit: Unit, room: Callable[[Pool, Unit], list[str] | None]) -> bool:
-        assert self.device is not None
-        assert self._copy_device is not None
+    def _start_copy(self, unit: Unit, expected: _Expected | None) -> bool:
+        assert self._device is not None
         assert self._copier is not None
-        victims = room(self.device, unit)
-        if victims is None:
+        frame = self._make_room(self._device, unit, expected)
+        if frame is None:
             return False
-        for digest in victims:
-            self._evict_device(digest)
-        self.device.reserve(unit)
+        self._device.pool.reserve(unit)
         self.host.shield(unit)  # the source stays until the copy has ended
         self._num_moving[Tier.DEVICE] += 1
-        frame = self._frame(unit, Tier.DEVICE, self._device_frames, self._copy_device.allocate)
-        if frame is not None:
-            self._copier.copy(unit.hash, self._host_frames[unit.hash].bytes, frame)
+        self._copier.copy(unit.hash, self._host.frames[unit.hash].bytes, frame)
         return True
-
-    def _frame(
-        self, unit: Unit, tier: Tier, frames: dict[str, _Frame], allocate: Callable[[int], torch.Tensor]
-    ) -> torch.Tensor | None:
-        """Memory for a unit that is about to move; None where there is none, and the transfer has then failed."""
-        try:
-            frame = frames[unit.hash] = _Frame(allocate(unit.size_bytes))
-        except NO_MEMORY as error:
-            now_s = time.monotonic()
-            failure = MemoryError(f"no memory on the {tier} for {unit.size_bytes:,} bytes ({error}); lower its budget")
-            self._post(Arrived(unit.hash, tier, now_s, now_s, failure))
-            return None
-        return frame.bytes
-
-    def _room(self, pool: Pool, unit: Unit) -> list[str] | None:
-        return pool.victims(unit.size_bytes)
 
     def _prefetch(self, expert: str, spared: tuple[str, ...]) -> bool:
         """Take an expected expert's units closer while few are under way; never for the price of one worth more.
 
         False when there is no room or enough is moving: those expected later have to wait.
         """
-
-        def room(pool: Pool, unit: Unit) -> list[str] | None:
-            return pool.victims(unit.size_bytes, spared=spared, below=pool.worth(unit))
-
         if self.front.is_larger(expert):
             return True
-        units = self._experts[expert]
+        expected, units = _Expected(expert, spared), self._experts[expert]
         if self.device is not None and expert in self._gathering and self.host.is_ready(units[0]):
             units = (*units[1:], units[0])  # as a lease will have it: the embedding goes last over the wire
-        return all(sum(self._num_moving.values()) < MAX_PREFETCHES and self._advance(unit, room) for unit in units)
+        return all(sum(self._num_moving.values()) < MAX_PREFETCHES and self._advance(unit, expected) for unit in units)
+
+    # -- how room is made
+
+    def _make_room(self, level: _Level, unit: Unit, expected: _Expected | None) -> torch.Tensor | None:
+        """Return memory for a unit, evicting what the policy names; None if that cannot be had now.
+
+        Where the free bytes are scattered more goes, whatever loses least; where all that is left is leased or pinned,
+        frames move together. So a unit that fits by the books fits in one piece, at the latest when nothing is moving.
+        """
+        spared, below = ((), None) if expected is None else (expected.spared, level.pool.worth(unit))
+        victims = level.pool.victims(unit.size_bytes, spared=spared, below=below)
+        if victims is None:
+            return None
+        if victims and level is not self._host:
+            wanted = self._wanted_bytes(level.pool, expected)
+            going = level.pool.victims(wanted, spared=spared, below=below) or victims
+            victims = next(([digest] for digest in going if level.frames.is_place_of(digest, unit)), victims)
+        self._evict(level, victims)
+        frame = level.frames.put(unit)
+        if frame is not None:
+            return frame
+        more = level.frames.in_the_way(unit.size_bytes, level.pool.losses(spared=spared, below=below))
+        if more is not None:
+            self._evict(level, more)
+        elif expected is None:
+            self._compact(level, unit)
+        return level.frames.put(unit)
+
+    def _wanted_bytes(self, pool: Pool, expected: _Expected | None) -> int:
+        """Bytes that come sooner or later: what goes for them may go in any order."""
+        if expected is not None:
+            return pool.missing_bytes(expected.expert)
+        wanted = {unit.hash: unit for lease in self._leases for unit in lease.claim.units if pool.is_absent(unit)}
+        return sum(unit.size_bytes for unit in wanted.values())
+
+    def _compact(self, level: _Level, unit: Unit) -> None:
+        """Make one piece of what is free; what is being written or copied from stays where it is."""
+        device = self.device
+
+        def is_movable(digest: str) -> bool:
+            own = self._units[digest]
+            is_source = level is self._host and device is not None and device.is_moving(own)
+            return level.pool.is_ready(own) and not is_source
+
+        moved = level.frames.compact(unit.size_bytes, is_movable)
+        if moved is not None:
+            log.info("compact unit=%s bytes=%d moved_bytes=%d", unit.name, unit.size_bytes, moved)
+
+    def _evict(self, level: _Level, digests: Sequence[str]) -> None:
+        for digest in digests:
+            level.pool.drop(digest)
+            level.frames.drop(digest)
 
     def _is_idle(self) -> bool:
         """Whether no open lease waits for bytes."""
         return all(lease.is_failed or (lease.is_ready and not lease.is_streaming) for lease in self._leases)
-
-    def _evict_host(self, digest: str) -> None:
-        self.host.drop(digest)
-        self._host_arena.free(self._host_frames.pop(digest).bytes)
-
-    def _evict_device(self, digest: str) -> None:
-        assert self.device is not None
-        assert self._copy_device is not None
-        self.device.drop(digest)
-        self._copy_device.free(self._device_frames.pop(digest).bytes)
 
     def _back_on_device_s(self, digest: str) -> float:
         """Seconds per byte until a unit would be on the device again."""
@@ -437,6 +473,8 @@ class WeightCache:
         if event.error is not None:
             return self._fail(unit, event)
         (self.host if is_read else self.front).commit(unit)
+        if not is_read and self._copy_device is not None:
+            self._copy_device.join(self._front.frames[unit.hash].bytes)
         wire = self._disk if is_read else self._wire
         busy_s = wire.note(unit.size_bytes, event.started_s, event.ended_s)
         for lease in self._waiting_for(unit):
@@ -445,12 +483,7 @@ class WeightCache:
 
     def _fail(self, unit: Unit, event: Arrived) -> list[ExpertFailure]:
         """Nothing of a transfer that failed stays, and whoever waited for it cannot run."""
-        is_read = event.tier is Tier.HOST
-        frames, evict = (self._host_frames, self._evict_host) if is_read else (self._device_frames, self._evict_device)
-        if unit.hash in frames:
-            evict(unit.hash)
-        else:  # there was no memory for it
-            (self.host if is_read else self.front).drop(unit.hash)
+        self._evict(self._host if event.tier is Tier.HOST else self._front, [unit.hash])
         self._wishes = tuple(expert for expert in self._wishes if not self._uses(expert, unit))  # else tried for ever
         failures = []
         for lease in self._waiting_for(unit):
@@ -473,23 +506,25 @@ class WeightCache:
             moved.load_s += lease.load_s
 
     def _pools(self) -> tuple[Pool, ...]:
-        return (self.host,) if self.device is None else (self.host, self.device)
+        return tuple(level.pool for level in self._levels())
 
-    def _front_frames(self) -> Mapping[str, _Frame]:
-        return self._host_frames if self.device is None else self._device_frames
+    def _levels(self) -> tuple[_Level, ...]:
+        """The nearest to the engine first: device copies go before their masters."""
+        return (self._host,) if self._device is None else (self._device, self._host)
+
+    @property
+    def _front(self) -> _Level:
+        return self._levels()[0]
 
     # -- proof
 
     def check_integrity(self) -> None:
         """Raise AssertionError if books, frames and leases disagree."""
-        for pool, frames in ((self.host, self._host_frames), (self.device, self._device_frames)):
-            if pool is None:
-                continue
-            pool.check_integrity()
-            held = sum(frame.bytes.numel() for frame in frames.values())
-            assert held <= pool.used_bytes  # less only while a failed allocation is on its way back
-            assert self._num_moving[Tier.HOST] + self._num_moving[Tier.DEVICE] or held == pool.used_bytes
-        assert self._host_arena.held_bytes <= self.host.budget_bytes
+        for level in self._levels():
+            level.pool.check_integrity()
+            level.frames.check_integrity()
+            assert level.frames.arena.used_bytes == level.pool.used_bytes
+            assert set(level.frames) == set(level.pool)
         assert all(count >= 0 for count in self._num_moving.values())
         for lease in self._leases:
             assert lease.is_open

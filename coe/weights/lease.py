@@ -49,6 +49,7 @@ class Lease:
     ended_s: float | None = None  # when the last byte of it arrived
     is_open: bool = True
     is_failed: bool = False  # a unit of it cannot be loaded; nothing more is tried
+    runs_whole: bool = False  # a step takes all units at once, so that between two steps any of them may be moved
     gathers: bool = False  # the first unit may run from its host bytes, and then travels last
     holds_rows: bool = False  # those bytes are there and stay until it has travelled
     _at: int = 0  # the unit that the step under way runs next; a lease that holds everything stays at 0
@@ -80,11 +81,14 @@ class Lease:
         """How many units a step may run up to, given that it has run those it has."""
         while self._next < len(self.units) and self._is_here(self.units[self._next]):
             self._next += 1
-        return self._next
+        return 0 if self.runs_whole and self._next < len(self.units) else self._next
 
     def payload(self, index: int, bind: Bind) -> object:
-        """What `bind` made of a ready unit; a step asks for them in order."""
-        if self.is_streaming and index != self._at:
+        """What `bind` made of a ready unit; a step asks for them in order, and for the first one again at the end.
+
+        It holds until the step pauses: units may be moved then, and are bound anew.
+        """
+        if self.is_streaming and index not in (0, self._at):
             self._move(index)
         if index == 0 and self.holds_rows:
             return self._owner.host_payload(self.units[0], bind)

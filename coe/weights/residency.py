@@ -80,6 +80,10 @@ class Pool:
 
     # -- experts
 
+    def __iter__(self) -> Iterator[str]:
+        """Hashes of the units that are here or on their way."""
+        return iter(self._slots)
+
     def register(self, expert: str, units: Sequence[Unit], *, is_streamable: bool = False) -> None:
         """Make an expert known; none of its units is resident by that. A streamable one may exceed the budget."""
         self._units[expert] = tuple(units)
@@ -112,6 +116,10 @@ class Pool:
 
     def is_absent(self, unit: Unit) -> bool:
         return unit.hash not in self._slots
+
+    def is_moving(self, unit: Unit) -> bool:
+        slot = self._slots.get(unit.hash)
+        return slot is not None and not slot.is_ready
 
     def is_larger(self, expert: str) -> bool:
         """Whether the expert can never be here as a whole."""
@@ -228,6 +236,14 @@ class Pool:
             chosen.append(digest)
             needed -= self._slots[digest].size_bytes
         return chosen
+
+    def losses(self, *, spared: Collection[str] = (), below: float | None = None) -> dict[str, float]:
+        """What evicting each unit would lose, worth times bytes; only units that may go for one worth `below`."""
+        return {
+            digest: worth * self._slots[digest].size_bytes
+            for worth, digest in self._by_worth(spared)
+            if below is None or worth < below
+        }
 
     def evictable_of(self, expert: str) -> list[str]:
         """What unloading the expert frees: its ready units that no lease, no pin and no other expert here holds."""

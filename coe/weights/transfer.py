@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from coe.types import Tier
 from coe.weights.unit import Unit
 
-__all__ = ["NUM_THREADS", "Arrived", "Copier", "DeviceCopier", "DiskReader", "UnitSource"]
+__all__ = ["NUM_THREADS", "Arrived", "Copier", "DiskReader", "LaneCopier", "StreamCopier", "UnitSource"]
 
 NUM_THREADS = 2  # per direction: enough to fill a disk's queue or a CPU's memory bus, few enough to leave cores alone
 COPY_PIECE_BYTES = 4 << 20
@@ -49,9 +50,15 @@ class UnitSource(Protocol):
 
 
 class Copier(Protocol):
-    """Copies host bytes to the device and returns when they are there. Called on transfer threads."""
+    """Copies host frames to device frames, in the order in which it is asked to."""
 
-    def __call__(self, source: torch.Tensor, target: torch.Tensor) -> None: ...
+    def copy(self, unit_hash: str, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Start a copy; an `Arrived` is posted when the bytes are there. Called on the engine thread."""
+        ...
+
+    def close(self) -> None:
+        """Wait for what has begun."""
+        ...
 
 
 class DiskReader:
@@ -74,15 +81,20 @@ class DiskReader:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-class DeviceCopier:
-    """Copies host frames to device frames in order; where the device has several lanes, pieces go side by side."""
+class LaneCopier:
+    """Copies with the processor, on threads; where there are several lanes, pieces go side by side."""
 
-    def __init__(self, post: Callable[[Arrived], None], copy: Copier, *, num_lanes: int) -> None:
+    def __init__(
+        self,
+        post: Callable[[Arrived], None],
+        copy: Callable[[torch.Tensor, torch.Tensor], None],
+        *,
+        num_lanes: int,
+    ) -> None:
         self._post, self._copy, self._num_lanes = post, copy, num_lanes
         self._threads = ThreadPoolExecutor(num_lanes, thread_name_prefix="coe-copy", initializer=_one_math_thread)
 
     def copy(self, unit_hash: str, source: torch.Tensor, target: torch.Tensor) -> None:
-        """Start a copy; an `Arrived` is posted when the bytes are there."""
         size = source.numel() if self._num_lanes == 1 else COPY_PIECE_BYTES
         pieces = [slice(at, at + size) for at in range(0, source.numel(), size)]
         countdown = _Countdown(unit_hash, Tier.DEVICE, len(pieces), lambda: None, self._post)
@@ -91,6 +103,44 @@ class DeviceCopier:
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+class _Queued(NamedTuple):
+    unit_hash: str
+    started_s: float
+    wait: Callable[[], None]
+
+
+class StreamCopier:
+    """Copies that a device makes by itself, one after another: all are queued at once, one thread waits for each.
+
+    `begin` queues a copy and returns what waits until its bytes are there.
+    """
+
+    def __init__(
+        self, post: Callable[[Arrived], None], begin: Callable[[torch.Tensor, torch.Tensor], Callable[[], None]]
+    ) -> None:
+        self._post, self._begin = post, begin
+        self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._wait_for_all, name="coe-copy", daemon=True)
+        self._thread.start()
+
+    def copy(self, unit_hash: str, source: torch.Tensor, target: torch.Tensor) -> None:
+        started_s = time.monotonic()
+        try:
+            wait = self._begin(source, target)
+        except Exception as error:  # the edge to the driver: whatever went wrong is reported with the unit
+            wait = partial(_raise, error)
+        self._queue.put(_Queued(unit_hash, started_s, wait))
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _wait_for_all(self) -> None:
+        while (queued := self._queue.get()) is not None:
+            error = _error_of(queued.wait)
+            self._post(Arrived(queued.unit_hash, Tier.DEVICE, queued.started_s, time.monotonic(), error))
 
 
 class _Countdown:
@@ -124,6 +174,10 @@ def _error_of(work: Callable[[], None]) -> Exception | None:
     except Exception as error:  # thread edge: whatever went wrong is reported with the unit
         return error
     return None
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _one_math_thread() -> None:

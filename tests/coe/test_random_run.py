@@ -24,7 +24,6 @@ from coe.errors import WeightsError
 from coe.runtime import Runtime
 from coe.weights import reading
 from coe.weights.device import EmulatedDevice
-from coe.weights.memory import Arena
 
 SHAPES = ("llama", "other_llama", "untied_llama", "qwen2", "qwen3", "gpt2")
 NUM_EVENTS = 150
@@ -50,7 +49,6 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     faults = Faults(random.Random(0))
     for owner, name, rate, error in (
         (reading, "_read_cached", 0.02, lambda: OSError(errno.EIO, "Input/output error")),
-        (Arena, "allocate", 0.01, lambda: MemoryError("no memory")),
         (EmulatedDevice, "copy", 0.01, lambda: RuntimeError("a copy failed")),
         (LlamaModel, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),
     ):

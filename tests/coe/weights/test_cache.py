@@ -18,7 +18,7 @@ from coe.types import SwitchKind, Tier
 from coe.weights.cache import ExpertFailure, WeightCache
 from coe.weights.device import EmulatedDevice
 from coe.weights.lease import Lease
-from coe.weights.memory import Arena
+from coe.weights.memory import SystemMemory
 from coe.weights.reading import read_into
 from coe.weights.store import UnitStore
 from coe.weights.transfer import Arrived
@@ -204,24 +204,6 @@ def test_closing_a_lease_in_flight_loses_nothing(make: MakeHouse) -> None:
     house.cache.check_integrity()
 
 
-def test_arena_never_holds_more_than_its_limit() -> None:
-    arena = Arena(10 * ALIGNMENT)
-    frames = [arena.allocate(ALIGNMENT * size) for size in (4, 6)]
-    for frame in frames:
-        arena.free(frame)
-    arena.allocate(8 * ALIGNMENT)
-    assert arena.held_bytes <= 10 * ALIGNMENT
-
-
-def test_recycled_frame_is_the_same_memory() -> None:
-    arena = Arena(10 * ALIGNMENT)
-    frame = arena.allocate(ALIGNMENT)
-    address = frame.data_ptr()
-    arena.free(frame)
-    assert arena.allocate(ALIGNMENT).data_ptr() == address
-    assert address % ALIGNMENT == 0
-
-
 def test_read_fills_the_target_from_cold_and_warm_pages(tmp_path: Path) -> None:
     file = tmp_path / "unit"
     content = os.urandom(5 * ALIGNMENT)
@@ -230,7 +212,7 @@ def test_read_fills_the_target_from_cold_and_warm_pages(tmp_path: Path) -> None:
     os.fsync(fd)
     for advice in (os.POSIX_FADV_NORMAL, os.POSIX_FADV_DONTNEED):
         os.posix_fadvise(fd, 0, 0, advice)
-        frame = Arena(1 << 30).allocate(4 * ALIGNMENT)
+        frame = SystemMemory(4 * ALIGNMENT).bytes
         read_into(file, memoryview(frame.numpy()), ALIGNMENT)  # type: ignore[arg-type]
         assert torch.equal(frame, torch.frombuffer(bytearray(content[ALIGNMENT:]), dtype=torch.uint8))
     os.close(fd)
@@ -383,7 +365,7 @@ def test_over_a_wire_the_first_unit_runs_from_its_host_bytes_and_travels_last(tm
             assert house.cache.on_arrived(event) == []
             house.cache.check_integrity()
             assert lease.num_ready() < 4 or "a0" in arrived, "the last unit computes with the first one's matrix"
-        started = [house.cache._units[digest].name for digest in house.cache._device_frames]
+        started = [house.cache._units[digest].name for digest in house.cache._front.frames]
         assert started == ["a1", "a2", "a3", "a0"]
         assert house.content("a") == house.expected("a")
 

@@ -32,10 +32,10 @@ PAGE = ALIGNMENT
 
 
 class Faults:
-    """What goes wrong next: how many reads, allocations, copies and writes fail before things are well again."""
+    """What goes wrong next: how many reads, copies and writes fail before things are well again."""
 
     def __init__(self) -> None:
-        self.armed = dict.fromkeys(("read", "allocate", "copy", "write"), 0)
+        self.armed = dict.fromkeys(("read", "copy", "write"), 0)
 
     def strike(self, kind: str, error: Exception) -> None:
         if self.armed[kind] > 0:
@@ -60,10 +60,6 @@ class Device(EmulatedDevice):
     def __init__(self, budget_bytes: int, faults: Faults) -> None:
         super().__init__(budget_bytes)
         self.faults = faults
-
-    def allocate(self, size_bytes: int) -> torch.Tensor:
-        self.faults.strike("allocate", torch.OutOfMemoryError("out of memory, as CUDA says it"))
-        return super().allocate(size_bytes)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
         self.faults.strike("copy", RuntimeError("unspecified launch failure"))
@@ -349,19 +345,3 @@ def test_pins_that_fill_the_device_leave_a_smaller_host_passable(tmp_path: Path)
 def test_a_unit_that_can_never_pass_the_host_is_refused_with_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=rf"'big'.*{3 * PAGE:,}.*{2 * PAGE:,}"):
         Owner(tmp_path, {"x": [("small", 1), ("big", 3)]}, 2, 8)
-
-
-def test_device_without_memory_fails_the_expert_that_needed_it_and_no_other(tmp_path: Path) -> None:
-    owner = Owner(tmp_path, {"a": [("a0", 2), ("a1", 2)], "b": [("b0", 2)]}, 9, 9)
-    owner.lease("b")
-    owner.step(owner.leases[-1])
-    owner.faults.armed["allocate"] = 1
-    owner.lease("a")
-    owner.step(owner.leases[-1])
-    assert owner.failed == {"a"}
-    assert "no memory on the device" in owner.errors[0]
-    assert "expert 'a': unit 'a" in owner.errors[0]
-    owner.step(owner.leases[0])
-    owner.lease("a")
-    owner.step(owner.leases[-1])
-    owner.cache.check_integrity()

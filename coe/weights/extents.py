@@ -1,0 +1,185 @@
+"""Which bytes of one piece of memory are in use: runs are cut from it, given back, merged and moved. Pure.
+
+The smallest free run that fits is cut (the lowest of equals), from its low end; neighbours merge when they are freed.
+Bytes that are free but scattered can always be had as one run: `cheapest_run` names what would have to go, `slide` what
+would have to move. Knows nothing about units, memory or why something goes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+__all__ = ["Extents", "Move"]
+
+
+class Move(NamedTuple):
+    """Bytes that lie at `start` shall lie at `to`, which is lower; the two may overlap."""
+
+    start: int
+    to: int
+    size: int
+
+
+class _Run(NamedTuple):
+    start: int
+    size: int
+    is_free: bool
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+class Extents:
+    """Runs of bytes in [0, size). Nothing overlaps, and what is not in use is free."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.used_bytes = 0
+        self._used: dict[int, int] = {}  # start -> size
+        self._free: dict[int, int] = {0: size} if size else {}
+        self._starts = list(self._free)  # of the free runs, in order
+
+    # -- cutting and giving back
+
+    def allocate(self, size: int, at: int | None = None) -> int | None:
+        """Return where a run of `size` begins now, `at` if those bytes are free; None if no free run is long enough."""
+        start = at if at is not None and self.is_free(at, size) else self._best_fit(size)
+        if start is None:
+            return None
+        around = self._free_around(start)
+        assert around is not None
+        end = around + self._take_free(around)
+        self._put_free(around, start)
+        self._put_free(start + size, end)
+        self._used[start] = size
+        self.used_bytes += size
+        return start
+
+    def free(self, start: int) -> None:
+        """Give a run back; it merges with the free ones beside it."""
+        size = self._used.pop(start)
+        self.used_bytes -= size
+        end = start + size
+        if end in self._free:
+            end += self._take_free(end)
+        before = self._free_around(start - 1)
+        if before is not None and before + self._free[before] == start:
+            self._take_free(before)
+            start = before
+        self._put_free(start, end)
+
+    def is_free(self, start: int, size: int) -> bool:
+        around = self._free_around(start)
+        return around is not None and start + size <= around + self._free[around]
+
+    def free_runs(self) -> Iterator[tuple[int, int]]:
+        """Start and size of every free run, the lowest first."""
+        return ((start, self._free[start]) for start in self._starts)
+
+    # -- when free bytes are scattered
+
+    def cheapest_run(self, size: int, cost: Callable[[int], float | None]) -> list[int] | None:
+        """Return the used runs (their starts) to free so that `size` bytes lie in one piece, at the least cost.
+
+        `cost` of a run's start is what freeing it loses, None if it has to stay. None if there is no such place.
+        """
+        best: tuple[float, list[int]] | None = None
+        for runs in self._between(lambda start: cost(start) is None):
+            for window in _windows(runs, lambda run: run.size, size):
+                going = [run.start for run in window if not run.is_free]
+                lost = sum(cost(start) or 0.0 for start in going)
+                if best is None or lost < best[0]:
+                    best = lost, going
+        return None if best is None else best[1]
+
+    def slide(self, size: int, is_movable: Callable[[int], bool]) -> list[Move] | None:
+        """Move runs together, the fewest bytes, so that `size` bytes are free in one piece; returns what was moved.
+
+        The bytes are to be moved in that order. None if runs that cannot be moved now stand between the free ones.
+        """
+        best: tuple[int, list[_Run]] | None = None
+        for runs in self._between(lambda start: not is_movable(start)):
+            for window in _windows(runs, lambda run: run.size if run.is_free else 0, size):
+                moved = sum(run.size for run in window if not run.is_free)
+                if best is None or moved < best[0]:
+                    best = moved, window
+        if best is None:
+            return None
+        to, moves = best[1][0].start, []
+        for run in best[1]:
+            if not run.is_free:
+                moves.append(Move(run.start, to, run.size))
+                to += run.size
+        for move in moves:
+            self.free(move.start)
+        for move in moves:
+            self.allocate(move.size, move.to)
+        return moves
+
+    # -- small parts
+
+    def _best_fit(self, size: int) -> int | None:
+        fitting = ((self._free[start], start) for start in self._starts if self._free[start] >= size)
+        return min(fitting, default=(0, None))[1]
+
+    def _free_around(self, at: int) -> int | None:
+        """The start of the free run that holds byte `at`."""
+        index = bisect_right(self._starts, at) - 1
+        if index < 0:
+            return None
+        start = self._starts[index]
+        return start if at < start + self._free[start] else None
+
+    def _put_free(self, start: int, end: int) -> None:
+        if start < end:
+            self._free[start] = end - start
+            insort(self._starts, start)
+
+    def _take_free(self, start: int) -> int:
+        del self._starts[bisect_left(self._starts, start)]
+        return self._free.pop(start)
+
+    def _between(self, is_barrier: Callable[[int], bool]) -> Iterator[list[_Run]]:
+        """All runs in order, in groups with no barrier in them."""
+        runs = [_Run(start, size, False) for start, size in self._used.items()]
+        runs += [_Run(start, size, True) for start, size in self._free.items()]
+        group: list[_Run] = []
+        for run in sorted(runs):
+            if not run.is_free and is_barrier(run.start):
+                yield group
+                group = []
+            else:
+                group.append(run)
+        yield group
+
+    # -- proof
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError if runs overlap, leave gaps or were not merged."""
+        runs = sorted(
+            [(start, size, 0) for start, size in self._used.items()] + [(*run, 1) for run in self.free_runs()]
+        )
+        at, was_free = 0, 0
+        for start, size, is_free in runs:
+            assert start == at, f"a gap or an overlap at {at}"
+            assert size > 0
+            assert not (was_free and is_free), f"free runs that were not merged at {start}"
+            at, was_free = start + size, is_free
+        assert at == self.size
+        assert self.used_bytes == sum(self._used.values())
+        assert self._starts == sorted(self._free)
+
+
+def _windows(runs: list[_Run], gain: Callable[[_Run], int], size: int) -> Iterator[list[_Run]]:
+    """Every shortest run of neighbours whose gains together reach `size`: one that ends at each place."""
+    first, gained = 0, 0
+    for last, run in enumerate(runs):
+        gained += gain(run)
+        while gained - gain(runs[first]) >= size:
+            gained -= gain(runs[first])
+            first += 1
+        if gained >= size:
+            yield runs[first : last + 1]
