@@ -45,6 +45,9 @@ class Arena:
         start = self._extents.allocate(size_bytes, at)
         return None if start is None else self._at(start, size_bytes)
 
+    def is_free(self, offset: int, size_bytes: int) -> bool:
+        return self._extents.is_free(offset, size_bytes)
+
     def free(self, frame: torch.Tensor) -> None:
         """Take a frame back; nothing may read it any more."""
         start = offset_of(frame)

@@ -419,7 +419,7 @@ class WeightCache:
         victims = level.pool.victims(unit.size_bytes, spared=spared, below=below)
         if victims is None:
             return None
-        if victims and level is not self._host:
+        if level is not self._host and not level.frames.has_home(unit):
             wanted = self._wanted_bytes(level.pool, expected)
             going = level.pool.victims(wanted, spared=spared, below=below) or victims
             victims = next(([digest] for digest in going if level.frames.is_place_of(digest, unit)), victims)

@@ -66,6 +66,10 @@ class Frames:
         self._retire(flat)
         self.arena.free(flat)
 
+    def has_home(self, unit: Unit) -> bool:
+        """Whether a place where one like this unit was is free."""
+        return any(self.arena.is_free(home, unit.size_bytes) for home in self._homes.get(_place_of(unit), ()))
+
     def is_place_of(self, digest: str, unit: Unit) -> bool:
         """Whether a unit that is here has the name and size of this one: it could take its very place."""
         return self._frames[digest].place == _place_of(unit)

@@ -13,6 +13,8 @@ import errno
 import hashlib
 import os
 import random
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,9 +23,12 @@ import pytest
 import torch
 
 from coe.errors import WeightsError
+from coe.weights.arena import Arena
 from coe.weights.cache import WeightCache
-from coe.weights.device import EmulatedDevice
+from coe.weights.device import CopyDevice, EmulatedDevice, StreamDevice
+from coe.weights.extents import Move
 from coe.weights.lease import Lease
+from coe.weights.memory import SystemMemory
 from coe.weights.store import UnitStore
 from coe.weights.transfer import Arrived
 from coe.weights.unit import ALIGNMENT, Manifest, Unit
@@ -76,14 +81,16 @@ class Owner:
         host: int,
         device: int | None,
         policy: str = "value",
+        make_device: Callable[[int, Faults], CopyDevice] | None = None,
     ) -> None:
         self.faults = Faults()
+        make_device = make_device or Device
         self.store = Store(folder, self.faults)
         self.inbox: SimpleQueue[Arrived] = SimpleQueue()
         self.cache = WeightCache(
             self.store,
             host_bytes=host * PAGE,
-            device=None if device is None else Device(device * PAGE, self.faults),
+            device=None if device is None else make_device(device * PAGE, self.faults),
             device_bytes=(device or 0) * PAGE,
             post=self.inbox.put,
             policy=policy,
@@ -141,7 +148,15 @@ class Owner:
     def look(self, lease: Lease, index: int) -> None:
         unit = lease.units[index]
         flat = lease.payload(index, lambda _, flat: flat)
-        assert bytes(flat.numpy()) == content(unit.name, unit.size_bytes // PAGE)  # type: ignore[attr-defined]
+        assert isinstance(flat, torch.Tensor)
+        self.read(flat, content(unit.name, unit.size_bytes // PAGE))
+
+    def read(self, flat: torch.Tensor, expected: bytes) -> None:
+        """What a kernel does."""
+        assert bytes(flat.numpy()) == expected
+
+    def end(self) -> None:
+        self.cache.close()
 
     def drain(self) -> None:
         """Until nothing moves any more."""
@@ -258,7 +273,7 @@ def end_well(owner: Owner) -> None:
         owner.step(owner.leases[-1])
         owner.close(owner.leases[-1])
     assert owner.failed == set()
-    owner.cache.close()
+    owner.end()
 
 
 @pytest.mark.parametrize("tiers", [(9, None), (4, 9)], ids=["cpu", "emulated"])
@@ -345,3 +360,222 @@ def test_pins_that_fill_the_device_leave_a_smaller_host_passable(tmp_path: Path)
 def test_a_unit_that_can_never_pass_the_host_is_refused_with_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=rf"'big'.*{3 * PAGE:,}.*{2 * PAGE:,}"):
         Owner(tmp_path, {"x": [("small", 1), ("big", 3)]}, 2, 8)
+
+
+# -- a device that works when it likes: what has to wait for what
+
+
+class Point:
+    """An event: over when the queue has come to it."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def query(self) -> bool:
+        return self._over.is_set()
+
+    def synchronize(self) -> None:
+        assert self._over.wait(60)
+
+    def pass_by(self) -> None:
+        self._over.set()
+
+
+class Queues:
+    """Copies and compute in two queues that `work` takes from in random order; within each the order is kept."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self.wire: deque[Point | Callable[[], object]] = deque()
+        self.compute: deque[Point | Callable[[], object]] = deque()
+
+    def copy(self, source: torch.Tensor, target: torch.Tensor, after: Point | None) -> Point:
+        if after is not None:
+            self.wire.append(after)
+        end = Point()
+        self.wire.append(lambda: (target.copy_(source), end.pass_by()))
+        return end
+
+    def mark(self) -> Point:
+        point = Point()
+        self.compute.append(point.pass_by)
+        return point
+
+    def join(self, event: Point) -> None:
+        self.compute.append(event)
+
+    def work(self) -> bool:
+        """Do the next piece of one of the queues; False when neither can go on."""
+        ready = [each for each in (self.wire, self.compute) if each and self._is_ready(each[0])]
+        if ready:
+            piece = self._chance.choice(ready).popleft()
+            if not isinstance(piece, Point):
+                piece()
+        return bool(ready)
+
+    @staticmethod
+    def _is_ready(piece: Point | Callable[[], object]) -> bool:
+        return not isinstance(piece, Point) or piece.query()
+
+
+class QueuedArena(Arena):
+    """Moves frames in the compute queue, as a device does."""
+
+    def __init__(self, size_bytes: int, queues: Queues) -> None:
+        super().__init__(SystemMemory(size_bytes))
+        self._queues = queues
+        self.num_moves = 0
+
+    def _move(self, move: Move) -> None:
+        self.num_moves += 1
+        self._queues.compute.append(lambda: super(QueuedArena, self)._move(move))
+
+
+class QueuedDevice(StreamDevice[Point]):
+    def __init__(self, size_bytes: int, faults: Faults, queues: Queues) -> None:
+        self.memory = QueuedArena(size_bytes, queues)
+        super().__init__(self.memory, queues)
+        self.faults = faults
+
+    def begin(self, source: torch.Tensor, target: torch.Tensor) -> Callable[[], None]:
+        self.faults.strike("copy", RuntimeError("unspecified launch failure"))
+        return super().begin(source, target)
+
+
+class QueuedOwner(Owner):
+    """Kernels read when the device comes to them, long after the cache has gone on."""
+
+    def __init__(self, folder: Path, experts: dict[str, list[tuple[str, int]]], seed: int, host: int) -> None:
+        self.queues = Queues(random.Random(seed))
+        self.num_reads = 0
+
+        def make(size_bytes: int, faults: Faults) -> CopyDevice:
+            self.device = QueuedDevice(size_bytes, faults, self.queues)
+            return self.device
+
+        super().__init__(folder, experts, host, 9, make_device=make)
+
+    def read(self, flat: torch.Tensor, expected: bytes) -> None:
+        if flat.untyped_storage().data_ptr() != self.device.memory._memory.bytes.untyped_storage().data_ptr():
+            super().read(flat, expected)  # rows of the first unit, taken from the host at once
+            return
+
+        def kernel() -> None:
+            self.num_reads += 1
+            assert bytes(flat.numpy()) == expected, "a queued kernel read bytes that were not its own"
+
+        self.queues.compute.append(kernel)
+
+    def take(self) -> None:
+        while self.inbox.empty() and self.queues.work():
+            pass
+        super().take()
+
+    def end(self) -> None:
+        while self.queues.work():
+            pass
+        assert not self.queues.wire
+        assert not self.queues.compute, "compute waits for a copy that never was"
+        super().end()
+
+
+@pytest.mark.parametrize("faulty", [False, True], ids=["well", "faulty"])
+@pytest.mark.parametrize("host", [4, 24], ids=["small host", "large host"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kernel_reads_its_own_bytes_however_late_it_comes(
+    tmp_path: Path, seed: int, host: int, faulty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evicted while compute is queued, overwritten by the next copy, moved: in stream order all is as it was."""
+    chance = random.Random(seed)
+    owner = QueuedOwner(tmp_path, some_experts(chance), seed, host)
+    fill_disk_at_times(owner.faults, monkeypatch)
+    for step in range(300):
+        one_event(owner, chance, step)
+        owner.cache.check_integrity()
+        for _ in range(chance.choice([0, 0, 0, 1, 5])):
+            owner.queues.work()
+        if faulty and chance.random() < 0.1:
+            owner.faults.armed[chance.choice([*owner.faults.armed])] = chance.randrange(1, 3)
+    end_well(owner)
+    assert owner.num_reads > 40
+
+
+# -- room in one piece, and the same places again
+
+
+@pytest.mark.parametrize("tiers", [(6, None), (12, 6)], ids=["cpu", "emulated"])
+def test_free_bytes_that_are_scattered_between_pins_and_leases_are_had_by_moving_those(
+    tmp_path: Path, tiers: tuple[int, int | None]
+) -> None:
+    """By the books it fits and nothing may go: without moving, the lease would wait for ever."""
+    experts = {"pinned": [("p0", 1)], "x": [("x0", 2)], "leased": [("l0", 1)], "y": [("y0", 2)], "big": [("z0", 4)]}
+    owner = Owner(tmp_path, experts, *tiers)
+    owner.cache.pin("pinned")
+    for expert in ("pinned", "x", "leased", "y"):
+        owner.lease(expert)
+        owner.step(owner.leases[-1])
+    leased = owner.leases[2]
+    for lease in list(owner.leases):
+        if lease is not leased:
+            owner.close(lease)
+    for expert in ("x", "y"):
+        owner.cache.unload(expert)
+    before = bound_at(owner, leased)
+    owner.lease("big")
+    owner.step(owner.leases[-1])
+    for expert in ("pinned", "leased"):
+        assert owner.cache.residency(expert).device_bytes == PAGE
+    owner.step(leased)
+    assert bound_at(owner, leased) != before, "it has moved, and what was bound to it was bound anew"
+    owner.lease("pinned")
+    owner.step(owner.leases[-1])
+    owner.cache.check_integrity()
+
+
+@pytest.mark.parametrize("tiers", [(6, None), (12, 6)], ids=["cpu", "emulated"])
+def test_more_is_evicted_before_anything_moves(tmp_path: Path, tiers: tuple[int, int | None]) -> None:
+    """Two pages are free by the books once the least valuable is gone, but only its neighbour makes them one piece."""
+    experts = {name: [(f"{name}0", 1)] for name in "abcdef"} | {"big": [("z0", 2)]}
+    owner = Owner(tmp_path, experts, *tiers, "lru")
+    for at, expert in enumerate("abcdef"):
+        owner.lease(expert)
+        owner.step(owner.leases[-1])
+        owner.close(owner.leases[-1])
+        owner.cache.touch(expert, [1.0, 8.0, 2.0, 9.0, 7.0, 3.0][at])
+    owner.lease("big")
+    owner.step(owner.leases[-1])
+    here = [expert for expert in "abcdef" if owner.cache.residency(expert).device_bytes]
+    assert here == ["d", "e", "f"], "a and c by their worth, and b, which lies between them"
+
+
+def test_experts_of_one_shape_take_turns_at_the_same_addresses(tmp_path: Path) -> None:
+    """Any one of them fits: a graph that was captured over its addresses serves all of that shape."""
+    store, inbox = UnitStore(tmp_path), SimpleQueue[Arrived]()
+    cache = WeightCache(
+        store, host_bytes=99 * PAGE, device=EmulatedDevice(9 * PAGE), device_bytes=9 * PAGE, post=inbox.put
+    )
+    shape, other = [("embed", 3), ("layer.0", 2), ("layer.1", 2), ("head", 1)], [("embed", 2), ("layer.0", 5)]
+    for expert in ("a", "b", "c", "x"):
+        units = tuple(
+            Unit(name, store.put(memoryview(content(f"{expert}{name}", size))), size * PAGE, ())
+            for name, size in (other if expert == "x" else shape)
+        )
+        cache.register(expert, Manifest(expert, "", "float32", {}, {}, "", units, {}), is_streamable=True)
+
+    def addresses(expert: str) -> list[int]:
+        with cache.lease(expert) as lease:
+            while not lease.is_ready:
+                assert cache.on_arrived(inbox.get(timeout=60)) == []
+                cache.check_integrity()
+            return [lease.payload(at, lambda _, flat: flat).data_ptr() for at in range(len(lease.units))]  # type: ignore[attr-defined]
+
+    first = addresses("a")
+    assert [addresses(expert) for expert in "bcab"] == [first] * 4
+    addresses("x")
+    second = addresses("a")
+    assert [addresses(expert) for expert in "bca"] == [second] * 3
+    cache.close()
+
+
+def bound_at(owner: Owner, lease: Lease) -> list[int]:
+    return [owner.cache._front.frames[unit.hash].bytes.data_ptr() for unit in lease.units]
