@@ -248,7 +248,7 @@ def test_over_the_wire_a_prefetch_leaves_the_embedding_for_last_as_a_lease_does(
     house.cache.expect(["a"])
     drain(house)
     first, *layers = (unit.hash for unit in house.units["a"])
-    assert list(house.cache._device_frames) == [*layers, first], "in the order in which their copies began"
+    assert list(house.cache._front.frames) == [*layers, first], "in the order in which their copies began"
 
 
 def test_expecting_others_gives_a_prefetch_up(make: MakeHouse) -> None:
