@@ -394,7 +394,7 @@ class Engine:
             sequence.score(own)
             if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
-            num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids)
+            num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids) - sequence.num_cached
             if sequence.max_tokens:
                 sampling.append(sequence)
                 last.append(own[-1:])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import mmap
 
-import numpy as np
 import pytest
 import torch
+from pages import resident_bytes
 
 from coe.engine.kv import KvShape, SequenceKv
 
@@ -15,16 +15,6 @@ SHAPES = [
     KvShape(num_layers=3, num_kv_heads=2, head_dim=dim, dtype=dtype, device=torch.device("cpu"))
     for dim, dtype in ((64, torch.float32), (128, torch.bfloat16), (16, torch.float16), (24, torch.float32))
 ]
-
-
-def resident_bytes(kv: SequenceKv) -> int:
-    """Bytes of its pages that are in memory, as the kernel has it."""
-    storage = kv._keys.untyped_storage()
-    first, count = storage.data_ptr() // mmap.PAGESIZE, storage.nbytes() // mmap.PAGESIZE
-    with open("/proc/self/pagemap", "rb") as file:
-        file.seek(first * 8)
-        entries = np.frombuffer(file.read(count * 8), np.uint64)
-    return int((entries >> np.uint64(63)).sum()) * mmap.PAGESIZE
 
 
 def run(kv: SequenceKv, shape: KvShape, num_tokens: int) -> None:
