@@ -9,8 +9,10 @@ moved when it grows.
 
 from __future__ import annotations
 
+import functools
 import mmap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +60,7 @@ class SequenceKv:
 
     def __init__(self, shape: KvShape, num_tokens_max: int) -> None:
         self._shape = shape
-        self._hold(num_tokens_max if shape.device.type == "cpu" else 0)
+        self._hold(num_tokens_max if shape.device.type == "cpu" and _is_address_space_free() else 0)
         self.length = 0
 
     def reserve(self, num_tokens: int) -> None:
@@ -100,6 +102,13 @@ class SequenceKv:
     def _take(self, keys: torch.Tensor, values: torch.Tensor, num_tokens: int) -> None:
         self._keys[:, :, :num_tokens] = keys[:, :, :num_tokens]
         self._values[:, :, :num_tokens] = values[:, :, :num_tokens]
+
+
+@functools.cache
+def _is_address_space_free() -> bool:
+    """Whether memory that nobody touches costs nothing; not where the kernel never promises more than there is."""
+    setting = Path("/proc/sys/vm/overcommit_memory")
+    return not setting.exists() or setting.read_text().strip() != "2"
 
 
 def _memory(size_bytes: int, device: torch.device) -> torch.Tensor:

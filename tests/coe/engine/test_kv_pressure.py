@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from compositions import ask, integrity, with_runtime, write_config
 
+from coe.engine import kv as kv_module
 from coe.runtime import Runtime
 from coe.types import Delta, Finished, GenerateRequest, Message, Sampling
 
@@ -79,12 +80,18 @@ def test_conversations_are_the_same_with_and_without_reuse(
             assert ours.cached == [0, 0, 0]  # transformers' own modules keep nothing
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize(("device", "moves"), [("cpu", False), ("cpu", True), ("emulated", False)])
 def test_answers_that_force_each_other_out_as_they_grow_are_the_same(
-    tmp_path: Path, folders: dict[str, Path], device: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    device: str,
+    moves: bool,
 ) -> None:
     """KV for two or three of ten answers at their full length, so that growing is what they compete for."""
     caplog.set_level(logging.INFO, "coe.engine")
+    monkeypatch.setattr(kv_module, "_is_address_space_free", lambda: not moves)
     config = write_config(tmp_path, folders, "max_step_tokens = 64\nprefix_reuse = false")
     text = config.read_text().replace('device = "cpu"', f'device = "{device}"')
     pairs = [(shape, turn) for turn in TURNS[:2] for shape in folders]
