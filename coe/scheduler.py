@@ -4,19 +4,23 @@ Pure: no clock, no torch, no await; time comes in as `now_s`, decisions go out a
 the core. "value" serves the expert whose waiting work is worth most per second, switch included, and starts loads while
 warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, whole experts, nothing overlapped.
 
-Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order of
-arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first step
-begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, KV memory permitting: overdue jobs also
-take KV in order of arrival, so what running sequences free goes to them first.
+Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order
+of arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first
+step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, KV memory permitting: the oldest overdue
+job may take it from younger ones that are in no step, and younger ones that begin leave it its room. A job that
+shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much KV, and why
+nobody is dropped in turn, is in kv_booking.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from coe.errors import CancelledError, CoeError, DeadlineError, OverloadedError
+from coe.job import Job
+from coe.kv_booking import KvBooking
 
 __all__ = [
     "Abandon",
@@ -25,7 +29,6 @@ __all__ = [
     "Effect",
     "Expect",
     "Fail",
-    "Job",
     "Limits",
     "Plan",
     "Release",
@@ -53,35 +56,6 @@ class Limits:
     max_wait_s: float = 2.0
     slice_steps: int = 16
     kv_bytes: int = 1 << 30
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A request as the scheduler sees it: tokens to prefill, KV to book, times. Lives until it ends.
-
-    One that was dropped has its answer so far among the tokens to prefill.
-    """
-
-    id: str
-    expert: str
-    num_prompt_tokens: int
-    kv_bytes: int
-    arrived_s: float
-    num_prefilled: int = 0
-    is_started: bool = False
-    is_cancelled: bool = False  # its client went away while it was in a step
-    is_late: bool = False  # it was failed while it was in a step
-    is_dropped: bool = False  # it had begun once
-    num_generated: int = 0  # since it began, or began again
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether nobody waits for it any more; it leaves when the step that it is in ends."""
-        return self.is_cancelled or self.is_late
-
-    @property
-    def is_decoding(self) -> bool:
-        return self.num_prefilled == self.num_prompt_tokens
 
 
 class Residency(Protocol):
@@ -179,12 +153,19 @@ class _Line:
     stopped_at: int = 0  # the unit that the step under way waits for
 
     @property
-    def waiting(self) -> list[Job]:
-        return [job for job in list(self.jobs.values()) if not job.is_started]
+    def started(self) -> list[Job]:
+        return [job for job in self.jobs.values() if job.is_started]
 
     @property
-    def oldest_wait(self) -> Job | None:
-        return next((job for job in self.jobs.values() if not job.is_started), None)
+    def num_waiting(self) -> int:
+        return sum(not job.is_started for job in list(self.jobs.values()))
+
+
+class _Batch(NamedTuple):
+    """A step that could be run: how many tokens each job brings, and whose KV has to go for it."""
+
+    num_tokens: dict[str, int]
+    dropped: list[Job]
 
 
 class Scheduler:
@@ -195,7 +176,8 @@ class Scheduler:
         self._limits = limits
         self._lines: dict[str, _Line] = {}
         self._jobs: dict[str, Job] = {}
-        self._kv_used = 0
+        self._kv = KvBooking(limits.kv_bytes, self._is_in_step)
+        self._num_arrived = 0
         self._current: str | None = None
         self._hints: dict[str, float] = {}  # experts that a prompt was routed to, and when
         self._expected: tuple[str, ...] = ()
@@ -211,6 +193,8 @@ class Scheduler:
         self._check_limits(job)
         line = self._lines.setdefault(job.expert, _Line(last_step_s=job.arrived_s))
         line.jobs[job.id] = self._jobs[job.id] = job
+        self._num_arrived += 1
+        job.number = self._num_arrived
         self._hints.pop(job.expert, None)
 
     def cancel(self, job_id: str) -> bool:
@@ -273,7 +257,10 @@ class Scheduler:
     @property
     def kv_used_bytes(self) -> int:
         """Bytes of KV that jobs which have begun have booked."""
-        return self._kv_used
+        return self._kv.used_bytes
+
+    def kv_booked_bytes(self, job_id: str) -> int:
+        return self._jobs[job_id].booked_bytes
 
     @property
     def num_waited_for(self) -> int:
@@ -282,7 +269,7 @@ class Scheduler:
 
     def queue_lengths(self) -> dict[str, int]:
         """Jobs per expert that have not begun. May be asked from any thread: the copies below are atomic."""
-        return {expert: len(line.waiting) for expert, line in list(self._lines.items()) if line.jobs}
+        return {expert: line.num_waiting for expert, line in list(self._lines.items()) if line.jobs}
 
     def num_requests(self, expert: str) -> int:
         line = self._lines.get(expert)
@@ -300,7 +287,7 @@ class Scheduler:
         effects += self._expect(now_s)
         expert = self._choose(now_s)
         if expert is not None:
-            effects.append(self._step(expert, now_s))
+            effects += self._step(expert, now_s)
         return Plan(tuple(effects), self._next_deadline())
 
     def _expire(self, now_s: float) -> list[Fail]:
@@ -322,48 +309,30 @@ class Scheduler:
         ]
 
     def _drop(self, now_s: float) -> list[Drop]:
-        """Free KV for the oldest overdue job that waits for it: paused jobs younger than it, youngest first.
-
-        Only younger ones, so that no two jobs drop each other in turn.
-        """
+        """Free KV for the oldest overdue job that only lacks that: of younger ones that are in no step."""
         job = self._held_up_by_kv(now_s)
         if job is None:
             return []
-        needed = job.kv_bytes - (self._limits.kv_bytes - self._kv_used)
-        dropped: list[Job] = []
-        for paused in sorted(self._paused(job), key=lambda other: -other.arrived_s):
-            if needed <= 0:
-                break
-            dropped.append(paused)
-            needed -= paused.kv_bytes
-        return [self._unstart(paused) for paused in dropped] if needed <= 0 else []
+        dropped = self._kv.youngest(job, self._lacking_bytes(job, now_s), lambda other: other.ahead_bytes)
+        return [self._unstart(other) for other in dropped or ()]
 
     def _held_up_by_kv(self, now_s: float) -> Job | None:
-        free = self._limits.kv_bytes - self._kv_used
         held_up = [
             job
             for line in self._lines.values()
             if line.step_jobs is None
-            and self._is_overdue(line, now_s)
-            and (job := line.oldest_wait) is not None
-            and job.kv_bytes > free
+            and (job := self._overdue(line, now_s)) is not None
+            and self._num_seats(line)
+            and self._lacking_bytes(job, now_s) > 0
         ]
-        return min(held_up, key=lambda job: job.arrived_s, default=None)
+        return min(held_up, key=lambda job: job.number, default=None)
 
-    def _paused(self, job: Job) -> list[Job]:
-        """Jobs of other experts that have begun, came later and are in no step."""
-        return [
-            other
-            for other in self._jobs.values()
-            if other.is_started
-            and other.expert != job.expert
-            and other.arrived_s > job.arrived_s
-            and not self._is_in_step(other)
-        ]
+    def _lacking_bytes(self, job: Job, now_s: float) -> int:
+        return job.ahead_bytes - self._spare_bytes(job, self._elder(job.expert, now_s))
 
     def _unstart(self, job: Job) -> Drop:
-        self._kv_used -= job.kv_bytes
-        job.is_started, job.is_dropped = False, True
+        self._kv.free(job)
+        job.is_dropped = True
         job.num_prompt_tokens += job.num_generated
         job.num_prefilled = job.num_generated = 0
         return Drop(job.id)
@@ -416,7 +385,7 @@ class Scheduler:
 
     def _by_urgency(self, now_s: float) -> list[str]:
         """Experts with work and no lease, the one to serve first in front."""
-        idle = [name for name, line in self._lines.items() if not line.is_active and self._members(line, now_s)]
+        idle = [name for name, line in self._lines.items() if not line.is_active and self._can_begin_step(line, now_s)]
         if self._limits.policy == "fcfs":
             first = self._first_job()
             idle = [expert for expert in idle if first is not None and expert == first.expert]
@@ -425,9 +394,8 @@ class Scheduler:
     def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
         """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
         line = self._lines[expert]
-        if self._is_overdue(line, now_s):
-            assert line.oldest_wait is not None
-            return (line.oldest_wait.arrived_s - now_s - 1e9, 0.0)
+        if (job := self._overdue(line, now_s)) is not None:
+            return (job.arrived_s - now_s - 1e9, 0.0)
         cost_s = 0.05 + (0.0 if self._residency.is_resident(expert) else self._residency.load_s(expert))
         age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
         return (0.0, -len(line.jobs) * (age_s + 1e-3) / cost_s)
@@ -445,14 +413,14 @@ class Scheduler:
 
     def _releasable(self, expert: str, now_s: float) -> list[str]:
         """Active experts between steps that had their slice (one step if this expert is overdue) or cannot step."""
-        is_overdue = self._is_overdue(self._lines[expert], now_s)
+        is_overdue = self._overdue(self._lines[expert], now_s) is not None
         enough = 1 if is_overdue else self._limits.slice_steps
         return [
             name
             for name, line in self._lines.items()
             if line.is_active
             and line.step_jobs is None
-            and (line.num_steps >= enough or not self._members(line, now_s))
+            and (line.num_steps >= enough or not self._can_begin_step(line, now_s))
         ]
 
     def _choose(self, now_s: float) -> str | None:
@@ -488,74 +456,90 @@ class Scheduler:
             return self._residency.num_ready(expert) > line.stopped_at
         if self._limits.policy == "fcfs" and not self._is_first(expert):
             return False
-        return self._residency.num_ready(expert) > 0 and bool(self._members(line, now_s))
+        return self._residency.num_ready(expert) > 0 and self._can_begin_step(line, now_s)
 
-    def _step(self, expert: str, now_s: float) -> Run | Resume:
+    def _step(self, expert: str, now_s: float) -> list[Effect]:
         line = self._lines[expert]
         if line.step_jobs is not None:
-            return Resume(expert)
-        line.step_jobs = self._members(line, now_s)
-        for job_id in line.step_jobs:
-            job = self._jobs[job_id]
-            if not job.is_started:
-                job.is_started = True
-                self._kv_used += job.kv_bytes
-        return Run(expert, line.step_jobs)
+            return [Resume(expert)]
+        batch = self._batch(line, now_s)
+        drops: list[Effect] = [self._unstart(job) for job in batch.dropped]
+        line.step_jobs = batch.num_tokens
+        for job_id in batch.num_tokens:
+            self._kv.book(self._jobs[job_id])
+        return [*drops, Run(expert, batch.num_tokens)]
 
-    def _members(self, line: _Line, now_s: float) -> dict[str, int]:
-        """Who is in the next step and with how many tokens: decoding jobs first, then prompts in order of arrival."""
-        size = 1 if self._limits.policy == "fcfs" else self._limits.max_batch_size
-        started = [job for job in line.jobs.values() if job.is_started]
-        joining = self._joining(line, size - len(started), now_s)
-        members = {job.id: 1 for job in started[:size] if job.is_decoding}
+    def _batch(self, line: _Line, now_s: float) -> _Batch:
+        """Decoding jobs first, then prompts in order of arrival; nobody begins where somebody has to go."""
+        started = line.started
+        able, dropped = self._kv.growth([job for job in started if job.is_decoding])
+        members = dict.fromkeys((job.id for job in able), 1)
         room = self._limits.max_step_tokens - len(members)
-        for job in (*started[:size], *joining):
-            if job.id not in members and room > 0:
-                members[job.id] = min(room, job.num_prompt_tokens - job.num_prefilled)
+        joining = [] if dropped else self._joining(line, now_s)
+        prompts = [job for job in started if not job.is_decoding and job not in dropped]
+        for job in (*prompts, *joining):
+            if room > 0:
+                members[job.id] = min(room, self._num_to_prefill(job))
                 room -= members[job.id]
-        return members
+        return _Batch(members, dropped)
 
-    def _joining(self, line: _Line, num_seats: int, now_s: float) -> list[Job]:
-        """Waiting jobs that may begin: KV is booked in order of arrival, past no overdue job of any expert."""
-        barrier_s, overdue_s = self._kv_barrier(now_s), self._oldest_overdue(now_s)
-        free = self._limits.kv_bytes - self._kv_used
+    def _joining(self, line: _Line, now_s: float) -> list[Job]:
+        """Waiting jobs that may begin, in order of arrival."""
+        waiting = [job for job in line.jobs.values() if self._is_due(job)][: self._num_seats(line)]
+        elder = self._elder(waiting[0].expert, now_s) if waiting else None
         joining: list[Job] = []
-        for job in line.waiting[: max(0, num_seats)]:
-            free -= job.kv_bytes
-            if free < 0 or job.arrived_s > (overdue_s if job.is_dropped else barrier_s):
-                break  # one that was dropped lets in first whom it was dropped for
+        taken_bytes = 0
+        for job in waiting:
+            taken_bytes += job.ahead_bytes
+            if taken_bytes > self._spare_bytes(job, elder):
+                break
             joining.append(job)
         return joining
 
-    def _kv_barrier(self, now_s: float) -> float:
-        """Arrival of the oldest overdue job that KV alone holds up; younger ones may not take what it waits for."""
-        free = self._limits.kv_bytes - self._kv_used
-        held_up = [
-            job.arrived_s
-            for line in self._lines.values()
-            if (job := line.oldest_wait) is not None
-            and job.kv_bytes > free
-            and now_s - job.arrived_s >= self._limits.max_wait_s
+    def _elder(self, expert: str, now_s: float) -> Job | None:
+        """The oldest overdue job of other experts that could have a seat: younger ones leave it its room."""
+        overdue = [
+            job
+            for name, line in self._lines.items()
+            if name != expert and (job := self._overdue(line, now_s)) is not None and self._num_seats(line)
         ]
-        return min(held_up, default=float("inf"))
+        return min(overdue, key=lambda job: job.number, default=None)
 
-    def _oldest_overdue(self, now_s: float) -> float:
-        """Arrival of the oldest overdue job of all."""
-        waiting = [line.oldest_wait for line in self._lines.values() if self._is_overdue(line, now_s)]
-        return min((job.arrived_s for job in waiting if job is not None), default=float("inf"))
+    def _spare_bytes(self, job: Job, elder: Job | None) -> int:
+        """KV that a waiting job may count on."""
+        kept_bytes = elder.ahead_bytes if elder is not None and elder.number < job.number else 0
+        return self._kv.spare_bytes - kept_bytes
+
+    def _is_due(self, job: Job) -> bool:
+        """Whether it waits for nothing but its turn: one that shares another's prompt waits for that one's KV first."""
+        leader = self._jobs.get(job.leader or "")
+        return not job.is_started and (leader is None or leader.is_decoding)
+
+    def _num_to_prefill(self, job: Job) -> int:
+        """How many tokens of its prompt are left; all but the last are copied where the job that leads it has them."""
+        if not job.is_started and job.leader in self._jobs:
+            return 1
+        return job.num_prompt_tokens - job.num_prefilled
+
+    def _num_seats(self, line: _Line) -> int:
+        """How many more jobs the expert's batch takes."""
+        size = 1 if self._limits.policy == "fcfs" else self._limits.max_batch_size
+        return max(0, size - len(line.started))
 
     # -- small questions
 
-    def _is_overdue(self, line: _Line, now_s: float) -> bool:
-        job = line.oldest_wait
-        return job is not None and now_s - job.arrived_s >= self._limits.max_wait_s
+    def _overdue(self, line: _Line, now_s: float) -> Job | None:
+        """The expert's oldest job whose turn it could be, if it has waited for too long."""
+        job = next((job for job in line.jobs.values() if self._is_due(job)), None)
+        return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
 
     def _has_startable_overdue(self, expert: str, now_s: float) -> bool:
         line = self._lines[expert]
-        if line.step_jobs is not None or not self._is_overdue(line, now_s):
-            return False
-        assert line.oldest_wait is not None
-        return line.oldest_wait.id in self._members(line, now_s)
+        job = self._overdue(line, now_s)
+        return job is not None and line.step_jobs is None and job.id in self._batch(line, now_s).num_tokens
+
+    def _can_begin_step(self, line: _Line, now_s: float) -> bool:
+        return bool(self._batch(line, now_s).num_tokens)
 
     def _is_loading(self) -> bool:
         return any(line.is_active and not self._residency.is_resident(name) for name, line in self._lines.items())
@@ -594,15 +578,14 @@ class Scheduler:
     def _remove(self, job: Job) -> None:
         del self._jobs[job.id]
         del self._lines[job.expert].jobs[job.id]
-        if job.is_started:
-            self._kv_used -= job.kv_bytes
+        self._kv.free(job)
 
     def _check_limits(self, job: Job) -> None:
         waiting = self.queue_lengths()
         limits = self._limits
-        if job.kv_bytes > limits.kv_bytes:
+        if (needed_bytes := job.kv_bytes(job.num_tokens_max)) > limits.kv_bytes:
             raise OverloadedError(
-                f"the request needs {job.kv_bytes:,} bytes of KV cache and the budget is {limits.kv_bytes:,}; "
+                f"the request may come to {needed_bytes:,} bytes of KV cache and the budget is {limits.kv_bytes:,}; "
                 "shorten the prompt, lower max_tokens or raise [engine] kv_bytes"
             )
         if sum(waiting.values()) >= limits.max_queue:
@@ -615,8 +598,7 @@ class Scheduler:
 
     def check_integrity(self) -> None:
         """Raise AssertionError if jobs, lines and booked KV disagree."""
-        assert self._kv_used == sum(job.kv_bytes for job in self._jobs.values() if job.is_started)
-        assert 0 <= self._kv_used <= self._limits.kv_bytes
+        self._kv.check_integrity(self._jobs.values())
         assert self._jobs.keys() == {job_id for line in self._lines.values() for job_id in line.jobs}
         for line in self._lines.values():
             assert line.step_jobs is None or (line.is_active and set(line.step_jobs) <= line.jobs.keys())

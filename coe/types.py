@@ -268,7 +268,7 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int = 0  # of the prompt: their keys and values were there from an earlier turn
+    cached_tokens: int = 0  # of the prompt: copied from an earlier turn, or from the request's first choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,7 +318,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def usage_object(ends: Sequence[Finished]) -> dict[str, Any]:
-    """Tokens of a request: its prompt once, its choices together."""
+    """Tokens of a request: its prompt once, its choices together; cached is what was computed for none of them."""
     prompt = ends[0].usage.prompt_tokens
     completion = sum(end.usage.completion_tokens for end in ends)
     return {

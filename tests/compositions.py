@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from pages import check_kv_pages
+
 from coe.composition import build_runtime
 from coe.config import load_config
 from coe.errors import CoeError
@@ -46,6 +48,7 @@ def with_runtime(config_file: Path, work: Callable[[Runtime], Awaitable[T]]) -> 
 
 async def integrity(runtime: Runtime) -> None:
     await asyncio.wrap_future(runtime.engine.call(runtime.engine.check_integrity))
+    await asyncio.wrap_future(runtime.engine.call(lambda: check_kv_pages(runtime.engine)))
 
 
 async def ask(runtime: Runtime, name: str, prompt: str, num_tokens: int = 64, **sampling: object) -> list[int]:

@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 
-from coe.engine.prefixes import MIN_TOKENS, PrefixCache
+from coe.engine.prefixes import MIN_TOKENS, Prefix, PrefixCache, num_common
 from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
 from coe.engine.step import Kv, Model, Row, Step
 from coe.engine.threads import MathThreads
 from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError, WeightsError
+from coe.job import Job
 from coe.metrics import Gauges, Metrics
 from coe.scheduler import (
     CANCELLED,
@@ -33,7 +34,6 @@ from coe.scheduler import (
     Effect,
     Expect,
     Fail,
-    Job,
     Limits,
     Release,
     Resume,
@@ -243,8 +243,10 @@ class Engine:
             id=sequence.id,
             expert=sequence.expert,
             num_prompt_tokens=len(sequence.prompt_ids),
-            kv_bytes=expert.model.kv_bytes(sequence.num_tokens_max),
+            num_tokens_max=sequence.num_tokens_max,
+            kv_bytes=expert.model.kv_bytes,
             arrived_s=sequence.submitted_s,
+            leader=sequence.leader if self._may_share(sequence) else None,
         )
         try:
             self._scheduler.arrive(job)
@@ -297,37 +299,50 @@ class Engine:
         now_s = time.monotonic()
         loaded, lease = self._experts[expert], self._leases[expert]
         self._note_switch(expert, lease)
-        rows, sequences = [], []
-        for sequence_id, count in num_tokens.items():
-            sequence = self._sequences[sequence_id]
+        sequences = [self._sequences[sequence_id] for sequence_id in num_tokens]
+        for sequence in sequences:
             if sequence.kv is None:
                 sequence.begin(self._new_kv(sequence, loaded.model), lease, now_s)
-            assert sequence.kv is not None
-            token_ids = sequence.next_ids(count)
-            rows.append(Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids))))
-            sequences.append(sequence)
         self._trim_prefixes()
+        rows = [_row(sequence, count) for sequence, count in zip(sequences, num_tokens.values(), strict=True)]
         step = Step(loaded.model, rows, len(loaded.manifest.units))
         self._steps[expert] = _Running(step, sequences)
 
     def _new_kv(self, sequence: Sequence, model: Model) -> Kv:
-        """KV for a sequence, with as many of its leading tokens as an earlier one has left behind."""
-        room = sequence.num_tokens_max
-        if self._prefixes is not None:
-            found = self._prefixes.longest(sequence.expert, sequence.known_ids(0, sequence.num_reusable))
-            if found is not None and (kv := model.copy_kv(found.kv, found.num_tokens, room)) is not None:
-                self._scheduler.reused(sequence.id, kv.length)
-                return kv
-        return model.new_kv(room)
+        """KV for a sequence, with as many of its leading tokens as are to be had."""
+        found = self._of_leader(sequence) or self._kept(sequence)
+        if found is None:
+            return model.new_kv(sequence.num_tokens_max)
+        kv = model.copy_kv(found.kv, found.num_tokens, sequence.num_tokens_max)
+        self._scheduler.reused(sequence.id, kv.length)
+        return kv
+
+    def _of_leader(self, sequence: Sequence) -> Prefix | None:
+        """What it shares with the first choice of its request, while that one runs."""
+        leader = self._sequences.get(sequence.leader or "")
+        if leader is None or leader.kv is None or not self._may_share(sequence):
+            return None
+        self._trim_prefixes()
+        shared = num_common(leader.known_ids(0, leader.kv.length), sequence.known_ids(0, sequence.num_reusable))
+        return Prefix(leader.kv, shared)
+
+    def _kept(self, sequence: Sequence) -> Prefix | None:
+        """What it shares with one that has ended, if that is still there when this step has the room that it booked."""
+        if self._prefixes is None:
+            return None
+        found = self._prefixes.longest(sequence.expert, sequence.known_ids(0, sequence.num_reusable))
+        self._trim_prefixes()  # lets go last of what was just found
+        return found if found is not None and found in self._prefixes else None
+
+    def _may_share(self, sequence: Sequence) -> bool:
+        return self._experts[sequence.expert].model.copies_kv and sequence.num_reusable >= MIN_TOKENS
 
     def _keep_prefix(self, sequence: Sequence, model: Model) -> None:
         """Leave an ended sequence's KV to the next turn of its conversation."""
-        if self._prefixes is None or sequence.kv is None or sequence.kv.length < MIN_TOKENS:
+        if self._prefixes is None or not model.copies_kv or sequence.kv is None or sequence.kv.length < MIN_TOKENS:
             return
         length = sequence.kv.length
-        kv = model.copy_kv(sequence.kv, length, length)  # without the room that its answer did not need
-        if kv is not None:
-            self._prefixes.put(sequence.expert, sequence.known_ids(0, length), kv, model.kv_bytes(length))
+        self._prefixes.put(sequence.expert, sequence.known_ids(0, length), sequence.kv, model.kv_bytes(length))
 
     def _trim_prefixes(self) -> None:
         """Kept prefixes have what no running sequence has booked."""
@@ -377,7 +392,7 @@ class Engine:
             sequence.score(own)
             if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
-            num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids)
+            num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids) - sequence.num_cached
             if sequence.max_tokens:
                 sampling.append(sequence)
                 last.append(own[-1:])
@@ -522,6 +537,10 @@ class Engine:
         if self._prefixes is not None:
             self._prefixes.check_integrity()
             assert self._prefixes.used_bytes + self._scheduler.kv_used_bytes <= self._kv_bytes
+        for sequence in self._sequences.values():
+            if sequence.kv is not None:
+                used_bytes = self._experts[sequence.expert].model.kv_bytes(sequence.kv.length)
+                assert used_bytes <= self._scheduler.kv_booked_bytes(sequence.id), sequence.id
         assert self._scheduler.num_waited_for == len(self._sequences)
         assert self._steps.keys() <= self._leases.keys()
 
@@ -549,6 +568,14 @@ class Engine:
 
     def _leases_of(self) -> Mapping[str, Lease]:
         return self._leases
+
+
+def _row(sequence: Sequence, num_tokens: int) -> Row:
+    """A sequence's part of a step; its KV gets the room that is booked for it."""
+    assert sequence.kv is not None
+    sequence.kv.reserve(sequence.num_known)
+    token_ids = sequence.next_ids(num_tokens)
+    return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)))
 
 
 class _Residency:

@@ -1,24 +1,31 @@
-"""Keys and values of one sequence, contiguous per layer, sized once when the sequence is admitted.
+"""Keys and values of one sequence, contiguous per head, in memory that grows with its tokens.
 
-Owned by the sequence and kept while other experts run, so a switch loses nothing. What may be allocated in all is
-the scheduler's budget; this only holds the bytes.
+Owned by the sequence and kept while other experts run, so a switch loses nothing. What may be used in all is the
+scheduler's budget (kv_booking.py); this only holds the bytes, and never more than `size_bytes` of the tokens it has
+been told of. On a CPU a sequence reserves addresses for all that it can come to; a page takes memory when a token
+reaches it and goes back to the system with the sequence. Elsewhere memory has no such pages: there what it has is
+moved when it grows.
 """
 
 from __future__ import annotations
 
+import functools
+import mmap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 __all__ = ["KV_BLOCK_TOKENS", "KvShape", "SequenceKv", "Window"]
 
-KV_BLOCK_TOKENS = 64  # capacities are rounded up to this
+KV_BLOCK_TOKENS = 64  # what is booked is rounded up to this
 
 
 @dataclass(frozen=True, slots=True)
 class KvShape:
-    """What one token's keys and values take: layers x 2 x heads x dim x element size."""
+    """What keys and values take: layers x 2 x heads rows of tokens, each row beginning on a page of its own."""
 
     num_layers: int
     num_kv_heads: int
@@ -29,9 +36,13 @@ class KvShape:
     def capacity(self, num_tokens: int) -> int:
         return -(-num_tokens // KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
 
+    def row_bytes(self, num_tokens: int) -> int:
+        """One head's keys or values in one layer, in whole pages."""
+        size_bytes = self.capacity(num_tokens) * self.head_dim * self.dtype.itemsize
+        return -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+
     def size_bytes(self, num_tokens: int) -> int:
-        per_token = 2 * self.num_layers * self.num_kv_heads * self.head_dim * self.dtype.itemsize
-        return self.capacity(num_tokens) * per_token
+        return 2 * self.num_layers * self.num_kv_heads * self.row_bytes(num_tokens)
 
 
 class Window(NamedTuple):
@@ -45,13 +56,19 @@ class Window(NamedTuple):
 
 
 class SequenceKv:
-    """(layers, kv heads, capacity, head dim), keys and values apart."""
+    """(layers, kv heads, capacity, head dim), keys and values apart; it can come to `num_tokens_max`."""
 
-    def __init__(self, shape: KvShape, num_tokens: int) -> None:
-        size = (shape.num_layers, shape.num_kv_heads, shape.capacity(num_tokens), shape.head_dim)
-        self._keys = torch.empty(size, dtype=shape.dtype, device=shape.device)
-        self._values = torch.empty(size, dtype=shape.dtype, device=shape.device)
+    def __init__(self, shape: KvShape, num_tokens_max: int) -> None:
+        self._shape = shape
+        self._hold(num_tokens_max if shape.device.type == "cpu" and _is_address_space_free() else 0)
         self.length = 0
+
+    def reserve(self, num_tokens: int) -> None:
+        """Have room for so many tokens in all, which the scheduler has booked."""
+        if num_tokens > self._keys.shape[2]:
+            keys, values = self._keys, self._values
+            self._hold(num_tokens)
+            self._take(keys, values, self.length)
 
     def window(self, num_new: int, most: int | None = None) -> Window:
         """Views for a step that brings `num_new` tokens; a single one sees the last `most` tokens, itself included."""
@@ -61,15 +78,44 @@ class SequenceKv:
         seen = (whole[:, :, start:end] for whole in (self._keys, self._values))
         return Window(*(views.unbind(0) for views in (*new, *seen)))
 
-    def copy(self, shape: KvShape, num_tokens: int, room: int) -> SequenceKv:
-        """KV of its own with room for `room` tokens that begins with the first `num_tokens` of these."""
-        assert num_tokens <= min(self.length, room)
-        fresh = SequenceKv(shape, room)
-        fresh._keys[:, :, :num_tokens] = self._keys[:, :, :num_tokens]
-        fresh._values[:, :, :num_tokens] = self._values[:, :, :num_tokens]
+    def copy(self, num_tokens: int, num_tokens_max: int) -> SequenceKv:
+        """KV of its own for up to `num_tokens_max` that begins with the first `num_tokens` of these."""
+        assert num_tokens <= min(self.length, num_tokens_max)
+        fresh = SequenceKv(self._shape, num_tokens_max)
+        fresh.reserve(num_tokens)
+        fresh._take(self._keys, self._values, num_tokens)
         fresh.length = num_tokens
         return fresh
 
     def advance(self, num_tokens: int) -> None:
         """The new tokens are complete in every layer."""
         self.length += num_tokens
+
+    def _hold(self, num_tokens: int) -> None:
+        shape = self._shape
+        whole = _memory(shape.size_bytes(num_tokens), shape.device).view(shape.dtype)
+        rows = whole.view(2, shape.num_layers, shape.num_kv_heads, shape.row_bytes(num_tokens) // shape.dtype.itemsize)
+        capacity = shape.capacity(num_tokens)
+        rows = rows[..., : capacity * shape.head_dim].unflatten(-1, (capacity, shape.head_dim))
+        self._keys, self._values = rows.unbind(0)
+
+    def _take(self, keys: torch.Tensor, values: torch.Tensor, num_tokens: int) -> None:
+        self._keys[:, :, :num_tokens] = keys[:, :, :num_tokens]
+        self._values[:, :, :num_tokens] = values[:, :, :num_tokens]
+
+
+@functools.cache
+def _is_address_space_free() -> bool:
+    """Whether memory that nobody touches costs nothing; not where the kernel never promises more than there is."""
+    setting = Path("/proc/sys/vm/overcommit_memory")
+    return not setting.exists() or setting.read_text().strip() != "2"
+
+
+def _memory(size_bytes: int, device: torch.device) -> torch.Tensor:
+    """Flat bytes; on a CPU only addresses, until they are written to."""
+    if device.type != "cpu" or not size_bytes:
+        return torch.empty(size_bytes, dtype=torch.uint8, device=device)
+    pages = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        pages.madvise(mmap.MADV_NOHUGEPAGE)  # one token would take 2 MiB in every row
+    return torch.from_numpy(np.frombuffer(pages, np.uint8))

@@ -151,6 +151,7 @@ class LlamaModel:
     """Runs any expert of one Llama shape; holds no weights, only the rotary table."""
 
     runs_by_unit = True
+    copies_kv = True
 
     def __init__(self, shape: LlamaShape, config: Mapping[str, Any], device: torch.device) -> None:
         self.shape = shape
@@ -188,7 +189,7 @@ class LlamaModel:
 
     def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> SequenceKv:
         assert isinstance(kv, SequenceKv)
-        return kv.copy(self._kv_shape, num_tokens, room)
+        return kv.copy(num_tokens, room)
 
     def begin(self, rows: Sequence[Row]) -> _State:
         spans, start = [], 0

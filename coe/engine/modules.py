@@ -33,6 +33,9 @@ class _CacheKv:
     def length(self) -> int:
         return int(self.cache.get_seq_length())
 
+    def reserve(self, num_tokens: int) -> None:
+        """It grows by itself, a layer at a time."""
+
 
 @dataclass(slots=True)
 class _State:
@@ -45,6 +48,7 @@ class ModulesModel:
     """Runs any expert of one configuration through transformers' modules; holds a skeleton, no weights."""
 
     runs_by_unit = False
+    copies_kv = False  # transformers' caches differ by architecture (windows, states)
 
     def __init__(self, manifest: Manifest, device: torch.device) -> None:
         self.device = device
@@ -64,13 +68,14 @@ class ModulesModel:
         return self._kv_shape.size_bytes(num_tokens)
 
     def new_kv(self, num_tokens: int) -> _CacheKv:
-        del num_tokens  # transformers' cache grows by itself; the scheduler has booked its bytes
+        del num_tokens
         from transformers import DynamicCache
 
         return _CacheKv(DynamicCache(config=self._skeleton.config))
 
-    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> None:
-        """transformers' caches differ by architecture (windows, states); none is cut or copied here."""
+    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> Kv:
+        del kv, num_tokens, room
+        raise AssertionError("it copies no KV")
 
     def begin(self, rows: Sequence[Row]) -> _State:
         return _State(rows)

@@ -1,7 +1,7 @@
 """Keys and values of answers that have ended, kept for the next turn of their conversation.
 
 A new sequence of the same expert whose tokens begin like a kept one starts from a copy instead of computing them again.
-What is kept takes only bytes that no running sequence has booked: the engine trims it after every admission.
+What is kept takes only bytes that no running sequence has booked: the engine trims it before every step.
 Knows nothing about models or schedules; least recently used goes first.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from coe.engine.step import Kv
 
-__all__ = ["MIN_TOKENS", "Prefix", "PrefixCache"]
+__all__ = ["MIN_TOKENS", "Prefix", "PrefixCache", "num_common"]
 
 MIN_TOKENS = 16  # fewer are computed faster than they are worth keeping
 
@@ -45,12 +45,16 @@ class PrefixCache:
 
     def longest(self, expert: str, token_ids: tuple[int, ...]) -> Prefix | None:
         """The kept KV that shares most of these leading tokens; None below MIN_TOKENS."""
-        shared = {key: _num_common(key[1], token_ids) for key in self._kept if key[0] == expert}
+        shared = {key: num_common(key[1], token_ids) for key in self._kept if key[0] == expert}
         best = max(shared, key=lambda key: shared[key], default=None)
         if best is None or shared[best] < MIN_TOKENS:
             return None
         self._kept.move_to_end(best)
         return Prefix(self._kept[best].kv, shared[best])
+
+    def __contains__(self, found: Prefix) -> bool:
+        """Whether it is still kept."""
+        return any(kept.kv is found.kv for kept in self._kept.values())
 
     def trim(self, budget_bytes: int) -> None:
         """Let go of what was not used for longest until at most `budget_bytes` are kept."""
@@ -65,7 +69,7 @@ class PrefixCache:
         assert self.used_bytes == sum(kept.size_bytes for kept in self._kept.values())
 
 
-def _num_common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+def num_common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     """How many leading tokens are equal, by bisection: slices are compared in C."""
     low, high = 0, min(len(a), len(b))
     while low < high:

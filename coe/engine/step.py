@@ -26,6 +26,10 @@ class Kv(Protocol):
         """Tokens whose keys and values are complete in every layer."""
         ...
 
+    def reserve(self, num_tokens: int) -> None:
+        """Have room for so many tokens in all; called before every step, with what the scheduler has booked."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -43,26 +47,28 @@ class Model(Protocol):
     """One architecture, built once, run with whatever expert's units are handed in. Not thread-safe.
 
     One that `runs_by_unit` needs no unit but the first after having run it, so that an expert larger than the device
-    can stream through.
+    can stream through. One that `copies_kv` lets a sequence begin with leading tokens of another.
     """
 
     @property
     def runs_by_unit(self) -> bool: ...
+    @property
+    def copies_kv(self) -> bool: ...
 
     def bind(self, unit: Unit, flat: torch.Tensor) -> Any:
         """Views over a unit's flat bytes, as `run_unit` wants them; nothing is copied."""
         ...
 
     def kv_bytes(self, num_tokens: int) -> int:
-        """Bytes of KV that a sequence of `num_tokens` needs."""
+        """Bytes of KV that so many tokens of a sequence take at most."""
         ...
 
     def new_kv(self, num_tokens: int) -> Kv:
-        """KV with room for `num_tokens`."""
+        """Empty KV of a sequence that can come to `num_tokens`."""
         ...
 
-    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> Kv | None:
-        """KV with room for `room` tokens that begins with the first `num_tokens` of `kv`; None if it cannot be had."""
+    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> Kv:
+        """KV of a sequence that can come to `room` tokens, with the first `num_tokens` of `kv`; if it `copies_kv`."""
         ...
 
     def begin(self, rows: Sequence[Row]) -> Any:

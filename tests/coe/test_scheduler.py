@@ -3,102 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable
 
 import pytest
+from virtual_machine import UNITS, Machine
 
 from coe.errors import DeadlineError, OverloadedError
-from coe.scheduler import Abandon, Acquire, Drop, Expect, Fail, Job, Limits, Plan, Release, Resume, Run, Scheduler
-
-UNITS = 4  # per expert
-
-
-class Machine:
-    """A fake device: experts of one unit size, room for `room` of them, loads that take virtual time."""
-
-    def __init__(self, room: int, resident: Iterable[str] = (), **limits: float) -> None:
-        self.room = room
-        self.ready = dict.fromkeys(resident, UNITS)
-        self.leased: set[str] = set()
-        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 1000, **limits}))  # type: ignore[arg-type]
-        self.now_s = 0.0
-        self.running: dict[str, dict[str, int]] = {}
-        self.left: dict[str, int] = {}  # tokens that a job still wants
-        self.log: list[tuple[float, object]] = []
-        self.failed: dict[str, Exception] = {}
-        self.first_step_s: dict[str, float] = {}
-
-    # the scheduler's view
-    def is_resident(self, expert: str) -> bool:
-        return self.ready.get(expert, 0) == UNITS
-
-    def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
-        return len((self.leased - set(giving_up)) | {expert}) <= self.room
-
-    def num_ready(self, expert: str) -> int:
-        return self.ready.get(expert, 0)
-
-    def load_s(self, expert: str) -> float:
-        return 0.0 if self.is_resident(expert) else 1.0
-
-    # the world
-    def arrive(self, job_id: str, expert: str, num_tokens: int = 3, prompt: int = 5, kv: int = 10) -> None:
-        self.scheduler.arrive(Job(job_id, expert, prompt, kv, self.now_s))
-        self.left[job_id] = num_tokens
-
-    def turn(self, step_s: float = 0.1) -> Plan:
-        """Decide and do; a step takes `step_s` and every turn one unit of a leased expert arrives."""
-        plan = self.scheduler.decide(self.now_s)
-        for effect in plan.effects:
-            self.log.append((self.now_s, effect))
-            if isinstance(effect, Acquire):
-                self._evict_for(effect.expert)
-                self.leased.add(effect.expert)
-            elif isinstance(effect, Release):
-                self.leased.remove(effect.expert)
-            elif isinstance(effect, Fail):
-                self.failed[effect.job_id] = effect.error
-            elif isinstance(effect, Run):
-                self.running[effect.expert] = dict(effect.num_tokens)
-        if plan.step is not None:
-            self._step(plan.step.expert, step_s)
-        self.now_s += step_s
-        for expert in self.leased:
-            if not self.is_resident(expert):
-                self.ready[expert] = self.ready.get(expert, 0) + 1
-                break
-        self.scheduler.check_integrity()
-        return plan
-
-    def _step(self, expert: str, step_s: float) -> None:
-        if not self.is_resident(expert):
-            self.scheduler.stopped(expert, self.ready[expert], self.now_s + step_s)
-            return
-        tokens = self.running.pop(expert)
-        jobs = self.scheduler._jobs
-        sampled = [
-            name for name, count in tokens.items() if jobs[name].num_prefilled + count >= jobs[name].num_prompt_tokens
-        ]
-        for name in tokens:
-            self.first_step_s.setdefault(name, self.now_s)
-        for name in sampled:
-            self.left[name] -= 1
-        self.scheduler.stepped(expert, [name for name in sampled if self.left[name] <= 0], self.now_s + step_s)
-
-    def _evict_for(self, expert: str) -> None:
-        kept = self.leased | {expert}
-        others = [name for name in self.ready if name not in kept]
-        while len(kept | set(others)) > self.room and others:
-            self.ready.pop(others.pop(0))
-
-    def run(self, max_turns: int = 2000) -> None:
-        while self.scheduler.num_jobs:
-            self.turn()
-            max_turns -= 1
-            assert max_turns, f"{self.scheduler.num_jobs} jobs never ended"
-
-    def steps(self) -> list[str]:
-        return [effect.expert for _, effect in self.log if isinstance(effect, Run)]
+from coe.scheduler import Abandon, Acquire, Expect, Fail, Limits, Release, Resume, Run
 
 
 def test_warm_expert_runs_while_a_cold_one_loads() -> None:
@@ -209,10 +119,6 @@ def test_expert_that_waits_for_kv_does_not_starve_the_one_that_holds_it() -> Non
     assert machine.failed == {}
 
 
-def dropped(machine: Machine) -> list[str]:
-    return [effect.job_id for _, effect in machine.log if isinstance(effect, Drop)]
-
-
 def under_pressure(*, is_younger: bool, deadline_s: float) -> Machine:
     """`first` leaves room that `big` still lacks, because `small` of a third expert, paused, has the rest."""
     machine = Machine(room=3, resident=["a", "b", "c"], max_wait_s=1.0, deadline_s=deadline_s, slice_steps=2)
@@ -223,14 +129,13 @@ def under_pressure(*, is_younger: bool, deadline_s: float) -> Machine:
     machine.arrive("big", "b", num_tokens=8, kv=800)
     if is_younger:
         machine.arrive("small", "c", num_tokens=40, kv=400)
-        machine.scheduler._jobs["small"].arrived_s += 0.05
     machine.run()
     return machine
 
 
 def test_the_youngest_paused_job_is_dropped_for_an_older_one_and_ends_all_the_same() -> None:
     machine = under_pressure(is_younger=True, deadline_s=2.5)
-    assert dropped(machine) == ["small"]
+    assert machine.dropped == ["small"]
     assert machine.failed == {}  # though the deadline passed while it waited for the second time
     assert machine.left == {"first": 0, "big": 0, "small": 0}
     runs = [effect.num_tokens for _, effect in machine.log if isinstance(effect, Run) and "small" in effect.num_tokens]
@@ -240,7 +145,7 @@ def test_the_youngest_paused_job_is_dropped_for_an_older_one_and_ends_all_the_sa
 
 def test_an_older_job_is_never_dropped_for_a_younger_one() -> None:
     machine = under_pressure(is_younger=False, deadline_s=300)
-    assert dropped(machine) == []
+    assert machine.dropped == []
     assert machine.left == {"first": 0, "big": 0, "small": 0}
 
 

@@ -11,7 +11,8 @@ from collections.abc import Collection
 import pytest
 
 from coe.errors import OverloadedError
-from coe.scheduler import Acquire, Fail, Job, Limits, Release, Resume, Run, Scheduler
+from coe.job import Job
+from coe.scheduler import Acquire, Fail, Limits, Release, Resume, Run, Scheduler
 from coe.weights.residency import Claim, Pool
 from coe.weights.unit import Unit
 
@@ -49,7 +50,7 @@ class World:
     # events
     def arrive(self, job_id: str, expert: str, num_tokens: int = 3, prompt: int = 5, kv: int = 10) -> bool:
         try:
-            self.scheduler.arrive(Job(job_id, expert, prompt, kv, self.now_s))
+            self.scheduler.arrive(Job(job_id, expert, prompt, prompt + num_tokens - 1, lambda _: kv, self.now_s))
         except OverloadedError:
             return False
         self.wanted[job_id], self.prompts[job_id] = num_tokens, prompt

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from compositions import ask, integrity, with_runtime, write_config
 
+from coe.engine import kv as kv_module
 from coe.runtime import Runtime
 from coe.types import Delta, Finished, GenerateRequest, Message, Sampling
 
@@ -76,6 +78,39 @@ def test_conversations_are_the_same_with_and_without_reuse(
             assert ours.cached[2] > ours.cached[1]
         else:
             assert ours.cached == [0, 0, 0]  # transformers' own modules keep nothing
+
+
+@pytest.mark.parametrize(("device", "moves"), [("cpu", False), ("cpu", True), ("emulated", False)])
+def test_answers_that_force_each_other_out_as_they_grow_are_the_same(
+    tmp_path: Path,
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    device: str,
+    moves: bool,
+) -> None:
+    """KV for two or three of ten answers at their full length, so that growing is what they compete for."""
+    caplog.set_level(logging.INFO, "coe.engine")
+    monkeypatch.setattr(kv_module, "_is_address_space_free", lambda: not moves)
+    config = write_config(tmp_path, folders, "max_step_tokens = 64\nprefix_reuse = false")
+    text = config.read_text().replace('device = "cpu"', f'device = "{device}"')
+    pairs = [(shape, turn) for turn in TURNS[:2] for shape in folders]
+
+    async def alone(runtime: Runtime) -> list[list[int]]:
+        return [await ask(runtime, *pair, 150, ignore_eos=True) for pair in pairs]
+
+    async def together(runtime: Runtime) -> list[list[int]]:
+        asked = [asyncio.create_task(ask(runtime, *pair, 150, ignore_eos=True)) for pair in pairs]
+        while not all(task.done() for task in asked):
+            await integrity(runtime)
+        return [task.result() for task in asked]
+
+    config.write_text(text)
+    expected = with_runtime(config, alone)
+    assert "drop kv" not in caplog.text
+    config.write_text(text.replace("[engine]", "[scheduler]\nmax_wait_s = 0.05\n[engine]\nkv_bytes = '700kB'"))
+    assert with_runtime(config, together) == expected
+    assert caplog.text.count("drop kv") > 3
 
 
 def test_answers_whose_kv_is_dropped_again_and_again_are_the_same(tmp_path: Path, folders: dict[str, Path]) -> None:
