@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["KV_BLOCK_TOKENS", "KvShape", "SequenceKv", "Window"]
+__all__ = ["KV_BLOCK_TOKENS", "ContiguousStore", "KvShape", "SequenceKv", "Window"]
 
 KV_BLOCK_TOKENS = 64  # capacities are rounded up to this
 
@@ -43,6 +43,12 @@ class Window(NamedTuple):
     keys: tuple[torch.Tensor, ...]
     values: tuple[torch.Tensor, ...]
 
+    def put(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take the new tokens' keys and values, (kv heads, new, head dim), and return all there are with them."""
+        self.new_keys[layer].copy_(keys)
+        self.new_values[layer].copy_(values)
+        return self.keys[layer], self.values[layer]
+
 
 class SequenceKv:
     """(layers, kv heads, capacity, head dim), keys and values apart."""
@@ -73,3 +79,19 @@ class SequenceKv:
     def advance(self, num_tokens: int) -> None:
         """The new tokens are complete in every layer."""
         self.length += num_tokens
+
+
+class ContiguousStore:
+    """Makes and copies the KV of one shape's sequences; a GPU has `paged_kv.PagedStore` in its place."""
+
+    def __init__(self, shape: KvShape) -> None:
+        self.shape = shape
+
+    def size_bytes(self, num_tokens: int) -> int:
+        return self.shape.size_bytes(num_tokens)
+
+    def new(self, num_tokens: int) -> SequenceKv:
+        return SequenceKv(self.shape, num_tokens)
+
+    def copy(self, kv: SequenceKv, num_tokens: int, room: int) -> SequenceKv:
+        return kv.copy(self.shape, num_tokens, room)
