@@ -7,6 +7,7 @@ frames; which frames and when is the cache's business.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -75,8 +76,9 @@ class CudaDevice:
 
     num_lanes = 1  # a copy engine takes one large transfer at a time
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, on_free: Callable[[int, int], None] = lambda *_: None) -> None:
         self.device = device
+        self._on_free = on_free  # told the address and size of memory that is given back
         self._wire = torch.cuda.Stream(device)
         self._compute = torch.cuda.current_stream(device)
 
@@ -88,7 +90,7 @@ class CudaDevice:
         return frame
 
     def free(self, frame: torch.Tensor) -> None:
-        del frame
+        self._on_free(frame.data_ptr(), frame.numel())
 
     def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
         with torch.cuda.stream(self._wire):
