@@ -25,7 +25,7 @@ _WASTE = 2  # times the largest block: beyond that the shapes' rows do not fit t
 
 def page_bytes_of(shapes: Collection[KvShape]) -> int | None:
     """Return the size of a page that every shape's rows divide, None where it would be out of proportion."""
-    largest = max(shape.size_bytes(KV_BLOCK_TOKENS) for shape in shapes)
+    largest = max(shape.num_layers * _row_bytes(shape) for shape in shapes)
     row = math.lcm(*(_row_bytes(shape) for shape in shapes))
     page = -(-largest // row) * row
     return page if page <= _WASTE * largest else None
@@ -33,7 +33,7 @@ def page_bytes_of(shapes: Collection[KvShape]) -> int | None:
 
 def _row_bytes(shape: KvShape) -> int:
     """One layer of one block."""
-    return shape.size_bytes(KV_BLOCK_TOKENS) // shape.num_layers
+    return KV_BLOCK_TOKENS * 2 * shape.num_kv_heads * shape.head_dim * shape.dtype.itemsize
 
 
 class KvPages:
@@ -147,12 +147,12 @@ class PagedKv:
         for page in self._pages:  # nobody can write into them any more, not even a step that was under way
             self._store.pages.release(page)
 
-    def reserve(self, num_new: int) -> None:
-        """Have room of its own for `num_new` tokens more."""
+    def reserve(self, num_tokens: int) -> None:
+        """Have room for so many tokens in all, of its own beyond those that are there."""
         store, at = self._store, self.length // self._store.page_tokens
-        if at < len(self._pages) and num_new:
+        if at < len(self._pages) and num_tokens > self.length:
             self._pages[at] = store.pages.own(self._pages[at])
-        while len(self._pages) * store.page_tokens < self.length + num_new:
+        while len(self._pages) * store.page_tokens < num_tokens:
             self._pages.append(store.pages.allocate())
 
     def bases(self, first: int, end: int) -> list[int]:
@@ -177,8 +177,8 @@ class PagedKv:
 
     def window(self, num_new: int, most: int | None = None) -> PagedWindow:
         """A step that brings `num_new` tokens; a single one sees the last `most` tokens, itself included."""
-        self.reserve(num_new)
         end = self.length + num_new
+        self.reserve(end)
         start = max(0, end - most) if num_new == 1 and most is not None else 0
         first = start // KV_BLOCK_TOKENS
         bases = self.bases(first, -(-end // KV_BLOCK_TOKENS))

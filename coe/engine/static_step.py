@@ -75,7 +75,7 @@ def fill(bucket: Bucket, rows: Sequence[Row], window: int | None) -> list[list[i
 def _facts(row: Row, width: int, window: int | None) -> list[int]:
     kv = row.kv
     assert isinstance(kv, PagedKv)
-    kv.reserve(1)
+    kv.reserve(kv.length + 1)
     position, first = kv.length, first_block(kv.length, window)
     skipped = first * KV_BLOCK_TOKENS
     start = 0 if window is None else max(0, position + 1 - window)

@@ -120,6 +120,7 @@ def test_a_conversation_shares_the_pages_of_its_last_turn(
 ) -> None:
     async def work(runtime: Runtime) -> tuple[list[list[int]], int]:
         first = await ask(runtime, "llama", PROMPTS[1], 20)
+        await integrity(runtime)  # the engine is done with the step that ended it
         kept = used_kv_bytes(runtime)
         return [first, await ask(runtime, "llama", PROMPTS[1] + "and?", 20)], kept
 
