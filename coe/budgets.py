@@ -18,6 +18,7 @@ from coe.errors import ConfigError
 __all__ = ["Budgets", "derive_budgets"]
 
 KV_SHARE = 0.2  # of the memory that the engine computes from
+GRAPH_SHARE = 0.02  # of a GPU's
 MEMORY_SHARE = 0.6  # of the RAM that is available at start
 DEVICE_SHARE = 0.9  # of the GPU memory that is free at start
 
@@ -29,9 +30,11 @@ class Budgets:
     host_bytes: int
     device_bytes: int
     kv_bytes: int
+    graph_bytes: int = 0  # for captured decode steps, which only a GPU has
 
     def __str__(self) -> str:
         parts = {"weights on the device": self.device_bytes, "host": self.host_bytes, "KV cache": self.kv_bytes}
+        parts |= {"captured steps": self.graph_bytes} if self.graph_bytes else {}
         return ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in parts.items())
 
 
@@ -40,20 +43,30 @@ def derive_budgets(cache: CacheConfig, engine: EngineConfig, device: str) -> Bud
     if device == "cpu":
         named = [size for size in (cache.host_bytes, cache.device_bytes) if size is not None]
         total = min(named, default=int(MEMORY_SHARE * _available_bytes()))
-        weights, kv = _split(total, engine.kv_bytes)
+        weights, kv = _split(total, engine.kv_bytes, 0)
         return Budgets(weights, weights, kv)
     host = cache.host_bytes if cache.host_bytes is not None else int(MEMORY_SHARE / 2 * _available_bytes())
-    weights, kv = _split(cache.device_bytes or _device_bytes(device), engine.kv_bytes)
-    return Budgets(host, weights, kv)
+    total = cache.device_bytes or _device_bytes(device)
+    graphs = _graph_bytes(total, engine) if device == "cuda" else 0
+    weights, kv = _split(total, engine.kv_bytes, graphs)
+    return Budgets(host, weights, kv, graphs)
 
 
-def _split(total: int, kv_bytes: int | None) -> tuple[int, int]:
+def _split(total: int, kv_bytes: int | None, graph_bytes: int) -> tuple[int, int]:
+    """What is left for weights, and KV."""
     kv = int(KV_SHARE * total) if kv_bytes is None else kv_bytes
-    if kv >= total:
+    if kv + graph_bytes >= total:
+        also = f" and graph_bytes = {graph_bytes:,} leave" if graph_bytes else " leaves"
         raise ConfigError(
-            f"[engine] kv_bytes = {kv:,} leaves nothing for weights of {total:,} bytes; lower it or raise [cache]"
+            f"[engine] kv_bytes = {kv:,}{also} nothing for weights of {total:,} bytes; lower it or raise [cache]"
         )
-    return total - kv, kv
+    return total - kv - graph_bytes, kv
+
+
+def _graph_bytes(total: int, engine: EngineConfig) -> int:
+    if not engine.cuda_graphs:
+        return 0
+    return int(GRAPH_SHARE * total) if engine.graph_bytes is None else engine.graph_bytes
 
 
 def _device_bytes(device: str) -> int:

@@ -385,6 +385,9 @@ def _add_bench_engine(bench: argparse._SubParsersAction[argparse.ArgumentParser]
         "--gguf", type=Path, action="append", default=[], help="a GGUF of the expert; made into the same precision"
     )
     engine.add_argument("--no-transformers", action="store_true", help="leave transformers out")
+    engine.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: captured and eager, no rivals")
+    text = "cuda: a random model of this size too (8b, 1b; repeatable)"
+    engine.add_argument("--synthetic", action="append", default=[], metavar="SIZE", help=text)
 
 
 def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:

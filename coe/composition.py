@@ -18,9 +18,12 @@ import torch
 from coe.budgets import Budgets, derive_budgets
 from coe.catalog import Catalog, ExpertSpec, load_catalog
 from coe.config import Config
+from coe.engine.capture import CudaRecorder
 from coe.engine.engine import Engine, LoadedExpert
+from coe.engine.graphs import DecodeGraphs
 from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.modules import ModulesModel
+from coe.engine.paged_kv import KvPages, PagedStore, page_bytes_of
 from coe.engine.products import int8_is_exact
 from coe.engine.step import Model
 from coe.errors import ConfigError, ExpertError, WeightsError
@@ -30,7 +33,7 @@ from coe.scheduler import Limits
 from coe.text import load_text
 from coe.types import Router, Sampling
 from coe.weights.cache import WeightCache, check_fits
-from coe.weights.device import CopyDevice, EmulatedDevice, cuda_device
+from coe.weights.device import CopyDevice, EmulatedDevice, StreamDevice, cuda_device
 from coe.weights.importer import import_expert
 from coe.weights.memory import PinnedMemory
 from coe.weights.originals import OriginalFiles
@@ -43,6 +46,7 @@ __all__ = ["Imported", "Progress", "build_runtime", "choose_device", "import_exp
 log = logging.getLogger("coe.composition")
 
 Progress = Callable[[str, int, int], None]  # "import <expert>" or "pin host memory", bytes done, bytes in all
+_CUDA = torch.device("cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,18 @@ def wire(
     served = _serve_all(imported, config, device, budgets, errors)
     _check(served, errors, config)
     metrics = Metrics()
+    pages = page_kv(served, budgets.kv_bytes) if _has_pages(device) else None
+    graphs = DecodeGraphs(budgets.graph_bytes, CudaRecorder(_CUDA)) if pages and config.engine.cuda_graphs else None
     engine = Engine(
         {name: expert.loaded for name, expert in served.items()},
-        lambda post: _make_cache(source or store, config, device, budgets, post, progress),
-        _limits(config, budgets),
+        lambda post: _make_cache(
+            source or store, config, budgets, _copy_device(config, device, budgets, graphs), post, progress
+        ),
+        _limits(config, budgets.kv_bytes if pages is None else pages.budget_bytes),
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
         prefix_reuse=config.engine.prefix_reuse,
+        graphs=graphs,
     )
     weighs_residency = config.router.residency_epsilon > 0
     return Runtime(served, errors, names, router, engine, metrics, store, weighs_residency=weighs_residency)
@@ -227,11 +236,39 @@ class _Models:
         return ModulesModel(manifest, self.device), "modules"
 
 
+def _has_pages(device: str) -> bool:
+    """Where KV is kept in pages and decode steps can be captured."""
+    return device == "cuda"
+
+
+def page_kv(served: Mapping[str, ServedExpert], kv_bytes: int) -> KvPages | None:
+    """Have all experts keep their KV in pages of one buffer; None, with a warning, where they cannot."""
+    others = [name for name, expert in served.items() if not isinstance(expert.loaded.model, LlamaModel)]
+    if others:
+        log.warning(
+            "every decode step runs eagerly: %s has another architecture than the fast path's, and its KV no pages; "
+            "serve it apart to have the others' steps captured",
+            ", ".join(others),
+        )
+        return None
+    models = {id(model): model for expert in served.values() if isinstance(model := expert.loaded.model, LlamaModel)}
+    page_bytes = page_bytes_of([model.kv_shape for model in models.values()])
+    if page_bytes is None:
+        log.warning("every decode step runs eagerly: the experts' KV has sizes that share no page; serve them apart")
+        return None
+    if kv_bytes < 2 * page_bytes:
+        raise ConfigError(f"[engine] kv_bytes = {kv_bytes:,} is less than two blocks of {page_bytes:,} bytes; raise it")
+    pages = KvPages(kv_bytes, page_bytes, next(iter(models.values())).device)
+    for model in models.values():
+        model.kv = PagedStore(pages, model.kv_shape)
+    return pages
+
+
 def _make_cache(
     source: UnitSource,
     config: Config,
-    device: str,
     budgets: Budgets,
+    copy_device: CopyDevice | None,
     post: Callable[[Arrived], None],
     progress: Progress | None,
 ) -> WeightCache:
@@ -239,23 +276,23 @@ def _make_cache(
     return WeightCache(
         source,
         host_bytes=budgets.host_bytes,
-        device=_copy_device(config, device, budgets),
+        device=copy_device,
         device_bytes=budgets.device_bytes,
         post=post,
-        host_memory=PinnedMemory(budgets.host_bytes, pinning) if device == "cuda" else None,
+        host_memory=PinnedMemory(budgets.host_bytes, pinning) if isinstance(copy_device, StreamDevice) else None,
         policy=config.cache.policy,
     )
 
 
-def _copy_device(config: Config, device: str, budgets: Budgets) -> CopyDevice | None:
+def _copy_device(config: Config, device: str, budgets: Budgets, graphs: DecodeGraphs | None) -> CopyDevice | None:
     if device == "cuda":
-        return cuda_device(torch.device("cuda"), budgets.device_bytes)
+        return cuda_device(_CUDA, budgets.device_bytes, *([] if graphs is None else [graphs.forget]))
     if device == "emulated":
         return EmulatedDevice(budgets.device_bytes, wire_bytes_per_s=config.engine.wire_bytes_per_s)
     return None
 
 
-def _limits(config: Config, budgets: Budgets) -> Limits:
+def _limits(config: Config, kv_bytes: int) -> Limits:
     scheduler, engine = config.scheduler, config.engine
     return Limits(
         policy=scheduler.policy,
@@ -266,7 +303,7 @@ def _limits(config: Config, budgets: Budgets) -> Limits:
         deadline_s=scheduler.deadline_s,
         max_wait_s=scheduler.max_wait_s,
         slice_steps=scheduler.slice_steps,
-        kv_bytes=budgets.kv_bytes,
+        kv_bytes=kv_bytes,
     )
 
 

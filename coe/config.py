@@ -121,6 +121,8 @@ class EngineConfig:
     num_threads: int | None = None
     wire_bytes_per_s: int | None = None
     prefix_reuse: bool = True
+    cuda_graphs: bool = True
+    graph_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,8 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "num_threads": whole(1, 1024),
         "wire_bytes_per_s": size,
         "prefix_reuse": boolean,
+        "cuda_graphs": boolean,
+        "graph_bytes": size,
     },
     "scheduler": {
         "policy": choice(*get_args(Policy)),

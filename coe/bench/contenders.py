@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from coe.composition import build_runtime
+from coe.composition import build_runtime, choose_device
 from coe.config import Config, RouterConfig
 from coe.engine.detokenizer import Detokenizer
 from coe.engine.engine import Submit
@@ -188,10 +188,18 @@ def open_with_transformers(folder: Path, dtype: str) -> Any:
 def _alone(config: Config, expert: str, max_batch_size: int) -> Config:
     """The configuration with this expert only. The budgets are limits that no cell reaches: nothing is held ahead."""
     chosen = next(each for each in config.experts if each.name == expert)
+    on_cpu = (
+        choose_device(config.engine.device) == "cpu"
+    )  # elsewhere memory is taken at start: the configuration's budgets hold
     return replace(
         config,
         experts=(chosen,),
         router=RouterConfig(general=expert, enabled=False),
-        engine=replace(config.engine, max_batch_size=max_batch_size, kv_bytes=32 << 30, prefix_reuse=False),
-        cache=replace(config.cache, host_bytes=64 << 30, device_bytes=None),
+        engine=replace(
+            config.engine,
+            max_batch_size=max_batch_size,
+            kv_bytes=32 << 30 if on_cpu else config.engine.kv_bytes,
+            prefix_reuse=False,
+        ),
+        cache=replace(config.cache, host_bytes=64 << 30, device_bytes=None) if on_cpu else config.cache,
     )

@@ -1,8 +1,8 @@
 """`coe bench engine`: tokens a second and time to first token, beside what people run today and the memory's ceiling.
 
 A grid of batch sizes and prompt lengths on one expert; every contender gets the same token ids at the same precision in
-the same run. Batch 1 is also taken apart: what of a step is matrix products and what is around them. Not covered:
-CUDA, several experts, arrivals over time.
+the same run. Batch 1 is also taken apart: what of a step is matrix products and what is around them. `--device cuda` is
+`device_engine.py`'s. Not covered: several experts, arrivals over time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from coe.bench import device_engine
 from coe.bench.contenders import (
     Coe,
     Contender,
@@ -28,24 +29,16 @@ from coe.bench.contenders import (
 )
 from coe.bench.llama_cpp import KINDS, LlamaCpp, gguf_at
 from coe.bench.report import emit, hardware, median, table
+from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.step_profile import HandDriven, StepProfile, profile_step, read_bytes_per_s
 from coe.composition import Imported, imported_experts
 from coe.config import Config
 from coe.errors import ConfigError, WeightsError
 from coe.weights.unit import Manifest
 
-__all__ = ["TEXT", "run"]
+__all__ = ["run"]
 
 ENOUGH_S = 20.0  # a cell that takes longer is run once
-TEXT = """
-The old harbour lay quiet under a thin rain. Three boats were tied to the pier, and a woman in a yellow coat was
-counting crates of oranges that nobody had ordered. She had a list, 2,417 entries long, and a pencil; the pencil was
-short. "Eleven", she said to the gull on the post, "and eleven is too many." The gull had no opinion. Across the water
-the mill turned, as it had turned since 1868, grinding barley for a town that bought its bread elsewhere. If f(x) is
-the price of an orange after x days, then f(0) = 30 cents and f(7) = 4 cents, so waiting was no plan. She wrote to the
-harbour master, to the bank in Lisbon, and to her brother, who knew a little law: who pays for fruit that was never
-asked for? The brother answered first. Keep what is good, he wrote, sell what is ripe, and send the bill with the ship.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +58,8 @@ class Cell:
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """Run the benchmark; prints tables, then one JSON line."""
+    if arguments.device == "cuda":
+        return device_engine.run(config, arguments)
     grid = _Grid(config, arguments)
     ceiling = grid.print_ceiling()
     profile = grid.print_profile()
@@ -138,7 +133,7 @@ class _Grid:
         words = ours.tokens(TEXT)
         for length in self.prompt_lengths:
             for size in self.batch_sizes:
-                prompts = [_prompt(words, row, length) for row in range(size)]
+                prompts = [prompt_of(words, row, length) for row in range(size)]
                 reference: list[list[int]] | None = None
                 for contender in contenders:
                     traces = self.runs(contender, prompts)
@@ -173,12 +168,6 @@ class _Grid:
             else:
                 found.append(LlamaCpp(gguf_at(file, KINDS[dtype]), self.num_threads))
         return found
-
-
-def _prompt(words: list[int], row: int, length: int) -> list[int]:
-    """`length` tokens of running text; every row begins elsewhere, so that no two share a prefix."""
-    at = 7 * row % len(words)
-    return ((words[at:] + words[:at]) * (length // len(words) + 1))[:length]
 
 
 def _cell(name: str, prompts: list[list[int]], traces: Sequence[Trace], reference: list[list[int]]) -> Cell:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from coe.bench.engine import TEXT
 from coe.bench.report import emit, hardware, table
+from coe.bench.running_text import TEXT
 from coe.bench.step_profile import HandDriven, profile_step
 from coe.catalog import ExpertSpec, load_catalog
 from coe.composition import choose_device

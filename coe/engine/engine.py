@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from coe.engine.graphs import DecodeGraphs, DecodeStep, is_decode
 from coe.engine.prefixes import MIN_TOKENS, Prefix, PrefixCache, num_common
 from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
@@ -98,7 +99,7 @@ Event = Submit | Hint | Cancel | Call | Shutdown | Arrived
 class _Running:
     """A step under way: begun, perhaps waiting for a unit."""
 
-    step: Step
+    step: Step | DecodeStep
     sequences: list[Sequence]
 
 
@@ -114,8 +115,10 @@ class Engine:
         *,
         num_threads: int | None = None,
         prefix_reuse: bool = True,
+        graphs: DecodeGraphs | None = None,
     ) -> None:
         self._experts = experts
+        self._graphs = graphs
         self._kv_bytes = limits.kv_bytes
         self._prefixes = PrefixCache() if prefix_reuse else None
         self._threads = None if num_threads is None else MathThreads(num_threads)
@@ -181,6 +184,8 @@ class Engine:
             self._end_all()
 
     def _end_all(self) -> None:
+        if self._graphs is not None:
+            self._graphs.close()
         self._cache.close()
         self._is_over = True  # before the inbox is emptied: whoever posts after that empties it again
         self._refuse_rest()
@@ -305,8 +310,13 @@ class Engine:
                 sequence.begin(self._new_kv(sequence, loaded.model), lease, now_s)
         self._trim_prefixes()
         rows = [_row(sequence, count) for sequence, count in zip(sequences, num_tokens.values(), strict=True)]
-        step = Step(loaded.model, rows, len(loaded.manifest.units))
-        self._steps[expert] = _Running(step, sequences)
+        self._steps[expert] = _Running(self._new_step(loaded, rows, lease), sequences)
+
+    def _new_step(self, loaded: LoadedExpert, rows: list[Row], lease: Lease) -> Step | DecodeStep:
+        num_units = len(loaded.manifest.units)
+        if self._graphs is not None and lease.is_whole and is_decode(rows):
+            return DecodeStep(self._graphs, loaded.model, rows, num_units)
+        return Step(loaded.model, rows, num_units)
 
     def _new_kv(self, sequence: Sequence, model: Model) -> Kv:
         """KV for a sequence, with as many of its leading tokens as are to be had."""
@@ -418,7 +428,7 @@ class Engine:
         sequence.sink(error)
 
     def _forget(self, sequence_id: str) -> None:
-        del self._sequences[sequence_id]
+        self._sequences.pop(sequence_id).drop_kv()  # whoever waits for its end still has the sequence
 
     def _fail_expert(self, expert: str, error: ExpertError) -> None:
         """This expert's requests end with the error; the others go on."""
@@ -541,6 +551,8 @@ class Engine:
             if sequence.kv is not None:
                 used_bytes = self._experts[sequence.expert].model.kv_bytes(sequence.kv.length)
                 assert used_bytes <= self._scheduler.kv_booked_bytes(sequence.id), sequence.id
+        if self._graphs is not None:
+            self._graphs.check_integrity()
         assert self._scheduler.num_waited_for == len(self._sequences)
         assert self._steps.keys() <= self._leases.keys()
 

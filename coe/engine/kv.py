@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-__all__ = ["KV_BLOCK_TOKENS", "KvShape", "SequenceKv", "Window"]
+__all__ = ["KV_BLOCK_TOKENS", "ContiguousStore", "KvShape", "SequenceKv", "Window"]
 
 KV_BLOCK_TOKENS = 64  # what is booked is rounded up to this
 
@@ -53,6 +53,12 @@ class Window(NamedTuple):
     new_values: tuple[torch.Tensor, ...]
     keys: tuple[torch.Tensor, ...]
     values: tuple[torch.Tensor, ...]
+
+    def put(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take the new tokens' keys and values, (kv heads, new, head dim), and return all there are with them."""
+        self.new_keys[layer].copy_(keys)
+        self.new_values[layer].copy_(values)
+        return self.keys[layer], self.values[layer]
 
 
 class SequenceKv:
@@ -119,3 +125,19 @@ def _memory(size_bytes: int, device: torch.device) -> torch.Tensor:
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         pages.madvise(mmap.MADV_NOHUGEPAGE)  # one token would take 2 MiB in every row
     return torch.from_numpy(np.frombuffer(pages, np.uint8))
+
+
+class ContiguousStore:
+    """Makes and copies the KV of one shape's sequences; a GPU has `paged_kv.PagedStore` in its place."""
+
+    def __init__(self, shape: KvShape) -> None:
+        self.shape = shape
+
+    def size_bytes(self, num_tokens: int) -> int:
+        return self.shape.size_bytes(num_tokens)
+
+    def new(self, num_tokens: int) -> SequenceKv:
+        return SequenceKv(self.shape, num_tokens)
+
+    def copy(self, kv: SequenceKv, num_tokens: int, room: int) -> SequenceKv:
+        return kv.copy(num_tokens, room)

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from coe.engine.kv import KvShape, SequenceKv, Window
+from coe.engine.kv import ContiguousStore, KvShape, SequenceKv, Window
+from coe.engine.paged_kv import PagedKv, PagedStore, PagedWindow
 from coe.engine.products import Int8, Weight, embedded, num_inputs, product
-from coe.engine.step import Kv, Row
+from coe.engine.step import Row
 from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 
 __all__ = ["LlamaModel", "LlamaShape"]
@@ -130,8 +131,8 @@ class _Span(NamedTuple):
 
     start: int
     end: int
-    kv: SequenceKv
-    window: Window
+    kv: SequenceKv | PagedKv
+    window: Window | PagedWindow
     num_logits: int
 
 
@@ -148,7 +149,7 @@ class _State:
 
 
 class LlamaModel:
-    """Runs any expert of one Llama shape; holds no weights, only the rotary table."""
+    """Runs any expert of one Llama shape; holds no weights, only the rotary table. `kv` holds its sequences' KV."""
 
     runs_by_unit = True
     copies_kv = True
@@ -156,7 +157,8 @@ class LlamaModel:
     def __init__(self, shape: LlamaShape, config: Mapping[str, Any], device: torch.device) -> None:
         self.shape = shape
         self.device = device
-        self._kv_shape = KvShape(shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.dtype, device)
+        self.kv_shape = KvShape(shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.dtype, device)
+        self.kv: ContiguousStore | PagedStore = ContiguousStore(self.kv_shape)
         inv_freq, self._rope_scale = _rotary(config)
         self._inv_freq = inv_freq.to(device)
         self._cos = self._sin = torch.empty(0, 1, shape.head_dim)
@@ -182,20 +184,19 @@ class LlamaModel:
         )
 
     def kv_bytes(self, num_tokens: int) -> int:
-        return self._kv_shape.size_bytes(num_tokens)
+        return self.kv.size_bytes(num_tokens)
 
-    def new_kv(self, num_tokens: int) -> SequenceKv:
-        return SequenceKv(self._kv_shape, num_tokens)
+    def new_kv(self, num_tokens: int) -> SequenceKv | PagedKv:
+        return self.kv.new(num_tokens)
 
-    def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> SequenceKv:
-        assert isinstance(kv, SequenceKv)
-        return kv.copy(num_tokens, room)
+    def copy_kv(self, kv: Any, num_tokens: int, room: int) -> SequenceKv | PagedKv:
+        return self.kv.copy(kv, num_tokens, room)
 
     def begin(self, rows: Sequence[Row]) -> _State:
         spans, start = [], 0
         positions: list[int] = []
         for row in rows:
-            assert isinstance(row.kv, SequenceKv)
+            assert isinstance(row.kv, SequenceKv | PagedKv)
             end = start + len(row.token_ids)
             spans.append(_Span(start, end, row.kv, row.kv.window(end - start, self.shape.window), row.num_logits))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
@@ -260,10 +261,8 @@ class LlamaModel:
         rows = zip(q.split(sizes), k.transpose(0, 1).split(sizes, 1), v.transpose(0, 1).split(sizes, 1), strict=True)
         mixed = []
         for span, mask, (own_q, own_k, own_v) in zip(state.spans, state.masks, rows, strict=True):
-            window = span.window
-            window.new_keys[layer].copy_(own_k)
-            window.new_values[layer].copy_(own_v)
-            mixed.append(_attend(own_q, window.keys[layer], window.values[layer], mask))
+            keys, values = span.window.put(layer, own_k, own_v)
+            mixed.append(_attend(own_q, keys, values, mask))
         return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).reshape(x.shape[0], -1)
 
     def _head(self, w: _Head, state: _State) -> torch.Tensor:
@@ -279,14 +278,18 @@ class LlamaModel:
         # transformers normalises in float32 and multiplies by the weight in the model's dtype
         return weight * F.rms_norm(x.float(), (x.shape[-1],), None, self.shape.norm_eps).to(x.dtype)
 
+    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines for these positions, (positions, 1, head dim)."""
+        angles = torch.outer(positions.float(), self._inv_freq)
+        table = torch.cat((angles, angles), dim=-1)[:, None]
+        cos, sin = table.cos() * self._rope_scale, table.sin() * self._rope_scale
+        return cos.to(self.shape.dtype), sin.to(self.shape.dtype)
+
     def _grow_rotary(self, num_positions: int) -> None:
         if num_positions <= self._cos.shape[0]:
             return
         size = min(self.shape.max_positions, 1 << math.ceil(math.log2(max(num_positions, 256))))
-        angles = torch.outer(torch.arange(max(size, num_positions), device=self.device).float(), self._inv_freq)
-        table = torch.cat((angles, angles), dim=-1)[:, None]
-        self._cos = (table.cos() * self._rope_scale).to(self.shape.dtype)
-        self._sin = (table.sin() * self._rope_scale).to(self.shape.dtype)
+        self._cos, self._sin = self.rotary(torch.arange(max(size, num_positions), device=self.device))
 
 
 class _Views:

@@ -6,6 +6,9 @@ that a seed gives the same tokens whoever else is in the batch. Products of anot
 bits, and a draw has to forgive that: it is a race of exponential clocks (probability over noise, the largest wins),
 which only a near tie of two runners can turn. It is run twice, for a block of the vocabulary and for a token in it:
 that takes a hundredth of the noise. An inverted cumulative distribution has an edge at every token to be pushed over.
+
+On a GPU what the host knows goes there in copies that nobody waits for, and only the chosen tokens come back. Whoever
+asks for log-probabilities or penalties waits for more.
 """
 
 from __future__ import annotations
@@ -75,11 +78,14 @@ def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
     if not waiting:
         return []
     processed = _process(logits, waiting)
-    ids = processed.argmax(dim=-1)
     drawn = [row for row, (sampler, _) in enumerate(waiting) if not sampler.is_greedy]
-    if drawn:
-        rows = torch.tensor(drawn, device=logits.device)
-        ids[rows] = _draw(processed[rows], [waiting[row].sampler for row in drawn])
+    if len(drawn) == len(waiting):
+        ids = _draw(processed, [sampler for sampler, _ in waiting])
+    else:
+        ids = processed.argmax(dim=-1)
+        if drawn:
+            rows = _sent(torch.tensor(drawn), logits.device)
+            ids[rows] = _draw(processed[rows], [waiting[row].sampler for row in drawn])
     token_ids: list[int] = ids.tolist()
     logprobs = _asked_logprobs(logits, token_ids, [sampler.num_logprobs for sampler, _ in waiting])
     return [Sampled(token_id, logprobs.get(row)) for row, token_id in enumerate(token_ids)]
@@ -124,17 +130,21 @@ def _process(logits: torch.Tensor, waiting: Sequence[Waiting]) -> torch.Tensor:
 
 def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     """One token id per row, (rows,)."""
-    device = logits.device
-    temperatures = torch.tensor([[sampler.temperature] for sampler in samplers], device=device)
+    device, num_blocks = logits.device, -(-logits.shape[1] // BLOCK)
+    count = num_blocks + BLOCK
+    known = np.stack([np.append(sampler.exponentials(count), sampler.temperature) for sampler in samplers])
+    clocks, temperatures = _sent(torch.from_numpy(known).float(), device).split((count, 1), dim=1)
     weights = filtered(torch.softmax(logits / temperatures, dim=-1), samplers)
     blocks = F.pad(weights, (0, -logits.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))  # (rows, blocks, BLOCK)
-    num_blocks = blocks.shape[1]
-    noise = np.stack([sampler.exponentials(num_blocks + BLOCK) for sampler in samplers])
-    clocks = torch.from_numpy(noise).float().to(device)
     block = (blocks.sum(dim=-1) / clocks[:, :num_blocks]).argmax(dim=-1)
     inside = blocks[torch.arange(len(samplers), device=device), block]
     token_ids: torch.Tensor = block * BLOCK + (inside / clocks[:, num_blocks:]).argmax(dim=-1)
     return token_ids
+
+
+def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The values on the device, without waiting; torch keeps pinned bytes until their copy has ended."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
 def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
@@ -142,9 +152,9 @@ def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.
     vocab, device = probabilities.shape[1], probabilities.device
     if all(not s.top_k and s.top_p >= 1.0 and not s.min_p for s in samplers):
         return probabilities
-    top_k = torch.tensor([[min(s.top_k or vocab, vocab)] for s in samplers], device=device)
-    top_p = torch.tensor([[s.top_p] for s in samplers], device=device)
-    min_p = torch.tensor([[s.min_p] for s in samplers], device=device)
+    asked = [[min(s.top_k or vocab, vocab), s.top_p, s.min_p] for s in samplers]
+    top_k, top_p, min_p = _sent(torch.tensor(asked, dtype=torch.float64), device).split(1, dim=1)
+    top_k, top_p, min_p = top_k.long(), top_p.float(), min_p.float()
     first = max([CANDIDATES, *(s.top_k for s in samplers)]) if device.type == "cpu" else vocab
     likeliest = probabilities.topk(min(first, vocab), dim=-1).values
     least = _least(likeliest, vocab, top_k, top_p)

@@ -131,7 +131,7 @@ class WeightCache:
         self._copy_device = device
         self._device = None
         if device is not None and self.device is not None:
-            self._device = _Level(self.device, Frames(device.arena, device.retire))
+            self._device = _Level(self.device, Frames(device.arena, device.retire, device.recut))
         self._reader = DiskReader(source, post)
         self._copier = device.copier(post) if device is not None else None
         self._units: dict[str, Unit] = {}

@@ -35,6 +35,10 @@ class CopyDevice(Protocol):
         """The frame is given up; work already queued may still read it, so whoever writes there next comes after."""
         ...
 
+    def recut(self, address: int, size_bytes: int) -> None:
+        """What was one place is another from now on: nobody reads it at this address any more."""
+        ...
+
     def join(self, frame: torch.Tensor) -> None:
         """A copy into the frame has arrived: work queued from now on reads what it brought."""
         ...
@@ -66,6 +70,9 @@ class EmulatedDevice:
     def retire(self, frame: torch.Tensor) -> None:
         """Nothing: work is done when it was called."""
 
+    def recut(self, address: int, size_bytes: int) -> None:
+        """Nothing: no work is captured."""
+
     def join(self, frame: torch.Tensor) -> None:
         """Nothing: the same."""
 
@@ -93,8 +100,8 @@ class StreamDevice(Generic[E]):
     into bytes that were given up waits, on the device, for the compute that was queued until then.
     """
 
-    def __init__(self, arena: Arena, streams: Streams[E]) -> None:
-        self.arena = arena
+    def __init__(self, arena: Arena, streams: Streams[E], recut: Callable[[int, int], None] = lambda *_: None) -> None:
+        self.arena, self.recut = arena, recut
         self._streams = streams
         self._fences: Fences[E] = Fences()
         self._landing: dict[int, E] = {}  # by offset: copies that compute has not been told to wait for
@@ -144,6 +151,8 @@ class CudaStreams:
         torch.cuda.current_stream(self._device).wait_event(event)
 
 
-def cuda_device(device: torch.device, budget_bytes: int) -> StreamDevice[torch.cuda.Event]:
+def cuda_device(
+    device: torch.device, budget_bytes: int, recut: Callable[[int, int], None] = lambda *_: None
+) -> StreamDevice[torch.cuda.Event]:
     """A CUDA device with all memory for weights taken now; raises ConfigError where that cannot be had."""
-    return StreamDevice(Arena(CudaMemory(budget_bytes, device)), CudaStreams(device))
+    return StreamDevice(Arena(CudaMemory(budget_bytes, device)), CudaStreams(device), recut)

@@ -31,11 +31,17 @@ class Frame:
 
 
 class Frames:
-    """The frames of one tier by unit hash. `retire` hears of bytes that work already queued may still read."""
+    """The frames of one tier by unit hash. `retire` hears of bytes that work already queued may still read, `recut` of
+    the address and size of a place that is another one now."""
 
-    def __init__(self, arena: Arena, retire: Callable[[torch.Tensor], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        retire: Callable[[torch.Tensor], None] = lambda _: None,
+        recut: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
         self.arena = arena
-        self._retire = retire
+        self._retire, self._recut = retire, recut
         self._frames: dict[str, Frame] = {}
         self._at: dict[int, str] = {}  # offset -> unit hash
         self._homes: dict[_Place, list[int]] = {}  # offsets that were a place's last, in order
@@ -56,7 +62,7 @@ class Frames:
         flat = self.arena.allocate(unit.size_bytes, self._homes.get(place, ()))
         if flat is not None:
             self._frames[unit.hash] = Frame(flat, place)
-            self._settle(unit.hash, offset_of(flat), place)
+            self._settle(unit.hash, flat, place)
         return flat
 
     def drop(self, digest: str) -> None:
@@ -96,7 +102,7 @@ class Frames:
             self._retire(frame.bytes)
             frame.bytes = flat
             frame.payloads.clear()
-            self._settle(digests[start], offset_of(flat), frame.place)
+            self._settle(digests[start], flat, frame.place)
         return sum(flat.numel() for flat in moved.values())
 
     def close(self) -> None:
@@ -104,12 +110,14 @@ class Frames:
         self._at.clear()
         self.arena.close()
 
-    def _settle(self, digest: str, offset: int, place: _Place) -> None:
+    def _settle(self, digest: str, flat: torch.Tensor, place: _Place) -> None:
+        offset = offset_of(flat)
         self._at[offset] = digest
         before = self._lived.get(offset)
         if before != place:
             if before is not None:
                 self._homes[before].remove(offset)
+                self._recut(flat.data_ptr(), before[1])
             insort(self._homes.setdefault(place, []), offset)
             self._lived[offset] = place
 

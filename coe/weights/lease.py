@@ -77,6 +77,11 @@ class Lease:
         """Whether all that the lease holds is here."""
         return self.num_ready() >= len(self.claim.units)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every unit of the expert is here, the first one too, and stays."""
+        return self.is_ready and not self.is_streaming and not self.holds_rows
+
     def num_ready(self) -> int:
         """How many units a step may run up to, given that it has run those it has."""
         while self._next < len(self.units) and self._is_here(self.units[self._next]):

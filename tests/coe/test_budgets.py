@@ -51,6 +51,18 @@ def test_kv_that_leaves_nothing_for_weights_is_refused(device: str) -> None:
         budgets(device, host=4 * GB, own=4 * GB, kv=5 * GB)
 
 
+def test_weights_kv_and_captured_steps_of_a_gpu_are_its_budget() -> None:
+    cache = CacheConfig(host_bytes=10 * GB, device_bytes=20 * GB)
+    found = derive_budgets(cache, EngineConfig(), "cuda")
+    assert found.device_bytes + found.kv_bytes + found.graph_bytes == 20 * GB
+    assert 0 < found.graph_bytes < found.kv_bytes
+    assert derive_budgets(cache, EngineConfig(graph_bytes=GB), "cuda").graph_bytes == GB
+    without = derive_budgets(cache, EngineConfig(cuda_graphs=False), "cuda")
+    assert (without.graph_bytes, without.device_bytes + without.kv_bytes) == (0, 20 * GB)
+    with pytest.raises(ConfigError, match=r"kv_bytes = .* and graph_bytes = 17,000,000,000 leave nothing"):
+        derive_budgets(cache, EngineConfig(graph_bytes=17 * GB), "cuda")
+
+
 def test_memory_of_this_machine_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert coe.budgets._available_bytes() > 1 << 20

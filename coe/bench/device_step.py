@@ -1,0 +1,155 @@
+"""A decode step on a GPU taken apart: how fast the device reads, a captured step alone, and the kernels of one.
+
+Drives the model by hand on the calling thread; what engine, text and scheduler add shows as the difference to the
+engine's own time a token. Runs on a CPU too, where nothing is captured and only the arithmetic is worth a look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from coe.bench.report import median
+from coe.engine.graphs import DecodeGraphs, Recorder
+from coe.engine.kv import KV_BLOCK_TOKENS
+from coe.engine.llama import LlamaModel, LlamaShape
+from coe.engine.paged_kv import KvPages, PagedStore, page_bytes_of
+from coe.engine.static_step import Bucket, StaticStep, fill
+from coe.engine.step import Row, Step
+from coe.errors import WeightsError
+from coe.weights.reading import read_buffered
+from coe.weights.store import UnitStore
+from coe.weights.unit import Manifest, Unit
+
+__all__ = ["DeviceProfile", "bytes_per_token", "device_read_bytes_per_s", "profile_device_step"]
+
+CONTEXT = 64  # tokens before the profiled ones
+LEAST_BYTES = 1 << 30  # many times what a GPU's caches hold
+GRAPH_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """Milliseconds at batch 1, medians: a captured step, an eager one, and the captured one's kernels."""
+
+    captured_ms: float
+    eager_ms: float
+    kernels: tuple[tuple[str, int, float], ...]  # name, calls a step, own ms a step
+
+
+def bytes_per_token(manifest: Manifest) -> int:
+    """Weights that a decode step reads at batch 1: of an embedding that is not the head too, only a row."""
+    size_bytes = manifest.size_bytes
+    return size_bytes if manifest.tied else size_bytes - manifest.units[0].size_bytes
+
+
+def device_read_bytes_per_s(size_bytes: int, device: torch.device, least_bytes: int = LEAST_BYTES) -> float:
+    """The best of summing memory up and of copying it (bytes read and written), best of seven each."""
+    buffer = torch.ones(max(size_bytes, least_bytes) // 4, dtype=torch.float32, device=device)
+    half = len(buffer) // 2
+    summed = min(_seconds(lambda: buffer.sum(), device) for _ in range(7))
+    copied = min(_seconds(lambda: buffer[:half].copy_(buffer[half : 2 * half]), device) for _ in range(7))
+    return max(4 * len(buffer) / summed, 2 * 4 * half / copied)
+
+
+def profile_device_step(
+    store: UnitStore, manifest: Manifest, device: torch.device, recorder: Recorder, num_steps: int
+) -> DeviceProfile:
+    """Raises WeightsError where the expert has no fast path."""
+    expert = _Driven(store, manifest, device, recorder, num_steps)
+    eager_ms = median([_seconds(expert.eager, device) for _ in range(num_steps)]) * 1e3
+    expert.captured()  # captures
+    captured_ms = median([_seconds(expert.captured, device) for _ in range(num_steps)]) * 1e3
+    kernels = _kernels(expert.static, num_steps, device)
+    expert.close()
+    return DeviceProfile(round(captured_ms, 4), round(eager_ms, 4), kernels)
+
+
+class _Driven:
+    """An expert's weights on the device and one sequence; every call is a step of batch 1."""
+
+    def __init__(
+        self, store: UnitStore, manifest: Manifest, device: torch.device, recorder: Recorder, num_steps: int
+    ) -> None:
+        shape = LlamaShape.of(manifest)
+        if shape is None:
+            raise WeightsError(manifest.source, "it runs through transformers' modules, which cannot be taken apart")
+        self.model = LlamaModel(shape, manifest.config, device)
+        self.model.kv = self._kv = _pages(self.model, CONTEXT + 3 * num_steps + 8)
+        self.weights = [self.model.bind(unit, _read(store, unit, device)) for unit in manifest.units]
+        self._graphs = DecodeGraphs(GRAPH_BYTES, recorder, worth_steps=1)
+        self._sequence = self._kv.new(0)
+        self._step(Row(tuple(range(100, 100 + CONTEXT)), self._sequence))
+        self._row = Row((100,), self._sequence)
+        self._inputs: torch.Tensor | None = None
+
+    def eager(self) -> None:
+        self._step(self._row)
+
+    def captured(self) -> None:
+        if self._graphs.run(self.model, self.weights, [self._row]) is None:
+            raise WeightsError("the expert", f"its step could not be captured within {GRAPH_BYTES:,} bytes")
+
+    def static(self) -> None:
+        """The work that is captured, launched one kernel after the other."""
+        step, bucket = StaticStep(self.model, self._kv), Bucket(1, 4)
+        if self._inputs is None:
+            self._inputs = torch.tensor(fill(bucket, [self._row], self.model.shape.window), device=self.model.device)
+            size_bytes = step.workspace_bytes(bucket)
+            self._workspace = torch.empty(size_bytes, dtype=torch.uint8, device=self.model.device)
+        with torch.inference_mode():
+            step.run(self.weights, self._inputs, self._workspace)
+
+    def _step(self, row: Row) -> None:
+        step = Step(self.model, [row], len(self.weights))
+        step.advance(len(self.weights), self.weights.__getitem__)
+        step.logits()
+
+    def close(self) -> None:
+        self._graphs.close()
+
+
+def _pages(model: LlamaModel, num_tokens: int) -> PagedStore:
+    page_bytes = page_bytes_of([model.kv_shape])
+    assert page_bytes is not None  # one shape always has a page
+    num_pages = num_tokens // KV_BLOCK_TOKENS + 3
+    return PagedStore(KvPages(num_pages * page_bytes, page_bytes, model.device), model.kv_shape)
+
+
+def _read(store: UnitStore, unit: Unit, device: torch.device) -> torch.Tensor:
+    flat = torch.empty(unit.size_bytes, dtype=torch.uint8)
+    target: Any = flat.numpy()
+    read_buffered(store.path(unit), memoryview(target), 0)
+    return flat.to(device)
+
+
+def _kernels(work: Callable[[], None], num_steps: int, device: torch.device) -> tuple[tuple[str, int, float], ...]:
+    from torch.profiler import ProfilerActivity, profile
+
+    work()
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as found:
+        for _ in range(num_steps):
+            work()
+        _wait(device)
+    spent = {row.key: row.self_device_time_total if on_gpu else row.self_cpu_time_total for row in found.key_averages()}
+    calls = {row.key: row.count for row in found.key_averages()}
+    most = sorted(spent, key=lambda key: -spent[key])[:16]
+    return tuple((key[:80], calls[key] // num_steps, round(spent[key] / num_steps / 1e3, 4)) for key in most)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    _wait(device)
+    started_s = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - started_s
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

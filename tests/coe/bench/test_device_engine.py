@@ -1,0 +1,92 @@
+"""`coe bench engine --device cuda` on a CPU, replays run again in captures' place: every figure is there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from compositions import write_config
+from decode_steps import Replayer
+from safetensors import safe_open
+
+import coe.composition
+from coe.bench.device_engine import run_on
+from coe.bench.synthetic import write_llama
+from coe.cli import main
+from coe.config import load_config
+from coe.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _same_threads():  # type: ignore[no-untyped-def]
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_every_figure_of_every_expert(
+    tmp_path: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    derive = coe.composition.derive_budgets
+    monkeypatch.setattr(coe.composition, "_has_pages", lambda device: device == "emulated")
+    monkeypatch.setattr(coe.composition, "CudaRecorder", lambda _: Replayer())
+    monkeypatch.setattr(coe.composition, "derive_budgets", lambda *words: replace(derive(*words), graph_bytes=16 << 20))
+    config = load_config(write_config(tmp_path, {"general": llama_folder}, 'kv_bytes = "8MB"'))
+    asked = {"expert": None, "quick": True, "batches": None, "prompts": [40], "tokens": 12, "runs": 1}
+    arguments = argparse.Namespace(**asked, out=tmp_path / "out", json=None, synthetic=["tiny"])
+    assert run_on(torch.device("cpu"), lambda _: Replayer(), config, arguments) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result == json.loads((tmp_path / "out" / "engine-device.json").read_text())
+    assert [each["expert"] for each in result["experts"]] == ["general", "synthetic-tiny"]
+    for each in result["experts"]:
+        assert [(cell["is_captured"], cell["batch_size"]) for cell in each["cells"]] == [
+            (True, 1),
+            (True, 2),
+            (False, 1),
+            (False, 2),
+        ]
+        assert all(cell["decode_tokens_per_s"] > 0 for cell in each["cells"])
+        assert all((cell["fraction_of_ceiling"] is None) == (cell["batch_size"] > 1) for cell in each["cells"])
+        assert all(ratio["decode"] > 0 for ratio in each["captured_over_eager"])
+        assert each["profile_batch_1"]["captured_ms"] > 0
+        assert each["profile_batch_1"]["kernels"]
+    general, synthetic = result["experts"]
+    assert all(cell["same_tokens"] == 1.0 for cell in general["cells"])
+    assert general["weight_bytes_per_token"] == general["weight_bytes"]  # tied: all of the embedding is the head too
+    assert synthetic["weight_bytes_per_token"] < synthetic["weight_bytes"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_it_says_so(tmp_path: Path, llama_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, {"general": llama_folder})
+    assert main(["bench", "engine", "-c", str(config), "--device", "cuda", "--quick"]) == 2
+    assert "torch sees no CUDA device" in capsys.readouterr().err
+
+
+def test_synthetic_models_are_whole_and_the_same_by_seed(
+    tmp_path: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coe.bench.synthetic.SHARD_BYTES", 100_000)
+    folders = [write_llama(tmp_path / str(n), "tiny", seed, tokenizer=llama_folder) for n, seed in enumerate((1, 1, 2))]
+    weights = [tensors(folder) for folder in folders]
+    assert len(list(folders[0].glob("*.safetensors"))) > 1
+    assert weights[0].keys() == weights[1].keys() == weights[2].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["lm_head.weight"], weights[2]["lm_head.weight"])
+    layers = {weights[0][f"model.layers.{layer}.mlp.up_proj.weight"].sum().item() for layer in range(2)}
+    assert len(layers) == 2
+    with pytest.raises(ConfigError, match="no synthetic model '7b'; there are: 8b"):
+        write_llama(tmp_path / "no", "7b", 0, tokenizer=llama_folder)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    found = {}
+    for name, file in index.items():
+        with safe_open(folder / file, "pt") as opened:
+            found[name] = opened.get_tensor(name)
+    return found
