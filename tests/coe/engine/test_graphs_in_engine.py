@@ -130,6 +130,23 @@ def test_a_conversation_shares_the_pages_of_its_last_turn(
     assert kept > none_kept == 0
 
 
+def test_choices_of_a_request_share_pages_and_go_their_own_ways(tmp_path: Path, folders: dict[str, Path]) -> None:
+    async def work(runtime: Runtime) -> dict[int, list[int]]:
+        sampling = Sampling(max_tokens=40, temperature=1.0, seed=5, ignore_eos=True)
+        turns = (Message("user", PROMPTS[1]),)
+        request = GenerateRequest("four", messages=turns, expert="qwen3", sampling=sampling, num_choices=4)
+        found: dict[int, list[int]] = {index: [] for index in range(4)}
+        async for event in runtime.generate(request):
+            if isinstance(event, Delta):
+                found[event.index] += event.token_ids
+        await integrity(runtime)
+        return found
+
+    found = with_runtime(config_of(tmp_path / "pages", folders), work)
+    assert found == with_runtime(write_config(tmp_path, folders, "max_step_tokens = 40\nmax_batch_size = 8"), work)
+    assert len({tuple(tokens) for tokens in found.values()}) == 4
+
+
 def test_answers_survive_so_little_kv_that_sequences_wait_and_drop(
     tmp_path: Path,
     folders: dict[str, Path],
