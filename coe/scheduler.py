@@ -6,10 +6,11 @@ warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, w
 
 Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order
 of arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first
-step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, KV memory permitting: the oldest overdue
-job may take it from younger ones that are in no step, and younger ones that begin leave it its room. A job that
-shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much KV, and why
-nobody is dropped in turn, is in kv_booking.py.
+step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if there is a seat in its expert's batch
+and KV memory for it: the oldest overdue job may take that from younger ones that are in no step, and younger ones
+that begin leave it its room. Nobody's turn is cut short for work that waits for either. A job that shares another's
+prompt (one more choice of a request) waits for that one's prompt first. Who has how much KV, and why nobody is dropped
+in turn, is in kv_booking.py.
 """
 
 from __future__ import annotations
@@ -394,7 +395,7 @@ class Scheduler:
     def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
         """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
         line = self._lines[expert]
-        if (job := self._overdue(line, now_s)) is not None:
+        if (job := self._startable_overdue(expert, now_s)) is not None:
             return (job.arrived_s - now_s - 1e9, 0.0)
         cost_s = 0.05 + (0.0 if self._residency.is_resident(expert) else self._residency.load_s(expert))
         age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
@@ -412,9 +413,9 @@ class Scheduler:
         return None
 
     def _releasable(self, expert: str, now_s: float) -> list[str]:
-        """Active experts between steps that had their slice (one step if this expert is overdue) or cannot step."""
-        is_overdue = self._overdue(self._lines[expert], now_s) is not None
-        enough = 1 if is_overdue else self._limits.slice_steps
+        """Active experts between steps that had their slice (one step if this one has urgent work) or cannot step."""
+        is_urgent = self._startable_overdue(expert, now_s) is not None
+        enough = 1 if is_urgent else self._limits.slice_steps
         return [
             name
             for name, line in self._lines.items()
@@ -428,7 +429,7 @@ class Scheduler:
         able = [expert for expert, line in self._lines.items() if self._can_step(expert, line, now_s)]
         if not able:
             return None
-        overdue = [expert for expert in able if self._has_startable_overdue(expert, now_s)]
+        overdue = [expert for expert in able if self._startable_overdue(expert, now_s) is not None]
         if overdue:
             chosen = min(overdue, key=lambda expert: self._urgency(expert, now_s))
         elif self._current in able and self._may_go_on(self._lines[self._current]):
@@ -533,10 +534,12 @@ class Scheduler:
         job = next((job for job in line.jobs.values() if self._is_due(job)), None)
         return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
 
-    def _has_startable_overdue(self, expert: str, now_s: float) -> bool:
+    def _startable_overdue(self, expert: str, now_s: float) -> Job | None:
+        """The expert's overdue job if its next step would begin it: a turn is no use to one that waits for memory."""
         line = self._lines[expert]
         job = self._overdue(line, now_s)
-        return job is not None and line.step_jobs is None and job.id in self._batch(line, now_s).num_tokens
+        is_startable = job is not None and line.step_jobs is None and job.id in self._batch(line, now_s).num_tokens
+        return job if is_startable else None
 
     def _can_begin_step(self, line: _Line, now_s: float) -> bool:
         return bool(self._batch(line, now_s).num_tokens)
