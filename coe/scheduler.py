@@ -6,10 +6,11 @@ warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, w
 
 Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order
 of arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first
-step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, KV memory permitting: the oldest overdue
-job may take it from younger ones that are in no step, and younger ones that begin leave it its room. A job that
-shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much KV, and why
-nobody is dropped in turn, is in kv_booking.py.
+step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if there is a seat in its expert's batch
+and KV memory for it: the oldest overdue job may take that from younger ones that are in no step, and younger ones
+that begin leave it its room. Nobody's turn is cut short for work that waits for either. A job that shares another's
+prompt (one more choice of a request) waits for that one's prompt first. Who has how much KV, and why nobody is dropped
+in turn, is in kv_booking.py.
 """
 
 from __future__ import annotations
@@ -168,6 +169,18 @@ class _Batch(NamedTuple):
     dropped: list[Job]
 
 
+class _Room(NamedTuple):
+    """KV for jobs that have not begun. `elders` are the overdue ones, one of each expert with a seat, oldest first."""
+
+    spare_bytes: int
+    elders: list[Job]
+
+    def for_job(self, job: Job) -> int:
+        """What it may count on: the oldest overdue job of other experts finds its room, too, if it came before."""
+        elder = next((other for other in self.elders if other.expert != job.expert), None)
+        return self.spare_bytes - (elder.ahead_bytes if elder is not None and elder.number < job.number else 0)
+
+
 class Scheduler:
     """Events in by method, effects out by `decide`. One owner, no locks."""
 
@@ -178,6 +191,7 @@ class Scheduler:
         self._jobs: dict[str, Job] = {}
         self._kv = KvBooking(limits.kv_bytes, self._is_in_step)
         self._num_arrived = 0
+        self._room = _Room(limits.kv_bytes, [])  # of the decision under way
         self._current: str | None = None
         self._hints: dict[str, float] = {}  # experts that a prompt was routed to, and when
         self._expected: tuple[str, ...] = ()
@@ -282,12 +296,13 @@ class Scheduler:
         effects: list[Effect] = list(self._expire(now_s))
         effects += self._abandon()
         effects += self.release_idle()
+        self._room = self._look(now_s)
         effects += self._acquire(now_s)
         effects += self._drop(now_s)
         effects += self._expect(now_s)
         expert = self._choose(now_s)
         if expert is not None:
-            effects += self._step(expert, now_s)
+            effects += self._step(expert)
         return Plan(tuple(effects), self._next_deadline())
 
     def _expire(self, now_s: float) -> list[Fail]:
@@ -310,25 +325,26 @@ class Scheduler:
 
     def _drop(self, now_s: float) -> list[Drop]:
         """Free KV for the oldest overdue job that only lacks that: of younger ones that are in no step."""
-        job = self._held_up_by_kv(now_s)
+        job = self._held_up_by_kv()
         if job is None:
             return []
-        dropped = self._kv.youngest(job, self._lacking_bytes(job, now_s), lambda other: other.ahead_bytes)
-        return [self._unstart(other) for other in dropped or ()]
+        lacking_bytes = job.ahead_bytes - self._room.for_job(job)
+        dropped = self._kv.youngest(job, lacking_bytes, lambda other: other.ahead_bytes)
+        drops = [self._unstart(other) for other in dropped or ()]
+        self._room = self._look(now_s)
+        return drops
 
-    def _held_up_by_kv(self, now_s: float) -> Job | None:
-        held_up = [
+    def _held_up_by_kv(self) -> Job | None:
+        elders = (job for job in self._room.elders if self._lines[job.expert].step_jobs is None)
+        return next((job for job in elders if job.ahead_bytes > self._room.for_job(job)), None)
+
+    def _look(self, now_s: float) -> _Room:
+        elders = [
             job
             for line in self._lines.values()
-            if line.step_jobs is None
-            and (job := self._overdue(line, now_s)) is not None
-            and self._num_seats(line)
-            and self._lacking_bytes(job, now_s) > 0
+            if (job := self._overdue(line, now_s)) is not None and self._num_seats(line)
         ]
-        return min(held_up, key=lambda job: job.number, default=None)
-
-    def _lacking_bytes(self, job: Job, now_s: float) -> int:
-        return job.ahead_bytes - self._spare_bytes(job, self._elder(job.expert, now_s))
+        return _Room(self._kv.spare_bytes, sorted(elders, key=lambda job: job.number))
 
     def _unstart(self, job: Job) -> Drop:
         self._kv.free(job)
@@ -385,7 +401,7 @@ class Scheduler:
 
     def _by_urgency(self, now_s: float) -> list[str]:
         """Experts with work and no lease, the one to serve first in front."""
-        idle = [name for name, line in self._lines.items() if not line.is_active and self._can_begin_step(line, now_s)]
+        idle = [name for name, line in self._lines.items() if not line.is_active and self._can_begin_step(line)]
         if self._limits.policy == "fcfs":
             first = self._first_job()
             idle = [expert for expert in idle if first is not None and expert == first.expert]
@@ -394,7 +410,7 @@ class Scheduler:
     def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
         """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
         line = self._lines[expert]
-        if (job := self._overdue(line, now_s)) is not None:
+        if (job := self._startable_overdue(expert, now_s)) is not None:
             return (job.arrived_s - now_s - 1e9, 0.0)
         cost_s = 0.05 + (0.0 if self._residency.is_resident(expert) else self._residency.load_s(expert))
         age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
@@ -412,23 +428,23 @@ class Scheduler:
         return None
 
     def _releasable(self, expert: str, now_s: float) -> list[str]:
-        """Active experts between steps that had their slice (one step if this expert is overdue) or cannot step."""
-        is_overdue = self._overdue(self._lines[expert], now_s) is not None
-        enough = 1 if is_overdue else self._limits.slice_steps
+        """Active experts between steps that had their slice (one step if this one has urgent work) or cannot step."""
+        is_urgent = self._startable_overdue(expert, now_s) is not None
+        enough = 1 if is_urgent else self._limits.slice_steps
         return [
             name
             for name, line in self._lines.items()
             if line.is_active
             and line.step_jobs is None
-            and (line.num_steps >= enough or not self._can_begin_step(line, now_s))
+            and (line.num_steps >= enough or not self._can_begin_step(line))
         ]
 
     def _choose(self, now_s: float) -> str | None:
         """The expert of the next step, among those that can compute now."""
-        able = [expert for expert, line in self._lines.items() if self._can_step(expert, line, now_s)]
+        able = [expert for expert, line in self._lines.items() if self._can_step(expert, line)]
         if not able:
             return None
-        overdue = [expert for expert in able if self._has_startable_overdue(expert, now_s)]
+        overdue = [expert for expert in able if self._startable_overdue(expert, now_s) is not None]
         if overdue:
             chosen = min(overdue, key=lambda expert: self._urgency(expert, now_s))
         elif self._current in able and self._may_go_on(self._lines[self._current]):
@@ -449,33 +465,33 @@ class Scheduler:
         line = self._lines[expert]
         return len(line.jobs) * (now_s - line.last_step_s + 1e-6)
 
-    def _can_step(self, expert: str, line: _Line, now_s: float) -> bool:
+    def _can_step(self, expert: str, line: _Line) -> bool:
         if not line.is_active:
             return False
         if line.step_jobs is not None:
             return self._residency.num_ready(expert) > line.stopped_at
         if self._limits.policy == "fcfs" and not self._is_first(expert):
             return False
-        return self._residency.num_ready(expert) > 0 and self._can_begin_step(line, now_s)
+        return self._residency.num_ready(expert) > 0 and self._can_begin_step(line)
 
-    def _step(self, expert: str, now_s: float) -> list[Effect]:
+    def _step(self, expert: str) -> list[Effect]:
         line = self._lines[expert]
         if line.step_jobs is not None:
             return [Resume(expert)]
-        batch = self._batch(line, now_s)
+        batch = self._batch(line)
         drops: list[Effect] = [self._unstart(job) for job in batch.dropped]
         line.step_jobs = batch.num_tokens
         for job_id in batch.num_tokens:
             self._kv.book(self._jobs[job_id])
         return [*drops, Run(expert, batch.num_tokens)]
 
-    def _batch(self, line: _Line, now_s: float) -> _Batch:
+    def _batch(self, line: _Line) -> _Batch:
         """Decoding jobs first, then prompts in order of arrival; nobody begins where somebody has to go."""
         started = line.started
         able, dropped = self._kv.growth([job for job in started if job.is_decoding])
         members = dict.fromkeys((job.id for job in able), 1)
         room = self._limits.max_step_tokens - len(members)
-        joining = [] if dropped else self._joining(line, now_s)
+        joining = [] if dropped else self._joining(line)
         prompts = [job for job in started if not job.is_decoding and job not in dropped]
         for job in (*prompts, *joining):
             if room > 0:
@@ -483,32 +499,17 @@ class Scheduler:
                 room -= members[job.id]
         return _Batch(members, dropped)
 
-    def _joining(self, line: _Line, now_s: float) -> list[Job]:
+    def _joining(self, line: _Line) -> list[Job]:
         """Waiting jobs that may begin, in order of arrival."""
-        waiting = [job for job in line.jobs.values() if self._is_due(job)][: self._num_seats(line)]
-        elder = self._elder(waiting[0].expert, now_s) if waiting else None
+        waiting = [job for job in line.jobs.values() if self._is_due(job)]
         joining: list[Job] = []
         taken_bytes = 0
-        for job in waiting:
+        for job in waiting[: self._num_seats(line)]:
             taken_bytes += job.ahead_bytes
-            if taken_bytes > self._spare_bytes(job, elder):
+            if taken_bytes > self._room.for_job(job):
                 break
             joining.append(job)
         return joining
-
-    def _elder(self, expert: str, now_s: float) -> Job | None:
-        """The oldest overdue job of other experts that could have a seat: younger ones leave it its room."""
-        overdue = [
-            job
-            for name, line in self._lines.items()
-            if name != expert and (job := self._overdue(line, now_s)) is not None and self._num_seats(line)
-        ]
-        return min(overdue, key=lambda job: job.number, default=None)
-
-    def _spare_bytes(self, job: Job, elder: Job | None) -> int:
-        """KV that a waiting job may count on."""
-        kept_bytes = elder.ahead_bytes if elder is not None and elder.number < job.number else 0
-        return self._kv.spare_bytes - kept_bytes
 
     def _is_due(self, job: Job) -> bool:
         """Whether it waits for nothing but its turn: one that shares another's prompt waits for that one's KV first."""
@@ -533,13 +534,15 @@ class Scheduler:
         job = next((job for job in line.jobs.values() if self._is_due(job)), None)
         return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
 
-    def _has_startable_overdue(self, expert: str, now_s: float) -> bool:
+    def _startable_overdue(self, expert: str, now_s: float) -> Job | None:
+        """The expert's overdue job if its next step would begin it: a turn is no use to one that waits for memory."""
         line = self._lines[expert]
         job = self._overdue(line, now_s)
-        return job is not None and line.step_jobs is None and job.id in self._batch(line, now_s).num_tokens
+        is_startable = job is not None and line.step_jobs is None and job.id in self._batch(line).num_tokens
+        return job if is_startable else None
 
-    def _can_begin_step(self, line: _Line, now_s: float) -> bool:
-        return bool(self._batch(line, now_s).num_tokens)
+    def _can_begin_step(self, line: _Line) -> bool:
+        return bool(self._batch(line).num_tokens)
 
     def _is_loading(self) -> bool:
         return any(line.is_active and not self._residency.is_resident(name) for name, line in self._lines.items())

@@ -251,7 +251,7 @@ class Engine:
             num_tokens_max=sequence.num_tokens_max,
             kv_bytes=expert.model.kv_bytes,
             arrived_s=sequence.submitted_s,
-            leader=sequence.leader if self._may_share(sequence) else None,
+            leader=None if (leader := self._leader(sequence)) is None else leader.id,
         )
         try:
             self._scheduler.arrive(job)
@@ -329,8 +329,8 @@ class Engine:
 
     def _of_leader(self, sequence: Sequence) -> Prefix | None:
         """What it shares with the first choice of its request, while that one runs."""
-        leader = self._sequences.get(sequence.leader or "")
-        if leader is None or leader.kv is None or not self._may_share(sequence):
+        leader = self._leader(sequence)
+        if leader is None or leader.kv is None:
             return None
         self._trim_prefixes()
         shared = num_common(leader.known_ids(0, leader.kv.length), sequence.known_ids(0, sequence.num_reusable))
@@ -344,8 +344,13 @@ class Engine:
         self._trim_prefixes()  # lets go last of what was just found
         return found if found is not None and found in self._prefixes else None
 
-    def _may_share(self, sequence: Sequence) -> bool:
-        return self._experts[sequence.expert].model.copies_kv and sequence.num_reusable >= MIN_TOKENS
+    def _leader(self, sequence: Sequence) -> Sequence | None:
+        """The first choice of its request, if the prompt that they share is worth copying."""
+        leader = self._sequences.get(sequence.leader or "")
+        if leader is None or leader.expert != sequence.expert:  # that one was refused: its id was another's
+            return None
+        is_shared = self._experts[sequence.expert].model.copies_kv and sequence.num_reusable >= MIN_TOKENS
+        return leader if is_shared else None
 
     def _keep_prefix(self, sequence: Sequence, model: Model) -> None:
         """Leave an ended sequence's KV to the next turn of its conversation."""

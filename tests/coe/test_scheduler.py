@@ -58,6 +58,17 @@ def test_nobody_waits_beyond_the_stated_bound_under_a_flood() -> None:
     assert machine.first_step_s["lone"] <= 2.0 + 3 * (load_s + slice_s)
 
 
+def test_work_that_waits_for_a_seat_cuts_nobodys_slice_short() -> None:
+    """It made its expert overdue, and two such experts took the device from each other after every step."""
+    machine = Machine(room=1, resident=["a", "b"], max_batch_size=1, max_wait_s=0.5, slice_steps=16)
+    for number in range(2):
+        for expert in "ab":
+            machine.arrive(f"{expert}{number}", expert, num_tokens=64)
+    machine.run()
+    assert len(machine.steps()) == 4 * 64
+    assert sum(isinstance(effect, Acquire) for _, effect in machine.log) <= 4 * 64 // 16 + 4
+
+
 def test_cancelled_job_leaves_at_once_or_with_its_step() -> None:
     machine = Machine(room=1, resident=["a"])
     machine.arrive("waiting", "a")

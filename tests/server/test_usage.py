@@ -38,3 +38,21 @@ def test_our_client_reads_it(live: Live) -> None:
     assert usages[0] is not None
     assert usages[1] is not None
     assert usages[1].cached_tokens == usages[1].prompt_tokens - 1  # the last token gives the logits
+
+
+def test_a_prompt_counts_once_and_what_its_choices_share_is_not_cached(live: Live) -> None:
+    """The first choice computed what the others copied, so nobody is told that it was there already."""
+    with OpenAI(base_url=f"{live.url}/v1", api_key="-", max_retries=0) as client:
+
+        def ask(n: int) -> Any:
+            message: Any = {"role": "user", "content": "Which of the gulls of this harbour has nobody counted yet?"}
+            return client.chat.completions.create(
+                model="general", messages=[message], n=n, max_tokens=6, temperature=1, seed=3
+            ).usage
+
+        first, again, alone = ask(3), ask(3), ask(1)
+    assert first.prompt_tokens == again.prompt_tokens == alone.prompt_tokens
+    assert first.prompt_tokens_details.cached_tokens < first.prompt_tokens - 1
+    assert again.prompt_tokens_details.cached_tokens == again.prompt_tokens - 1
+    assert first.completion_tokens > alone.completion_tokens
+    assert first.total_tokens == first.prompt_tokens + first.completion_tokens
