@@ -15,14 +15,16 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from coe.composition import build_runtime, choose_device
+from coe.composition import Imported, build_runtime, wire
 from coe.config import Config, RouterConfig
 from coe.engine.detokenizer import Detokenizer
 from coe.engine.engine import Submit
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence
 from coe.errors import CoeError
+from coe.runtime import Runtime
 from coe.types import Decision, Delta, Finished, RouteQuery, Sampling
+from coe.weights.store import UnitStore
 
 __all__ = ["Coe", "Contender", "Trace", "TransformersBatching", "TransformersGenerate", "open_with_transformers"]
 
@@ -65,14 +67,26 @@ class Contender(Protocol):
 class Coe:
     """Our engine as the server runs it: its own thread, scheduler, detokenizer; prompts come in as token ids."""
 
-    def __init__(self, config: Config, expert: str, max_batch_size: int) -> None:
-        self._runtime = build_runtime(_alone(config, expert, max_batch_size), _NoRouter())
-        self._served = self._runtime.served[expert]
+    def __init__(self, runtime: Runtime, expert: str) -> None:
+        self._runtime = runtime
+        self._served = runtime.served[expert]
         self.manifest = self._served.loaded.manifest
         self.name = f"coe, {self.manifest.dtype}"
         self._runtime.engine.start()
         self._runtime.engine.load(expert).result()
         self._count = 0
+
+    @classmethod
+    def alone(cls, config: Config, expert: str, max_batch_size: int) -> Coe:
+        """One expert of a configuration, everything else left out."""
+        return cls(build_runtime(_alone(config, expert, max_batch_size), _NoRouter()), expert)
+
+    @classmethod
+    def of(cls, config: Config, store: UnitStore, expert: Imported) -> Coe:
+        """An expert that is in the store, under the configuration's budgets."""
+        name = expert.spec.name
+        config = replace(config, router=RouterConfig(general=name, enabled=False))
+        return cls(wire(config, _NoRouter(), store, [expert], {}, {name: name}), name)
 
     def tokens(self, text: str) -> list[int]:
         return list(self._served.text.encode_prompt(text))
@@ -188,18 +202,10 @@ def open_with_transformers(folder: Path, dtype: str) -> Any:
 def _alone(config: Config, expert: str, max_batch_size: int) -> Config:
     """The configuration with this expert only. The budgets are limits that no cell reaches: nothing is held ahead."""
     chosen = next(each for each in config.experts if each.name == expert)
-    on_cpu = (
-        choose_device(config.engine.device) == "cpu"
-    )  # elsewhere memory is taken at start: the configuration's budgets hold
     return replace(
         config,
         experts=(chosen,),
         router=RouterConfig(general=expert, enabled=False),
-        engine=replace(
-            config.engine,
-            max_batch_size=max_batch_size,
-            kv_bytes=32 << 30 if on_cpu else config.engine.kv_bytes,
-            prefix_reuse=False,
-        ),
-        cache=replace(config.cache, host_bytes=64 << 30, device_bytes=None) if on_cpu else config.cache,
+        engine=replace(config.engine, max_batch_size=max_batch_size, kv_bytes=32 << 30, prefix_reuse=False),
+        cache=replace(config.cache, host_bytes=64 << 30, device_bytes=None),
     )

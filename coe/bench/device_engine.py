@@ -20,12 +20,13 @@ from coe.bench.contenders import Coe
 from coe.bench.device_step import DeviceProfile, bytes_per_token, device_read_bytes_per_s, profile_device_step
 from coe.bench.report import emit, hardware, median, table
 from coe.bench.running_text import TEXT, prompt_of
-from coe.bench.synthetic import write_llama
+from coe.bench.synthetic import SHAPES, bytes_of, check_disk, is_made, make_synthetic
 from coe.composition import Imported, choose_device, imported_experts
-from coe.config import Config, ExpertConfig, Source
+from coe.config import Config
 from coe.engine.capture import CudaRecorder
 from coe.engine.graphs import Recorder
 from coe.errors import ConfigError
+from coe.weights.store import UnitStore
 
 __all__ = ["run", "run_on"]
 
@@ -57,47 +58,61 @@ def run_on(
     device: torch.device, recorder_of: Callable[[torch.device], Recorder], config: Config, arguments: argparse.Namespace
 ) -> int:
     """`run` on any device: on a CPU the figures mean nothing, but all of it runs."""
-    config = replace(config, engine=replace(config.engine, device="cuda" if device.type == "cuda" else "emulated"))
-    results = [_Bench(device, each, arguments).result(recorder_of(device)) for each in _configs(config, arguments)]
+    engine = replace(
+        config.engine,
+        device="cuda" if device.type == "cuda" else "emulated",
+        max_batch_size=max(_batch_sizes(arguments)),
+        prefix_reuse=False,
+    )
+    config = replace(config, engine=engine)
+    results = [
+        _Bench(device, config, store, expert, arguments).result(recorder_of(device))
+        for store, expert in _experts(config, arguments)
+    ]
     result = {"benchmark": "engine-device", "experts": results, "hardware": hardware()}
     out: Path | None = arguments.out
     emit(result, arguments.json, out / "engine-device.json" if out else None)
     return 0
 
 
-def _configs(config: Config, arguments: argparse.Namespace) -> Iterator[tuple[Config, str]]:
-    """Each expert with a configuration that has it."""
+def _experts(config: Config, arguments: argparse.Namespace) -> Iterator[tuple[UnitStore, Imported]]:
+    """What is measured, with the store that has it."""
     name = arguments.expert or config.router.general
-    expert = next((each for each in config.experts if each.name == name), None)
-    if expert is None:
+    if name not in {each.name for each in config.experts}:
         raise ConfigError(f"--expert {name}: the experts are {', '.join(each.name for each in config.experts)}")
-    yield config, name
+    if unknown := [shape for shape in arguments.synthetic if shape not in SHAPES]:
+        raise ConfigError(f"--synthetic {unknown[0]}: the sizes are {', '.join(SHAPES)}")
+    alone = replace(config, experts=tuple(each for each in config.experts if each.name == name))
+    store, imported, errors = imported_experts(alone)
+    if name in errors:
+        raise errors[name]
+    yield store, imported[0]
     for shape in arguments.synthetic:
-        if expert.source.folder is None:
-            raise ConfigError(
-                f"--synthetic takes the tokenizer of a local folder, and '{name}' is a hub id; name another"
-            )
-        folder = write_llama(config.cache.dir.parent / f"synthetic-{shape}", shape, 0, tokenizer=expert.source.folder)
-        synthetic = ExpertConfig(f"synthetic-{shape}", Source(str(folder), folder), dtype="bfloat16")
-        router = replace(config.router, general=synthetic.name)
-        yield replace(config, experts=(synthetic,), router=router), synthetic.name
+        synthetic = UnitStore(config.cache.dir.parent / "synthetic")
+        if not is_made(synthetic, shape, 1):
+            check_disk(config.cache.dir.parent, bytes_of(shape))
+        yield synthetic, make_synthetic(synthetic, shape, 1)[0]
+
+
+def _batch_sizes(arguments: argparse.Namespace) -> list[int]:
+    return arguments.batches or ([1, 2] if arguments.quick else [1, 4, 8, 16, 32])
 
 
 class _Bench:
     """One expert's cells and profile."""
 
-    def __init__(self, device: torch.device, chosen: tuple[Config, str], arguments: argparse.Namespace) -> None:
-        config, self.expert = chosen
-        self.device, self.arguments = device, arguments
-        alone = replace(config, experts=tuple(each for each in config.experts if each.name == self.expert))
-        self.store, imported, errors = imported_experts(alone)
-        if self.expert in errors:
-            raise errors[self.expert]
-        self.imported: Imported = imported[0]
-        self.manifest = self.imported.manifest
-        host_bytes = self.manifest.size_bytes + SPARE_BYTES
-        self.config = replace(alone, cache=replace(alone.cache, host_bytes=host_bytes))
-        self.batch_sizes: list[int] = arguments.batches or ([1, 2] if arguments.quick else [1, 4, 8, 16, 32])
+    def __init__(
+        self,
+        device: torch.device,
+        config: Config,
+        store: UnitStore,
+        imported: Imported,
+        arguments: argparse.Namespace,
+    ) -> None:
+        self.device, self.store, self.imported, self.arguments = device, store, imported, arguments
+        self.expert, self.manifest = imported.spec.name, imported.manifest
+        self.config = replace(config, cache=replace(config.cache, host_bytes=self.manifest.size_bytes + SPARE_BYTES))
+        self.batch_sizes = _batch_sizes(arguments)
         self.prompt_lengths: list[int] = arguments.prompts or ([32] if arguments.quick else [64, 512, 2048])
         self.num_tokens: int = arguments.tokens or (12 if arguments.quick else 64)
 
@@ -129,7 +144,7 @@ class _Bench:
         texts: dict[tuple[int, int], list[list[int]]] = {}
         for is_captured in (True, False):
             engine = replace(self.config.engine, cuda_graphs=is_captured)
-            contender = Coe(replace(self.config, engine=engine), self.expert, max(self.batch_sizes))
+            contender = Coe.of(replace(self.config, engine=engine), self.store, self.imported)
             words = contender.tokens(TEXT)
             for length in self.prompt_lengths:
                 for size in self.batch_sizes:

@@ -157,7 +157,7 @@ class _Grid:
 
     def contenders(self) -> list[Contender]:
         dtype = self.manifest.dtype
-        found: list[Contender] = [Coe(self.config, self.expert, max(self.batch_sizes))]
+        found: list[Contender] = [Coe.alone(self.config, self.expert, max(self.batch_sizes))]
         theirs = "float32" if dtype == "int8" else dtype
         if self.imported.spec.adapter is None and not self.arguments.no_transformers:
             model = open_with_transformers(self.imported.spec.folder, theirs)

@@ -1,138 +1,160 @@
-"""Models of real sizes with random weights, for machines that cannot download one: only their speed means anything.
+"""Experts of a known size out of nothing, for benchmarks where no weights are at hand: Llama shapes, random bfloat16.
 
-Written tensor by tensor in files of bounded size, so that neither memory nor a file grows with the model. The same seed
-gives the same bytes. Knows nothing about what is measured with them.
+Written straight into the unit store, one unit in memory at a time, each expert with bytes of its own; made once. Their
+tokenizer knows bytes and nothing else, and what they answer means nothing: it is compared with itself.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import save_file
 
+from coe.catalog import INDEX, ExpertSpec
+from coe.composition import Imported, Progress
+from coe.config import CacheConfig, Config, RouterConfig
 from coe.errors import ConfigError
+from coe.weights.plan import lay_out, padded_bytes, plan_model
+from coe.weights.store import UnitStore
+from coe.weights.unit import Manifest, TensorSpec, Unit
 
-__all__ = ["LLAMA_SHAPES", "write_llama"]
+__all__ = ["SHAPES", "bytes_of", "check_disk", "is_made", "make_synthetic", "synthetic_config", "write_checkpoint"]
 
-SHARD_BYTES = 1 << 30
-
-# Llama 3.1 8B, Llama 3.2 1B, and one for tests
-LLAMA_SHAPES: Mapping[str, Mapping[str, Any]] = {
-    "8b": {
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-        "tie_word_embeddings": False,
-    },
-    "1b": {
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 16,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-        "tie_word_embeddings": True,
-    },
-    "tiny": {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": 1024,
-        "tie_word_embeddings": False,
-    },
+_LLAMA = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "dtype": "bfloat16",
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-5,
 }
-_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "chat_template*")
 
 
-def write_llama(folder: Path, shape_name: str, seed: int, *, tokenizer: Path) -> Path:
-    """Write a Llama in bfloat16 with the tokenizer of another model's folder, if it is not there yet; return `folder`.
+def _shape(hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, vocabulary: int) -> Mapping[str, Any]:
+    sizes = {"hidden_size": hidden, "intermediate_size": mlp, "num_hidden_layers": layers, "vocab_size": vocabulary}
+    return {**_LLAMA, **sizes, "num_attention_heads": heads, "num_key_value_heads": kv_heads}
 
-    Raises ConfigError for a shape that is not in LLAMA_SHAPES.
-    """
-    if shape_name not in LLAMA_SHAPES:
-        raise ConfigError(f"there is no synthetic model '{shape_name}'; there are: {', '.join(LLAMA_SHAPES)}")
-    config = {**_COMMON, **LLAMA_SHAPES[shape_name]}
-    if (folder / "config.json").exists():
-        return folder
+
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "8b": _shape(4096, 14336, 32, 32, 8, 128256),  # Llama-3-8B, 16.1 GB
+    "1b": _shape(2048, 5632, 22, 32, 4, 32000),  # TinyLlama-1.1B, 2.2 GB
+    "tiny": _shape(64, 128, 6, 4, 2, 512),  # for tests
+}
+_EXPONENT = np.uint16(116 << 7)  # bfloat16 numbers of 2^-11 to 2^-7: what trained matrices look like
+_RANDOM = np.uint16(0x81FF)  # sign, mantissa and the two lowest bits of the exponent
+_ONE = np.uint16(0x3F80)
+_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+
+
+def synthetic_config(folder: Path) -> Config:
+    """A configuration without experts whose unit store is `folder`."""
+    return Config(Path("synthetic"), (), RouterConfig(general="", enabled=False), CacheConfig(dir=folder))
+
+
+def bytes_of(shape: str) -> int:
+    """What one expert takes on disk and in memory."""
+    return sum(padded_bytes(specs) for specs in _layouts(shape).values())
+
+
+def check_disk(folder: Path, needed_bytes: int) -> None:
+    """Raise ConfigError if the disk lacks the room."""
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise ConfigError(
+            f"{needed_bytes:,} more bytes are to be written below {folder}, where {free:,} are free: lower --experts, "
+            "leave out --sections rivals or sharing, or name another --dir"
+        )
+
+
+def make_synthetic(store: UnitStore, shape: str, count: int, progress: Progress | None = None) -> list[Imported]:
+    """Return `count` experts of a shape, writing what the store lacks."""
+    tokenizer = store.folder / "synthetic" / shape
+    _write_tokenizer(tokenizer)
+    experts = []
+    for number in range(1, count + 1):
+        manifest = store.lookup(_key(shape, number)) or _write(store, shape, number, tokenizer, progress)
+        experts.append(Imported(ExpertSpec(f"{shape}-{number}", manifest.source, tokenizer, tokenizer), manifest))
+    return experts
+
+
+def is_made(store: UnitStore, shape: str, number: int) -> bool:
+    """Whether the store has this expert already."""
+    return store.lookup(_key(shape, number)) is not None
+
+
+def write_checkpoint(store: UnitStore, manifest: Manifest, folder: Path) -> Path:
+    """Write an expert as safetensors that transformers reads, one file per unit; returns the folder."""
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
-    _write_weights(folder, config, torch.Generator().manual_seed(seed))
-    for pattern in _TOKENIZER_FILES:
-        for file in tokenizer.glob(pattern):
-            shutil.copy(file, folder / file.name)
-    (folder / "config.json").write_text(json.dumps(config, indent=1))  # last: a folder with it is whole
+    files: dict[str, str] = {}
+    for index, unit in enumerate(manifest.units):
+        file = f"model-{index + 1:05}-of-{len(manifest.units):05}.safetensors"
+        files |= {spec.name: file for spec in unit.tensors}
+        if not (folder / file).is_file():
+            flat = torch.frombuffer(bytearray(store.path(unit).read_bytes()), dtype=torch.uint8)
+            save_file({spec.name: _tensor(flat, spec) for spec in unit.tensors}, folder / file, {"format": "pt"})
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": manifest.size_bytes}, "weight_map": files}))
+    (folder / "config.json").write_text(json.dumps(dict(manifest.config)))
     return folder
 
 
-_COMMON: Mapping[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_act": "silu",
-    "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 500000.0,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "torch_dtype": "bfloat16",
-}
+def _tensor(flat: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
+    return flat[spec.offset : spec.offset + spec.size_bytes].view(torch.bfloat16).view(spec.shape).clone()
 
 
-def _write_weights(folder: Path, config: Mapping[str, Any], generator: torch.Generator) -> None:
-    index: dict[str, str] = {}
-    for number, names in enumerate(_shards(dict(_tensors(config))), start=1):
-        file = f"model-{number:05}.safetensors"
-        save_file({name: _random(name, shape, generator) for name, shape in names.items()}, folder / file)
-        index |= dict.fromkeys(names, file)
-    size_bytes = sum(2 * math.prod(shape) for _, shape in _tensors(config))
-    listing = {"metadata": {"total_size": size_bytes}, "weight_map": index}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(listing, indent=1))
+def _layouts(shape: str) -> dict[str, tuple[TensorSpec, ...]]:
+    return {unit.name: lay_out(unit.parameters, "BF16") for unit in plan_model(shape, SHAPES[shape]).units}
 
 
-def _shards(tensors: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, ...]]]:
-    shard: dict[str, tuple[int, ...]] = {}
-    size_bytes = 0
-    for name, shape in tensors.items():
-        if shard and size_bytes + 2 * math.prod(shape) > SHARD_BYTES:
-            yield shard
-            shard, size_bytes = {}, 0
-        shard[name] = shape
-        size_bytes += 2 * math.prod(shape)
-    yield shard
+def _key(shape: str, number: int) -> str:
+    return f"synthetic-{shape}-{number}"
 
 
-def _tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    kv_size = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
-    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
-    for layer in range(config["num_hidden_layers"]):
-        at = f"model.layers.{layer}"
-        for name, size in (("q_proj", hidden), ("k_proj", kv_size), ("v_proj", kv_size), ("o_proj", hidden)):
-            yield f"{at}.self_attn.{name}.weight", (size, hidden)
-        yield f"{at}.mlp.gate_proj.weight", (inner, hidden)
-        yield f"{at}.mlp.up_proj.weight", (inner, hidden)
-        yield f"{at}.mlp.down_proj.weight", (hidden, inner)
-        yield f"{at}.input_layernorm.weight", (hidden,)
-        yield f"{at}.post_attention_layernorm.weight", (hidden,)
-    yield "model.norm.weight", (hidden,)
-    if not config["tie_word_embeddings"]:
-        yield "lm_head.weight", (config["vocab_size"], hidden)
+def _write(store: UnitStore, shape: str, number: int, tokenizer: Path, progress: Progress | None) -> Manifest:
+    units: list[Unit] = []
+    key = _key(shape, number)
+    layouts, total = _layouts(shape), bytes_of(shape)
+    with store.hold():
+        for index, (name, specs) in enumerate(layouts.items()):
+            data = _random_unit(specs, np.random.default_rng([number, index]))
+            units.append(Unit(name, store.put(data.data), data.nbytes, specs))
+            if progress is not None:
+                progress(f"make {shape}-{number}", sum(unit.size_bytes for unit in units), total)
+        manifest = Manifest(key, key, "bfloat16", dict(SHAPES[shape]), {}, str(tokenizer), tuple(units), {})
+        store.save(manifest)
+    return manifest
 
 
-def _random(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Norms of one; matrices as wide as keeps activations finite through any number of layers."""
-    if name.endswith("norm.weight"):
-        return torch.ones(shape, dtype=torch.bfloat16)
-    width = (3 / shape[-1]) ** 0.5 / 4
-    return torch.empty(shape, dtype=torch.bfloat16).uniform_(-width, width, generator=generator)
+def _random_unit(specs: tuple[TensorSpec, ...], random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A unit's flat bytes: matrices of small random numbers, norms of ones."""
+    data = np.zeros(padded_bytes(specs), dtype=np.uint8)
+    for spec in specs:
+        values = data[spec.offset : spec.offset + spec.size_bytes].view(np.uint16)
+        if len(spec.shape) == 1:
+            values[:] = _ONE
+        else:
+            values[:] = np.frombuffer(random.bytes(spec.size_bytes), dtype=np.uint16)
+            values &= _RANDOM
+            values |= _EXPONENT
+    return data
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """Bytes as tokens; the same ids for every shape."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|end|>": 0} | {letter: at for at, letter in enumerate(alphabet, 1)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", chat_template=_TEMPLATE)
+    fast.save_pretrained(folder)

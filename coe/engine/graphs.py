@@ -18,6 +18,7 @@ import torch
 
 from coe.engine.llama import LlamaModel
 from coe.engine.paged_kv import PagedKv, PagedStore
+from coe.engine.pinned import sent
 from coe.engine.static_step import BATCH_BUCKETS, Bucket, StaticStep, fill, num_blocks
 from coe.engine.step import Model, Row, Step
 
@@ -138,7 +139,7 @@ class DecodeGraphs:
     def _replay(self, key: _Key, values: torch.Tensor) -> torch.Tensor:
         captured = self._captured[key]
         self._captured.move_to_end(key)
-        _send(values, captured.inputs)
+        sent(values, captured.inputs.device, captured.inputs)
         captured.recording.replay()
         self.num_replays += 1
         return captured.logits
@@ -165,7 +166,7 @@ class DecodeGraphs:
         if buffers is None:
             return None
         inputs, logits = key.bucket.new_inputs(device), buffers.logits[: key.bucket.num_rows]
-        _send(values, inputs)
+        sent(values, device, inputs)
 
         def work() -> None:
             with torch.inference_mode():
@@ -281,11 +282,3 @@ class DecodeStep:
 
 def _logits_bytes(vocab: int) -> int:
     return BATCH_BUCKETS[-1] * vocab * torch.float32.itemsize
-
-
-def _send(values: torch.Tensor, target: torch.Tensor) -> None:
-    """Copy without waiting; the pinned bytes are kept by torch until the copy has ended."""
-    if target.is_cuda:
-        target.copy_(values.pin_memory(), non_blocking=True)
-    else:
-        target.copy_(values)

@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from coe.engine.kv import KV_BLOCK_TOKENS, KvShape
+from coe.engine.pinned import sent
 
 __all__ = ["KvPages", "PagedKv", "PagedStore", "PagedWindow", "page_bytes_of"]
 
@@ -194,10 +195,10 @@ class PagedWindow:
     """One eager step's view of a sequence; see kv.Window."""
 
     def __init__(self, store: PagedStore, bases: Sequence[int], slots: Sequence[int], start: int, end: int) -> None:
-        device = store.shape.device
         self._store, self._start, self._end = store, start, end
-        self._rows = (torch.tensor(bases, device=device) + store.layers).unbind(0)
-        self._slots = (torch.tensor(slots, device=device) + store.layers * KV_BLOCK_TOKENS).unbind(0)
+        places = sent(torch.tensor([*bases, *slots]), store.shape.device)
+        self._rows = (places[: len(bases)] + store.layers).unbind(0)
+        self._slots = (places[len(bases) :] + store.layers * KV_BLOCK_TOKENS).unbind(0)
 
     def put(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Take the new tokens' keys and values, (kv heads, new, head dim), and return all there are with them."""

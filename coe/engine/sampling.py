@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from coe.engine.logits_processor import LogitsProcessor
+from coe.engine.pinned import sent
 from coe.types import Sampling
 
 __all__ = ["Logprob", "Sampled", "Sampler", "Waiting", "filtered", "logprobs_of", "sample"]
@@ -84,7 +85,7 @@ def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
     else:
         ids = processed.argmax(dim=-1)
         if drawn:
-            rows = _sent(torch.tensor(drawn), logits.device)
+            rows = sent(torch.tensor(drawn), logits.device)
             ids[rows] = _draw(processed[rows], [waiting[row].sampler for row in drawn])
     token_ids: list[int] = ids.tolist()
     logprobs = _asked_logprobs(logits, token_ids, [sampler.num_logprobs for sampler, _ in waiting])
@@ -133,7 +134,7 @@ def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     device, num_blocks = logits.device, -(-logits.shape[1] // BLOCK)
     count = num_blocks + BLOCK
     known = np.stack([np.append(sampler.exponentials(count), sampler.temperature) for sampler in samplers])
-    clocks, temperatures = _sent(torch.from_numpy(known).float(), device).split((count, 1), dim=1)
+    clocks, temperatures = sent(torch.from_numpy(known).float(), device).split((count, 1), dim=1)
     weights = filtered(torch.softmax(logits / temperatures, dim=-1), samplers)
     blocks = F.pad(weights, (0, -logits.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))  # (rows, blocks, BLOCK)
     block = (blocks.sum(dim=-1) / clocks[:, :num_blocks]).argmax(dim=-1)
@@ -142,18 +143,13 @@ def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     return token_ids
 
 
-def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The values on the device, without waiting; torch keeps pinned bytes until their copy has ended."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
-
-
 def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     """The probabilities, (rows, vocab), with 0 for what top-k, top-p and min-p leave out; ties stay together."""
     vocab, device = probabilities.shape[1], probabilities.device
     if all(not s.top_k and s.top_p >= 1.0 and not s.min_p for s in samplers):
         return probabilities
     asked = [[min(s.top_k or vocab, vocab), s.top_p, s.min_p] for s in samplers]
-    top_k, top_p, min_p = _sent(torch.tensor(asked, dtype=torch.float64), device).split(1, dim=1)
+    top_k, top_p, min_p = sent(torch.tensor(asked, dtype=torch.float64), device).split(1, dim=1)
     top_k, top_p, min_p = top_k.long(), top_p.float(), min_p.float()
     first = max([CANDIDATES, *(s.top_k for s in samplers)]) if device.type == "cpu" else vocab
     likeliest = probabilities.topk(min(first, vocab), dim=-1).values

@@ -22,7 +22,7 @@ from coe.engine.llama import LlamaModel
 from coe.engine.paged_kv import PagedKv, PagedStore
 from coe.engine.step import Row
 
-__all__ = ["BATCH_BUCKETS", "Bucket", "StaticStep", "fill"]
+__all__ = ["BATCH_BUCKETS", "Bucket", "StaticStep", "fill", "num_blocks"]
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)
 _LEAST_BLOCKS = 2

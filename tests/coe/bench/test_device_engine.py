@@ -11,11 +11,9 @@ import pytest
 import torch
 from compositions import write_config
 from decode_steps import Replayer
-from safetensors import safe_open
 
 import coe.composition
 from coe.bench.device_engine import run_on
-from coe.bench.synthetic import write_llama
 from coe.cli import main
 from coe.config import load_config
 from coe.errors import ConfigError
@@ -41,7 +39,7 @@ def test_every_figure_of_every_expert(
     assert run_on(torch.device("cpu"), lambda _: Replayer(), config, arguments) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result == json.loads((tmp_path / "out" / "engine-device.json").read_text())
-    assert [each["expert"] for each in result["experts"]] == ["general", "synthetic-tiny"]
+    assert [each["expert"] for each in result["experts"]] == ["general", "tiny-1"]
     for each in result["experts"]:
         assert [(cell["is_captured"], cell["batch_size"]) for cell in each["cells"]] == [
             (True, 1),
@@ -67,26 +65,9 @@ def test_without_a_gpu_it_says_so(tmp_path: Path, llama_folder: Path, capsys: py
     assert "torch sees no CUDA device" in capsys.readouterr().err
 
 
-def test_synthetic_models_are_whole_and_the_same_by_seed(
-    tmp_path: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("coe.bench.synthetic.SHARD_BYTES", 100_000)
-    folders = [write_llama(tmp_path / str(n), "tiny", seed, tokenizer=llama_folder) for n, seed in enumerate((1, 1, 2))]
-    weights = [tensors(folder) for folder in folders]
-    assert len(list(folders[0].glob("*.safetensors"))) > 1
-    assert weights[0].keys() == weights[1].keys() == weights[2].keys()
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert not torch.equal(weights[0]["lm_head.weight"], weights[2]["lm_head.weight"])
-    layers = {weights[0][f"model.layers.{layer}.mlp.up_proj.weight"].sum().item() for layer in range(2)}
-    assert len(layers) == 2
-    with pytest.raises(ConfigError, match="no synthetic model '7b'; there are: 8b"):
-        write_llama(tmp_path / "no", "7b", 0, tokenizer=llama_folder)
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-    found = {}
-    for name, file in index.items():
-        with safe_open(folder / file, "pt") as opened:
-            found[name] = opened.get_tensor(name)
-    return found
+def test_a_size_that_there_is_not_is_named(tmp_path: Path, llama_folder: Path) -> None:
+    config = load_config(write_config(tmp_path, {"general": llama_folder}, 'kv_bytes = "8MB"'))
+    asked = {"expert": None, "quick": True, "batches": [1], "prompts": [8], "tokens": 2, "runs": 1}
+    arguments = argparse.Namespace(**asked, out=None, json=None, synthetic=["7b"])
+    with pytest.raises(ConfigError, match="--synthetic 7b: the sizes are 8b, 1b"):
+        run_on(torch.device("cpu"), lambda _: Replayer(), config, arguments)

@@ -24,7 +24,7 @@ def _same_threads():  # type: ignore[no-untyped-def]
 
 
 def test_contenders_say_the_same_and_time_every_token(tmp_path: Path, llama_folder: Path) -> None:
-    ours = Coe(load_config(write_config(tmp_path, {"general": llama_folder})), "general", 2)
+    ours = Coe.alone(load_config(write_config(tmp_path, {"general": llama_folder})), "general", 2)
     theirs = TransformersGenerate(open_with_transformers(llama_folder, "float32"), "float32")
     found, expected = ours.run(PROMPTS, 6), theirs.run(PROMPTS, 6)
     ours.close()
