@@ -267,7 +267,7 @@ def _router_score(arguments: argparse.Namespace) -> int:
 
 
 def _bench_switch(arguments: argparse.Namespace) -> int:
-    config = load_config(arguments.config)
+    config = None if arguments.synthetic else load_config(arguments.config)
     from coe.bench.switch import run
 
     return run(config, arguments)

@@ -27,8 +27,9 @@ LOADS_S = 4.0  # the disk is as slow as makes one load take this long
 
 async def measure_overlap(stage: Stage, device: str, prompt: str, num_runs: int) -> dict[str, Any]:
     """Both measurements, as they go into the JSON."""
+    home = "cuda" if device == "cuda" else "cpu"
     capped = [] if device != "emulated" else await _capped_wire(stage, prompt, num_runs)
-    return {"capped_wire": capped, "beside_a_load": await _beside_a_load(stage, prompt, num_runs)}
+    return {"capped_wire": capped, "beside_a_load": await _beside_a_load(stage, home, prompt, num_runs)}
 
 
 async def _capped_wire(stage: Stage, prompt: str, num_runs: int) -> list[dict[str, Any]]:
@@ -69,12 +70,12 @@ async def _in_turns(runtime: Runtime, name: str, prompt: str, num_runs: int) -> 
     return median(resident_s), median(host_s)
 
 
-async def _beside_a_load(stage: Stage, prompt: str, num_runs: int) -> dict[str, Any]:
+async def _beside_a_load(stage: Stage, device: str, prompt: str, num_runs: int) -> dict[str, Any]:
     warm, cold = stage.names[:2]
     disk = ThrottledDisk(stage.store, stage.expert_bytes / LOADS_S)
     alone: list[float] = []
     beside: list[float] = []
-    async with stage.runtime("cpu", fits=2, source=disk) as runtime:
+    async with stage.runtime(device, fits=2, host_fits=2, source=disk) as runtime:
         await runtime.load(warm)
         await ask(runtime, warm, prompt, NUM_TOKENS)
         for _ in range(num_runs):

@@ -24,15 +24,17 @@ class Opened(NamedTuple):
     token_id: int
 
 
-def open_with_transformers(folder: Path, token_ids: tuple[int, ...], dtype: str) -> Opened:
-    """`from_pretrained` in the given dtype, then one greedy token."""
+def open_with_transformers(folder: Path, token_ids: tuple[int, ...], dtype: str, device: str = "cpu") -> Opened:
+    """`from_pretrained` in the given dtype, to the GPU if that is where it runs, then one greedy token."""
     from transformers import AutoModelForCausalLM
 
     started_s = time.perf_counter()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True).eval()
+    model.to(device)
+    _wait_for(device)
     ready_s = time.perf_counter() - started_s
     with torch.inference_mode():
-        logits = model(torch.tensor([token_ids]), use_cache=True, logits_to_keep=1).logits
+        logits = model(torch.tensor([token_ids], device=device), use_cache=True, logits_to_keep=1).logits
     token_id = int(logits[0, -1].argmax())
     first_token_s = time.perf_counter() - started_s
     del model
@@ -40,14 +42,15 @@ def open_with_transformers(folder: Path, token_ids: tuple[int, ...], dtype: str)
     return Opened(ready_s, first_token_s, token_id)
 
 
-def build_with_safetensors(folder: Path, token_ids: tuple[int, ...], dtype: str) -> Opened:
+def build_with_safetensors(folder: Path, token_ids: tuple[int, ...], dtype: str, device: str = "cpu") -> Opened:
     """`safetensors.torch.load_file` and a module built around it by hand, then one greedy token."""
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModelForCausalLM
 
     started_s = time.perf_counter()
     wanted = getattr(torch, dtype)
-    tensors = {name: tensor.to(wanted) for file in weight_files(folder) for name, tensor in load_file(file).items()}
+    files = weight_files(folder)
+    tensors = {name: tensor.to(wanted) for file in files for name, tensor in load_file(file, device=device).items()}
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=wanted)
     model.load_state_dict(tensors, assign=True, strict=False)
@@ -55,13 +58,19 @@ def build_with_safetensors(folder: Path, token_ids: tuple[int, ...], dtype: str)
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_meta:
-                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+                module._buffers[name] = torch.empty_like(buffer, device=device)
                 model._init_weights(module)
+    _wait_for(device)
     ready_s = time.perf_counter() - started_s
     with torch.inference_mode():
-        logits = model.eval()(torch.tensor([token_ids]), use_cache=True, logits_to_keep=1).logits
+        logits = model.eval()(torch.tensor([token_ids], device=device), use_cache=True, logits_to_keep=1).logits
     token_id = int(logits[0, -1].argmax())
     return Opened(ready_s, time.perf_counter() - started_s, token_id)
+
+
+def _wait_for(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def llama_cpp_opener(file: Path, num_threads: int) -> Callable[[tuple[int, ...]], Opened] | None:

@@ -51,6 +51,17 @@ class Stage:
     def expert_bytes(self) -> int:
         return max(expert.manifest.size_bytes for expert in self.imported)
 
+    @property
+    def distinct_bytes(self) -> int:
+        """What all experts take together, shared units counted once."""
+        units = {unit.hash: unit.size_bytes for expert in self.imported for unit in expert.manifest.units}
+        return sum(units.values())
+
+    @property
+    def shared_share(self) -> float:
+        """How much of what the experts take apart is saved by holding shared units once."""
+        return 1.0 - self.distinct_bytes / sum(expert.manifest.size_bytes for expert in self.imported)
+
     @asynccontextmanager
     async def runtime(
         self,

@@ -3,8 +3,8 @@
 Thirty experts of one size, made from the configuration's first by changing one bit per unit; memory for a few. Each
 round visits every case once, so that no case has the machine's good minutes to itself. Ceilings, rivals and the
 paper's policy are measured in the same run; every first token is compared with the same expert's in every other tier.
-Whether copy and compute overlap is `overlap.py`'s to measure. `--device cuda` takes the GPU where the emulated device
-would be.
+Whether copy and compute overlap is `overlap.py`'s to measure, what sharing saves `sharing.py`'s. `--device cuda` runs
+every case on the GPU; `--synthetic 8b` does it with experts made on the spot.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
@@ -19,27 +20,41 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from coe.bench.cast import Cast, configured_cast, synthetic_cast
 from coe.bench.ceilings import Ceilings, measure_ceilings
 from coe.bench.overlap import measure_overlap
 from coe.bench.report import emit, hardware, median, p95, table
 from coe.bench.rivals import Opened, build_with_safetensors, llama_cpp_opener, open_with_transformers
+from coe.bench.sharing import measure_sharing
 from coe.bench.stage import Stage, ask, drop_from_page_cache, unload
+from coe.bench.synthetic import SHAPES
 from coe.bench.traffic import measure_traffic
-from coe.bench.variants import make_variants
-from coe.composition import Imported, imported_experts
-from coe.config import Config
+from coe.config import Config, cache_dir
 from coe.runtime import Runtime
 from coe.types import Message
 
 __all__ = ["add_arguments", "run"]
 
 VISITS = 3  # experts that a case visits per round
+SECTIONS = ("overlap", "traffic", "rivals", "sharing")  # beside the cases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=5, help="rounds over all cases (default 5)")
-    parser.add_argument("--experts", type=int, default=30, help="experts made from the first one (default 30)")
+    parser.add_argument("--experts", type=int, help="experts made from the first one (default 30; synthetic: 2)")
     parser.add_argument("--device", choices=("emulated", "cuda"), default="emulated", help="where host hits go")
+    parser.add_argument(
+        "--synthetic", choices=SHAPES, help="make random experts of this shape; no configuration needed"
+    )
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=cache_dir() / "synthetic",
+        help="unit store for synthetic experts (default %(default)s)",
+    )
+    parser.add_argument(
+        "--sections", nargs="*", choices=SECTIONS, default=SECTIONS, help="what to measure beside the cases (all)"
+    )
     parser.add_argument("--out", type=Path, help="folder for switch.json and switch.png")
     parser.add_argument("--json", type=Path, help="write the result here too")
     parser.add_argument("--requests", type=int, default=120, help="requests of the mixed traffic (default 120)")
@@ -81,37 +96,33 @@ class Case:
         }
 
 
-def run(config: Config, arguments: argparse.Namespace) -> int:
-    """Run the benchmark; prints a table, then one JSON line. Returns the exit code: 1 if outputs differed."""
-    store, imported, errors = imported_experts(config)
-    for error in errors.values():
-        print(f"left out: {error}")
-    base = imported[0]
-    num_units = len(base.manifest.units)
-    own = make_variants(store, base, arguments.experts)
-    sharing = make_variants(store, base, 3, num_shared=num_units // 2, name="s")
-    stage = Stage(config, store, own.experts)
-    ceilings = measure_ceilings(stage.files_of(stage.names[0]), arguments.device)
+def run(config: Config | None, arguments: argparse.Namespace) -> int:
+    """Run the benchmark; prints a table, then one JSON line. Returns the exit code: 1 if outputs differed.
+
+    `config` is None for synthetic experts.
+    """
+    cast = _cast(config, arguments)
+    ceilings = measure_ceilings(cast.own.files_of(cast.own.names[0]), arguments.device)
     print(_ceilings_line(ceilings))
-    rounds = _Rounds(stage, Stage(config, store, sharing.experts), ceilings, arguments)
+    rounds = _Rounds(cast, ceilings, arguments)
     asyncio.run(rounds.measure())
+    rivals = _rivals(cast, rounds.token_ids, arguments) if cast.checkpoint and "rivals" in arguments.sections else []
+    own = rounds.tokens.get(cast.base.spec.name)
+    expected = set(rounds.tokens.values()) if own is None else {own}  # variants answer as their base does
+    agreeing = [case.name for case, tokens in rivals if set(tokens) == expected]
     prefill_s = median(rounds.resident.first_token_s)
-    overlap = asyncio.run(measure_overlap(stage, arguments.device, arguments.prompt, arguments.runs))
-    traffic = asyncio.run(measure_traffic(stage, arguments.prompt, arguments.requests))
-    rivals = _rivals(base, rounds.token_ids, arguments)
-    agreeing = [case.name for case, tokens in rivals if set(tokens) == set(rounds.tokens.values())]
-    rows = [case.figures(prefill_s) for case in rounds.cases] + [case.figures(prefill_s) for case, _ in rivals]
+    rows = [case.figures(prefill_s) for case in (*rounds.cases, *(case for case, _ in rivals))]
     result = {
         "benchmark": "switch",
         "device": arguments.device,
         "cases": rows,
-        "overlap": overlap,
-        "traffic": traffic,
+        **asyncio.run(_sections(cast, arguments)),
         "ceilings_bytes_per_s": {name: round(value) for name, value in asdict(ceilings).items() if value},
-        "import_s": round(own.import_s, 1),
-        "num_experts": arguments.experts,
-        "expert_bytes": base.manifest.size_bytes,
-        "dtype": base.manifest.dtype,
+        "import_s": round(cast.import_s, 1),
+        "num_experts": len(cast.own.imported),
+        "expert_bytes": cast.base.manifest.size_bytes,
+        "synthetic": arguments.synthetic,
+        "dtype": cast.base.manifest.dtype,
         "num_prompt_tokens": len(rounds.token_ids),
         "num_outputs_compared": rounds.num_compared,
         "num_outputs_different": rounds.num_different,
@@ -127,16 +138,45 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     return 0 if rounds.num_different == 0 else 1
 
 
+def _cast(config: Config | None, arguments: argparse.Namespace) -> Cast:
+    if config is not None:
+        return configured_cast(config, arguments.experts)
+    with_checkpoint = "rivals" in arguments.sections
+    return synthetic_cast(arguments.synthetic, arguments.dir, arguments.experts, with_checkpoint=with_checkpoint)
+
+
+async def _sections(cast: Cast, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for beside the cases."""
+    stage, device, prompt, wanted = cast.own, arguments.device, arguments.prompt, arguments.sections
+    found: dict[str, Any] = {}
+    if "overlap" in wanted:
+        found["overlap"] = await measure_overlap(stage, device, prompt, arguments.runs)
+    if "traffic" in wanted:
+        found["traffic"] = await measure_traffic(stage, _home(device), prompt, arguments.requests)
+    if "sharing" in wanted:
+        made = f"made: {cast.sharing.shared_share:.0%} of their bytes saved by sharing"
+        found["sharing"] = [await measure_sharing(cast.sharing, device, made)]
+        if cast.configured is not None:
+            found["sharing"].append(await measure_sharing(cast.configured, device, "the configuration's own"))
+    return found
+
+
+def _home(device: str) -> str:
+    """Where an expert runs that needs no wire: a GPU has none without."""
+    return device if device == "cuda" else "cpu"
+
+
 class _Rounds:
     """Every case once per round, on runtimes that stay up throughout."""
 
-    def __init__(self, stage: Stage, sharing: Stage, ceilings: Ceilings, arguments: argparse.Namespace) -> None:
-        self._stage, self._sharing, self._arguments = stage, sharing, arguments
+    def __init__(self, cast: Cast, ceilings: Ceilings, arguments: argparse.Namespace) -> None:
+        self._stage, self._sharing, self._arguments = cast.own, cast.sharing, arguments
         wire = ceilings.pinned_copy or ceilings.memory_copy
         self.resident = Case("device hit")
         self.warm = Case("disk, page cache warm", ceilings.disk_cached)
         self.cold = Case("disk, page cache empty", ceilings.disk_direct)
-        self.shared = Case("disk warm, half shared with a resident", ceilings.disk_cached)
+        kept = next(iter(_own_shares(cast.sharing)))
+        self.shared = Case(f"disk warm, {kept:.0%} shared with a resident", ceilings.disk_cached)
         self.host = Case(f"host hit, {arguments.device} wire", wire)
         self.larger = Case(f"twice the {arguments.device} device, streaming")
         self.token_ids: tuple[int, ...] = ()
@@ -149,17 +189,21 @@ class _Rounds:
 
     async def measure(self) -> None:
         stage, device = self._stage, self._arguments.device
+        home, num_host = _home(device), min(VISITS, len(stage.names))
+        all_shared = self._sharing.distinct_bytes / self._sharing.expert_bytes + 0.01  # a page more than all of them
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            cpu = await enter(stage.runtime("cpu", fits=2))
-            wire = await enter(stage.runtime(device, fits=2, host_fits=3))
+            direct = await enter(stage.runtime(home, fits=2, host_fits=num_host))
+            is_wired = home == device  # then every load takes the wire
+            wire = direct if is_wired else await enter(stage.runtime(device, fits=2, host_fits=num_host))
             half = await enter(stage.runtime(device, fits=0.5, host_fits=1))
-            sharing = await enter(self._sharing.runtime("cpu", fits=3))
-            self.token_ids = cpu.encode(stage.names[0], (Message("user", self._arguments.prompt),))
+            sharing = await enter(self._sharing.runtime(home, fits=all_shared, host_fits=all_shared))
+            self.token_ids = direct.encode(stage.names[0], (Message("user", self._arguments.prompt),))
             for number in range(self._arguments.runs):
-                names = [stage.names[(number * VISITS + at) % len(stage.names)] for at in range(VISITS)]
-                await self._disk(cpu, names)
-                await self._device(cpu, names)
+                chosen = [stage.names[(number * VISITS + at) % len(stage.names)] for at in range(VISITS)]
+                names = list(dict.fromkeys(chosen))
+                await self._disk(direct, names)
+                await self._device(direct, names)
                 await self._host(wire, names)
                 await self._shared(sharing)
                 await self._larger(half, names[0])
@@ -228,14 +272,24 @@ class _Rounds:
             file.read_bytes()
 
 
-def _rivals(first: Imported, token_ids: tuple[int, ...], arguments: argparse.Namespace) -> list[tuple[Case, list[int]]]:
+def _own_shares(stage: Stage) -> list[float]:
+    """How much of each expert the others of the stage have too."""
+    uses = Counter(unit.hash for expert in stage.imported for unit in expert.manifest.units)
+    return [
+        sum(unit.size_bytes for unit in expert.manifest.units if uses[unit.hash] > 1) / expert.manifest.size_bytes
+        for expert in stage.imported
+    ]
+
+
+def _rivals(cast: Cast, token_ids: tuple[int, ...], arguments: argparse.Namespace) -> list[tuple[Case, list[int]]]:
     """The same model opened anew: transformers at our precision and at the file's, llama.cpp for each GGUF named."""
-    folder, dtype = first.spec.folder, first.manifest.dtype
+    assert cast.checkpoint is not None
+    folder, dtype, home = cast.checkpoint, cast.base.manifest.dtype, _home(arguments.device)
     openers: dict[str, Callable[[], Opened]] = {
-        f"transformers from_pretrained, {name}": partial(open_with_transformers, folder, token_ids, name)
+        f"transformers from_pretrained, {name}": partial(open_with_transformers, folder, token_ids, name, home)
         for name in dict.fromkeys((dtype, "bfloat16"))
     }
-    openers[f"safetensors load_file + build, {dtype}"] = partial(build_with_safetensors, folder, token_ids, dtype)
+    openers[f"safetensors load_file + build, {dtype}"] = partial(build_with_safetensors, folder, token_ids, dtype, home)
     for file in arguments.gguf:
         opener = llama_cpp_opener(file, hardware()["num_cpus"])
         if opener is None:
@@ -261,24 +315,45 @@ def _ceilings_line(ceilings: Ceilings) -> str:
 
 def _print(result: dict[str, Any]) -> None:
     print(_table(result["cases"]))
-    for row in result["overlap"]["capped_wire"]:
-        print(
-            f"wire capped to {row['copy_over_prefill']:g} x prefill: first token {row['first_token_ms_p50']:.1f} ms, "
-            f"max(copy, prefill) + one unit {row['bound_ms']:.1f} ms, ratio {row['over_bound']:.3f}"
-        )
-    beside = result["overlap"]["beside_a_load"]
-    print(
-        f"warm expert's p95 between tokens: alone {beside['alone_ms_p95']:.1f} ms, beside a load from a disk of "
-        f"{beside['disk_bytes_per_s'] / 1e6:.0f} MB/s {beside['beside_ms_p95']:.1f} ms, ratio {beside['ratio']:.3f}"
-    )
-    for row in result["traffic"]:
+    if "overlap" in result:
+        _print_overlap(result["overlap"])
+    for row in result.get("traffic", ()):
         print(
             f"mixed traffic, {row['policy']}: first token p50 {row['first_token_ms_p50']:.0f} ms, p95 "
             f"{row['first_token_ms_p95']:.0f} ms, {row['loaded_bytes'] / 1e9:.1f} GB moved, {row['took_s']:.1f} s"
         )
+    if "sharing" in result:
+        print(_sharing_table(result["sharing"]))
     compared, different = result["num_outputs_compared"], result["num_outputs_different"]
     agreeing = ", ".join(result["rivals_with_same_token"]) or "nobody"
     print(f"first tokens compared: {compared}, different: {different}; the same from: {agreeing}")
+
+
+def _print_overlap(overlap: dict[str, Any]) -> None:
+    for row in overlap["capped_wire"]:
+        print(
+            f"wire capped to {row['copy_over_prefill']:g} x prefill: first token {row['first_token_ms_p50']:.1f} ms, "
+            f"max(copy, prefill) + one unit {row['bound_ms']:.1f} ms, ratio {row['over_bound']:.3f}"
+        )
+    beside = overlap["beside_a_load"]
+    print(
+        f"warm expert's p95 between tokens: alone {beside['alone_ms_p95']:.1f} ms, beside a load from a disk of "
+        f"{beside['disk_bytes_per_s'] / 1e6:.0f} MB/s {beside['beside_ms_p95']:.1f} ms, ratio {beside['ratio']:.3f}"
+    )
+
+
+def _sharing_table(rows: Sequence[dict[str, Any]]) -> str:
+    heads = ("experts that share a base", "sharing", "MB read", "MB copied", "MB in host", "MB on device")
+    cells = [
+        (
+            f"{row['num_experts']} x {row['expert_bytes'] / 1e6:.0f} MB, {row['what']}",
+            "on" if name == "with_sharing" else "off",
+            *(f"{row[name][key] / 1e6:.1f}" for key in ("read_bytes", "copied_bytes", "host_bytes", "device_bytes")),
+        )
+        for row in rows
+        for name in ("with_sharing", "without_sharing")
+    ]
+    return table(heads, cells)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

@@ -34,14 +34,18 @@ class _Policy(NamedTuple):
 POLICIES = (_Policy("coe", "value", {}), _Policy("paper: fcfs, LRU, whole, serial", "lru", {"policy": "fcfs"}))
 
 
-async def measure_traffic(stage: Stage, prompt: str, num_requests: int) -> list[dict[str, Any]]:
-    """One row per policy; a quarter of the experts fit."""
+async def measure_traffic(stage: Stage, device: str, prompt: str, num_requests: int) -> list[dict[str, Any]]:
+    """One row per policy; a quarter of the experts fit where the engine computes, half in a GPU's host."""
     shares = zipf(EXPONENT, len(stage.names))
     wanted = random.Random(SEED).choices(stage.names, shares, k=num_requests)
     rows = []
     for policy in POLICIES:
         async with stage.runtime(
-            "cpu", fits=max(1.0, len(stage.names) / 4), eviction=policy.eviction, schedule=policy.schedule
+            device,
+            fits=max(1.0, len(stage.names) / 4),
+            host_fits=max(1.0, len(stage.names) / 2),
+            eviction=policy.eviction,
+            schedule=policy.schedule,
         ) as runtime:
             started_s = time.perf_counter()
             left = iter(wanted)
