@@ -32,6 +32,10 @@ class Arena:
         self._freed_s: dict[tuple[int, int], float] = {}  # what was freed when, the oldest first
 
     @property
+    def address(self) -> int:
+        return self._memory.bytes.data_ptr()
+
+    @property
     def used_bytes(self) -> int:
         return self._extents.used_bytes
 

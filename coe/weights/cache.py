@@ -21,6 +21,7 @@ from coe.weights.arena import Arena
 from coe.weights.bandwidth import Bandwidth
 from coe.weights.device import CopyDevice
 from coe.weights.frames import Frames
+from coe.weights.homes import Homes
 from coe.weights.lease import Bind, Lease
 from coe.weights.memory import Memory, SystemMemory
 from coe.weights.popularity import Popularity
@@ -131,7 +132,7 @@ class WeightCache:
         self._copy_device = device
         self._device = None
         if device is not None and self.device is not None:
-            self._device = _Level(self.device, Frames(device.arena, device.retire, device.recut))
+            self._device = _Level(self.device, Frames(device.arena, Homes(device.recut), device.retire))
         self._reader = DiskReader(source, post)
         self._copier = device.copier(post) if device is not None else None
         self._units: dict[str, Unit] = {}
@@ -419,10 +420,10 @@ class WeightCache:
         victims = level.pool.victims(unit.size_bytes, spared=spared, below=below)
         if victims is None:
             return None
-        if level is not self._host and not level.frames.has_home(unit):
+        if level is not self._host:
             wanted = self._wanted_bytes(level.pool, expected)
             going = level.pool.victims(wanted, spared=spared, below=below) or victims
-            victims = next(([digest] for digest in going if level.frames.is_place_of(digest, unit)), victims)
+            victims = next(([digest] for digest in going if level.frames.prefers_to_follow(unit, digest)), victims)
         self._evict(level, victims)
         frame = level.frames.put(unit)
         if frame is not None:

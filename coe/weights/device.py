@@ -35,8 +35,8 @@ class CopyDevice(Protocol):
         """The frame is given up; work already queued may still read it, so whoever writes there next comes after."""
         ...
 
-    def recut(self, address: int, size_bytes: int) -> None:
-        """What was one place is another from now on: nobody reads it at this address any more."""
+    def recut(self, offset: int, size_bytes: int) -> None:
+        """These bytes of the arena are no unit's place any more: what was captured over them will not be run again."""
         ...
 
     def join(self, frame: torch.Tensor) -> None:
@@ -70,7 +70,7 @@ class EmulatedDevice:
     def retire(self, frame: torch.Tensor) -> None:
         """Nothing: work is done when it was called."""
 
-    def recut(self, address: int, size_bytes: int) -> None:
+    def recut(self, offset: int, size_bytes: int) -> None:
         """Nothing: no work is captured."""
 
     def join(self, frame: torch.Tensor) -> None:
@@ -100,8 +100,9 @@ class StreamDevice(Generic[E]):
     into bytes that were given up waits, on the device, for the compute that was queued until then.
     """
 
-    def __init__(self, arena: Arena, streams: Streams[E], recut: Callable[[int, int], None] = lambda *_: None) -> None:
-        self.arena, self.recut = arena, recut
+    def __init__(self, arena: Arena, streams: Streams[E], forget: Callable[[int, int], None] = lambda *_: None) -> None:
+        self.arena = arena
+        self._forget = forget  # told the address and size of what is no unit's place any more
         self._streams = streams
         self._fences: Fences[E] = Fences()
         self._landing: dict[int, E] = {}  # by offset: copies that compute has not been told to wait for
@@ -120,6 +121,9 @@ class StreamDevice(Generic[E]):
         start = offset_of(frame)
         self._landing.pop(start, None)
         self._fences.add(start, start + frame.numel(), self._streams.mark())
+
+    def recut(self, offset: int, size_bytes: int) -> None:
+        self._forget(self.arena.address + offset, size_bytes)
 
     def join(self, frame: torch.Tensor) -> None:
         self._streams.join(self._landing.pop(offset_of(frame)))
@@ -152,7 +156,7 @@ class CudaStreams:
 
 
 def cuda_device(
-    device: torch.device, budget_bytes: int, recut: Callable[[int, int], None] = lambda *_: None
+    device: torch.device, budget_bytes: int, forget: Callable[[int, int], None] = lambda *_: None
 ) -> StreamDevice[torch.cuda.Event]:
     """A CUDA device with all memory for weights taken now; raises ConfigError where that cannot be had."""
-    return StreamDevice(Arena(CudaMemory(budget_bytes, device)), CudaStreams(device), recut)
+    return StreamDevice(Arena(CudaMemory(budget_bytes, device)), CudaStreams(device), forget)

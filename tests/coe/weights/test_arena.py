@@ -15,6 +15,7 @@ from coe.weights import memory
 from coe.weights.arena import KEPT_S, Arena, offset_of
 from coe.weights.extents import Extents
 from coe.weights.frames import Frames
+from coe.weights.homes import Homes, Kind
 from coe.weights.memory import PinnedMemory, SystemMemory, registered_pieces
 from coe.weights.unit import ALIGNMENT, Unit
 
@@ -206,7 +207,7 @@ def unit(name: str, num_pages: int = 1, expert: str = "") -> Unit:
 
 def test_an_expert_of_the_same_shape_gets_the_addresses_of_the_one_that_left() -> None:
     """In whatever order its units come: a graph that was captured over these addresses serves it."""
-    frames = Frames(Arena(SystemMemory(6 * PAGE)))
+    frames = Frames(Arena(SystemMemory(6 * PAGE)), Homes())
     first = [unit("embed", 3, "a"), unit("layer.0", 1, "a"), unit("layer.1", 1, "a"), unit("head", 1, "a")]
     addresses = {each.name: frames.put(each).data_ptr() for each in first}  # type: ignore[union-attr]
     for each in first:
@@ -221,9 +222,36 @@ def test_an_expert_of_the_same_shape_gets_the_addresses_of_the_one_that_left() -
     frames.check_integrity()
 
 
+def test_a_place_is_forgotten_when_something_else_takes_a_byte_of_it() -> None:
+    homes = Homes()
+    small, large = Kind("layer.0", 4), Kind("embed", 6)
+    for offset in (0, 4, 8, 12):
+        homes.settle(small, offset)
+    homes.settle(large, 2)
+    assert (homes.of(small), homes.of(large)) == ([8, 12], [2])
+    homes.settle(small, 8)
+    homes.settle(Kind("layer.0", 2), 10)
+    assert (homes.of(small), homes.of(Kind("layer.0", 2))) == ([12], [10])
+    homes.check_integrity()
+
+
+def test_a_place_that_is_no_more_is_told_once() -> None:
+    """What was captured over a place lives as long as units of its name and size come and go there."""
+    told: list[tuple[int, int]] = []
+    frames = Frames(Arena(SystemMemory(4 * PAGE)), Homes(lambda *place: told.append(place)))
+    for expert in "ab":
+        frames.put(unit("layer.0", 2, expert))
+        frames.drop(f"{expert}.layer.0")
+    assert told == []
+    frames.put(unit("embed", 4, "c"))
+    frames.drop("c.embed")
+    frames.put(unit("embed", 4, "d"))
+    assert told == [(0, 2 * PAGE)]
+
+
 def test_units_that_move_are_bound_anew_and_their_old_bytes_are_retired() -> None:
     retired: list[tuple[int, int]] = []
-    frames = Frames(Arena(SystemMemory(4 * PAGE)), lambda flat: retired.append((offset_of(flat), flat.numel())))
+    frames = Frames(Arena(SystemMemory(4 * PAGE)), None, lambda flat: retired.append((offset_of(flat), flat.numel())))
     for name in "abcd":
         flat = frames.put(unit(name))
         assert flat is not None
@@ -245,10 +273,11 @@ def _is_not_in(held: set[str], digest: str) -> bool:
     return digest not in held
 
 
+@pytest.mark.parametrize("homes", [True, False], ids=["homes", "best fit"])
 @pytest.mark.parametrize("seed", range(4))
-def test_frames_hold_their_units_bytes_through_random_comings_goings_and_moves(seed: int) -> None:
+def test_frames_hold_their_units_bytes_through_random_comings_goings_and_moves(seed: int, homes: bool) -> None:
     chance = random.Random(seed)
-    frames = Frames(Arena(SystemMemory(40 * PAGE)))
+    frames = Frames(Arena(SystemMemory(40 * PAGE)), Homes() if homes else None)
     contents: dict[str, int] = {}
     for step in range(400):
         if contents and chance.random() < 0.4:

@@ -1,0 +1,65 @@
+"""Where units of a name and size have been: places in a memory that do not overlap, for the next such unit to take.
+
+Experts of one architecture have units of the same names and sizes, so they take each other's places, and what was
+captured over those addresses serves them all. A place is forgotten when something else takes a byte of it. Pure.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from coe.weights.unit import Unit
+
+__all__ = ["Homes", "Kind"]
+
+
+class Kind(NamedTuple):
+    """What units must have in common to take each other's place."""
+
+    name: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, unit: Unit) -> Kind:
+        return cls(unit.name, unit.size_bytes)
+
+
+class Homes:
+    """Offsets of places by kind, the lowest first. `forgotten` hears of the offset and size of each that is no more."""
+
+    def __init__(self, forgotten: Callable[[int, int], None] = lambda *_: None) -> None:
+        self._forgotten = forgotten
+        self._kinds: dict[int, Kind] = {}  # by offset
+        self._starts: list[int] = []
+        self._of: dict[Kind, list[int]] = {}
+
+    def of(self, kind: Kind) -> Sequence[int]:
+        return self._of.get(kind, ())
+
+    def settle(self, kind: Kind, offset: int) -> None:
+        """A unit of this kind lies there now; places that it overlaps with are no more."""
+        if self._kinds.get(offset) == kind:
+            return
+        for start in self._overlapping(offset, offset + kind.size_bytes):
+            self._starts.remove(start)
+            before = self._kinds.pop(start)
+            self._of[before].remove(start)
+            self._forgotten(start, before.size_bytes)
+        self._kinds[offset] = kind
+        insort(self._starts, offset)
+        insort(self._of.setdefault(kind, []), offset)
+
+    def _overlapping(self, start: int, end: int) -> list[int]:
+        first = bisect_left(self._starts, start)
+        if first and self._starts[first - 1] + self._kinds[self._starts[first - 1]].size_bytes > start:
+            first -= 1
+        return self._starts[first : bisect_left(self._starts, end)]
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError if places overlap."""
+        assert self._starts == sorted(self._kinds)
+        ends = [start + self._kinds[start].size_bytes for start in self._starts]
+        assert all(end <= start for end, start in zip(ends, self._starts[1:], strict=False))
+        assert sum(len(starts) for starts in self._of.values()) == len(self._starts)
