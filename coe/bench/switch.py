@@ -29,6 +29,7 @@ from coe.bench.sharing import measure_sharing
 from coe.bench.stage import Stage, ask, drop_from_page_cache, unload
 from coe.bench.synthetic import SHAPES
 from coe.bench.traffic import measure_traffic
+from coe.composition import choose_device
 from coe.config import Config, cache_dir
 from coe.runtime import Runtime
 from coe.types import Message
@@ -101,6 +102,7 @@ def run(config: Config | None, arguments: argparse.Namespace) -> int:
 
     `config` is None for synthetic experts.
     """
+    choose_device(arguments.device)  # before anything is written for a GPU that is not there
     cast = _cast(config, arguments)
     ceilings = measure_ceilings(cast.own.files_of(cast.own.names[0]), arguments.device)
     print(_ceilings_line(ceilings))

@@ -8,9 +8,9 @@ host bytes themselves are what the engine computes with.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ from coe.weights.device import CopyDevice
 from coe.weights.frames import Frames
 from coe.weights.homes import Homes
 from coe.weights.lease import Bind, Lease
+from coe.weights.level import Comer, Level
 from coe.weights.memory import Memory, SystemMemory
 from coe.weights.popularity import Popularity
 from coe.weights.residency import Pool
@@ -33,8 +34,6 @@ __all__ = ["ExpertFailure", "ExpertResidency", "WeightCache", "check_fits"]
 
 MAX_READS = 4  # units in flight from the disk: enough to keep it busy, few enough that a leader arrives first
 MAX_PREFETCHES = 2  # so few that a lease that comes now waits for little
-
-log = logging.getLogger("coe.weights.cache")
 
 
 class ExpertFailure(NamedTuple):
@@ -65,13 +64,6 @@ class _Moved:
     num_loads: int = 0
     loaded_bytes: int = 0
     load_s: float = 0.0
-
-
-class _Level(NamedTuple):
-    """One tier's books and its bytes."""
-
-    pool: Pool
-    frames: Frames
 
 
 class _Expected(NamedTuple):
@@ -128,11 +120,11 @@ class WeightCache:
         judge = self._popularity if policy == "value" else None
         self.host = Pool(host_bytes, judge, lambda _: 1.0 / self._disk.bytes_per_s)
         self.device = Pool(device_bytes, judge, self._back_on_device_s) if device is not None else None
-        self._host = _Level(self.host, Frames(Arena(host_memory or SystemMemory(host_bytes))))
+        self._host = Level(self.host, Frames(Arena(host_memory or SystemMemory(host_bytes))))
         self._copy_device = device
         self._device = None
         if device is not None and self.device is not None:
-            self._device = _Level(self.device, Frames(device.arena, Homes(device.recut), device.retire))
+            self._device = Level(self.device, Frames(device.arena, Homes(device.recut), device.retire))
         self._reader = DiskReader(source, post)
         self._copier = device.copier(post) if device is not None else None
         self._units: dict[str, Unit] = {}
@@ -277,7 +269,7 @@ class WeightCache:
             if level is not self._host or not keeps_host:
                 digests = level.pool.evictable_of(expert)
                 freed += sum(self._units[digest].size_bytes for digest in digests)
-                self._evict(level, digests)
+                level.evict(digests)
         self.pump()
         return freed
 
@@ -376,10 +368,9 @@ class WeightCache:
 
     def _start_read(self, unit: Unit, expected: _Expected | None) -> bool:
         is_free = self._num_moving[Tier.HOST] < MAX_READS
-        frame = self._make_room(self._host, unit, expected) if is_free else None
+        frame = self._reserve(self._host, unit, expected) if is_free else None
         if frame is None:
             return False
-        self.host.reserve(unit)
         self._num_moving[Tier.HOST] += 1
         self._reader.read(unit, frame)
         return True
@@ -387,10 +378,9 @@ class WeightCache:
     def _start_copy(self, unit: Unit, expected: _Expected | None) -> bool:
         assert self._device is not None
         assert self._copier is not None
-        frame = self._make_room(self._device, unit, expected)
+        frame = self._reserve(self._device, unit, expected)
         if frame is None:
             return False
-        self._device.pool.reserve(unit)
         self.host.shield(unit)  # the source stays until the copy has ended
         self._num_moving[Tier.DEVICE] += 1
         self._copier.copy(unit.hash, self._host.frames[unit.hash].bytes, frame)
@@ -408,57 +398,22 @@ class WeightCache:
             units = (*units[1:], units[0])  # as a lease will have it: the embedding goes last over the wire
         return all(sum(self._num_moving.values()) < MAX_PREFETCHES and self._advance(unit, expected) for unit in units)
 
-    # -- how room is made
+    def _reserve(self, level: Level, unit: Unit, expected: _Expected | None) -> torch.Tensor | None:
+        """Book a unit of a lease, or of an expected expert, and return memory for it; None if there is none now."""
+        if expected is None:
+            wanted = {
+                unit.hash: unit for lease in self._leases for unit in lease.claim.units if level.pool.is_absent(unit)
+            }
+            comer = Comer(unit, sum(each.size_bytes for each in wanted.values()))
+        else:
+            comer = Comer(unit, level.pool.missing_bytes(expected.expert), expected.spared, is_leased=False)
+        return level.reserve(comer, partial(self._is_movable, level))
 
-    def _make_room(self, level: _Level, unit: Unit, expected: _Expected | None) -> torch.Tensor | None:
-        """Return memory for a unit, evicting what the policy names; None if that cannot be had now.
-
-        Where the free bytes are scattered more goes, whatever loses least; where all that is left is leased or pinned,
-        frames move together. So a unit that fits by the books fits in one piece, at the latest when nothing is moving.
-        """
-        spared, below = ((), None) if expected is None else (expected.spared, level.pool.worth(unit))
-        victims = level.pool.victims(unit.size_bytes, spared=spared, below=below)
-        if victims is None:
-            return None
-        if level is not self._host:
-            wanted = self._wanted_bytes(level.pool, expected)
-            going = level.pool.victims(wanted, spared=spared, below=below) or victims
-            victims = next(([digest] for digest in going if level.frames.prefers_to_follow(unit, digest)), victims)
-        self._evict(level, victims)
-        frame = level.frames.put(unit)
-        if frame is not None:
-            return frame
-        more = level.frames.in_the_way(unit.size_bytes, level.pool.losses(spared=spared, below=below))
-        if more is not None:
-            self._evict(level, more)
-        elif expected is None:
-            self._compact(level, unit)
-        return level.frames.put(unit)
-
-    def _wanted_bytes(self, pool: Pool, expected: _Expected | None) -> int:
-        """Bytes that come sooner or later: what goes for them may go in any order."""
-        if expected is not None:
-            return pool.missing_bytes(expected.expert)
-        wanted = {unit.hash: unit for lease in self._leases for unit in lease.claim.units if pool.is_absent(unit)}
-        return sum(unit.size_bytes for unit in wanted.values())
-
-    def _compact(self, level: _Level, unit: Unit) -> None:
-        """Make one piece of what is free; what is being written or copied from stays where it is."""
-        device = self.device
-
-        def is_movable(digest: str) -> bool:
-            own = self._units[digest]
-            is_source = level is self._host and device is not None and device.is_moving(own)
-            return level.pool.is_ready(own) and not is_source
-
-        moved = level.frames.compact(unit.size_bytes, is_movable)
-        if moved is not None:
-            log.info("compact unit=%s bytes=%d moved_bytes=%d", unit.name, unit.size_bytes, moved)
-
-    def _evict(self, level: _Level, digests: Sequence[str]) -> None:
-        for digest in digests:
-            level.pool.drop(digest)
-            level.frames.drop(digest)
+    def _is_movable(self, level: Level, digest: str) -> bool:
+        """Whether nothing writes or copies a unit's bytes."""
+        unit = self._units[digest]
+        is_source = level is self._host and self.device is not None and self.device.is_moving(unit)
+        return level.pool.is_ready(unit) and not is_source
 
     def _is_idle(self) -> bool:
         """Whether no open lease waits for bytes."""
@@ -484,7 +439,7 @@ class WeightCache:
 
     def _fail(self, unit: Unit, event: Arrived) -> list[ExpertFailure]:
         """Nothing of a transfer that failed stays, and whoever waited for it cannot run."""
-        self._evict(self._host if event.tier is Tier.HOST else self._front, [unit.hash])
+        (self._host if event.tier is Tier.HOST else self._front).evict([unit.hash])
         self._wishes = tuple(expert for expert in self._wishes if not self._uses(expert, unit))  # else tried for ever
         failures = []
         for lease in self._waiting_for(unit):
@@ -509,12 +464,12 @@ class WeightCache:
     def _pools(self) -> tuple[Pool, ...]:
         return tuple(level.pool for level in self._levels())
 
-    def _levels(self) -> tuple[_Level, ...]:
+    def _levels(self) -> tuple[Level, ...]:
         """The nearest to the engine first: device copies go before their masters."""
         return (self._host,) if self._device is None else (self._device, self._host)
 
     @property
-    def _front(self) -> _Level:
+    def _front(self) -> Level:
         return self._levels()[0]
 
     # -- proof
@@ -522,10 +477,7 @@ class WeightCache:
     def check_integrity(self) -> None:
         """Raise AssertionError if books, frames and leases disagree."""
         for level in self._levels():
-            level.pool.check_integrity()
-            level.frames.check_integrity()
-            assert level.frames.arena.used_bytes == level.pool.used_bytes
-            assert set(level.frames) == set(level.pool)
+            level.check_integrity()
         assert all(count >= 0 for count in self._num_moving.values())
         for lease in self._leases:
             assert lease.is_open

@@ -66,6 +66,10 @@ class Frames:
         self._retire(flat)
         self.arena.free(flat)
 
+    @property
+    def have_homes(self) -> bool:
+        return self._homes is not None
+
     def prefers_to_follow(self, unit: Unit, digest: str) -> bool:
         """Whether a unit had better take the place of one that is here: they are of one kind, and no such is free."""
         if self._homes is None or self._frames[digest].kind != Kind.of(unit):

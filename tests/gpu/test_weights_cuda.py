@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -42,8 +43,11 @@ def random_bytes(num_bytes: int, seed: int) -> torch.Tensor:
 
 
 @pytest.fixture
-def host() -> Arena:
-    return Arena(PinnedMemory(4 * LARGE))
+def host() -> Iterator[Arena]:
+    arena = Arena(PinnedMemory(4 * LARGE))
+    yield arena
+    torch.cuda.synchronize()
+    arena.close()  # else the address stays registered when the memory is gone
 
 
 def pinned(host: Arena, seed: int, num_bytes: int = LARGE) -> torch.Tensor:

@@ -87,6 +87,16 @@ def test_synthetic_experts_need_no_configuration_and_are_made_once(
     assert made[0] == made[1] != set()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "store"
+    assert main(["bench", "switch", "--synthetic", "8b", "--device", "cuda", "--dir", str(folder)]) != 0
+    assert "sees no CUDA device" in capsys.readouterr().err
+    assert not folder.exists()
+
+
 def test_synthetic_weights_are_what_the_shape_says_and_transformers_reads_them(tmp_path: Path) -> None:
     store = UnitStore(tmp_path / "store")
     first, second = (expert.manifest for expert in make_synthetic(store, "tiny", 2))

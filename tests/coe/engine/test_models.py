@@ -179,3 +179,24 @@ def test_kv_bytes_are_what_the_fast_path_allocates(llama_folder: Path, tmp_path:
     kv: Any = bench.model.new_kv(70)
     assert bench.model.kv_bytes(70) == kv._keys.nbytes + kv._values.nbytes
     assert json.loads((llama_folder / "config.json").read_text())["num_hidden_layers"] == kv._keys.shape[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"tied": False}], ids=["tied", "untied"])
+@pytest.mark.parametrize("pause_at", range(1, 5))
+def test_units_may_move_wherever_a_step_pauses(tmp_path: Path, pause_at: int, options: dict[str, Any]) -> None:
+    """What a step was bound to before the pause is overwritten; tied embeddings computed with those bytes once."""
+    folder = tiny_models.tiny_llama(tmp_path / "model", **options)
+    bench = Bench(folder, UnitStore(tmp_path / "store"))
+    ids = (5, 6, 7, 8)
+    expected = bench.step([Row(ids, bench.model.new_kv(8))])
+    units = bench.manifest.units
+    stored = [bytearray(UnitStore(tmp_path / "store").path(unit).read_bytes()) for unit in units]
+    before, after = (
+        [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in stored] for _ in ("before", "after")
+    )
+    step = Step(bench.model, [Row(ids, bench.model.new_kv(8))], len(units))
+    step.advance(pause_at, lambda index: bench.model.bind(units[index], before[index]))
+    for flat in before:
+        flat.fill_(0x7F)
+    step.advance(len(units), lambda index: bench.model.bind(units[index], after[index]))
+    assert torch.equal(step.logits(), expected)
