@@ -111,7 +111,8 @@ class _Bench:
     ) -> None:
         self.device, self.store, self.imported, self.arguments = device, store, imported, arguments
         self.expert, self.manifest = imported.spec.name, imported.manifest
-        self.config = replace(config, cache=replace(config.cache, host_bytes=self.manifest.size_bytes + SPARE_BYTES))
+        host_bytes = self.manifest.size_bytes + SPARE_BYTES  # taken at start: no more than the expert needs
+        self.config = replace(config, cache=replace(config.cache, host_bytes=host_bytes, device_bytes=None))
         self.batch_sizes = _batch_sizes(arguments)
         self.prompt_lengths: list[int] = arguments.prompts or ([32] if arguments.quick else [64, 512, 2048])
         self.num_tokens: int = arguments.tokens or (12 if arguments.quick else 64)
