@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from coe.bench.contenders import Coe
-from coe.bench.device_step import DeviceProfile, bytes_per_token, device_read_bytes_per_s, profile_device_step
+from coe.bench.device_step import DeviceProfile, bytes_per_token, device_read_bytes_per_s, profile_device_steps
 from coe.bench.report import emit, hardware, median, table
 from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.synthetic import SHAPES, bytes_of, check_disk, is_made, make_synthetic
@@ -111,7 +111,8 @@ class _Bench:
     ) -> None:
         self.device, self.store, self.imported, self.arguments = device, store, imported, arguments
         self.expert, self.manifest = imported.spec.name, imported.manifest
-        self.config = replace(config, cache=replace(config.cache, host_bytes=self.manifest.size_bytes + SPARE_BYTES))
+        host_bytes = self.manifest.size_bytes + SPARE_BYTES  # taken at start: no more than the expert needs
+        self.config = replace(config, cache=replace(config.cache, host_bytes=host_bytes, device_bytes=None))
         self.batch_sizes = _batch_sizes(arguments)
         self.prompt_lengths: list[int] = arguments.prompts or ([32] if arguments.quick else [64, 512, 2048])
         self.num_tokens: int = arguments.tokens or (12 if arguments.quick else 64)
@@ -126,7 +127,7 @@ class _Bench:
         )
         cells = list(self.cells(ceiling))
         print(_table(cells))
-        profile = self.profile(recorder)
+        profiles = self.profiles(recorder)
         return {
             "expert": self.expert,
             "dtype": self.manifest.dtype,
@@ -136,7 +137,8 @@ class _Bench:
             "ceiling_tokens_per_s": round(ceiling, 1),
             "cells": [asdict(cell) for cell in cells],
             "captured_over_eager": _ratios(cells),
-            "profile_batch_1": asdict(profile) | {"reading_alone_ms": round(1e3 / ceiling, 4)},
+            "reading_alone_ms": round(1e3 / ceiling, 4),
+            "profiles_batch_1": [asdict(profile) for profile in profiles],
         }
 
     def cells(self, ceiling: float) -> Iterator[DeviceCell]:
@@ -177,15 +179,19 @@ class _Bench:
             fraction_of_ceiling=round(speed / ceiling, 3) if size == 1 else None,
         )
 
-    def profile(self, recorder: Recorder) -> DeviceProfile:
+    def profiles(self, recorder: Recorder) -> list[DeviceProfile]:
+        """With the shortest and the longest prompt as context."""
+        contexts = sorted({min(self.prompt_lengths), max(self.prompt_lengths)})
         num_steps = 3 if self.arguments.quick else 30
-        profile = profile_device_step(self.store, self.manifest, self.device, recorder, num_steps)
-        print(
-            f"batch 1, hand-driven: a captured step takes {profile.captured_ms:.3f} ms, an eager one "
-            f"{profile.eager_ms:.3f} ms; what the captured one launches:"
-        )
-        print(table(("kernel", "calls", "own ms"), [(name, str(n), f"{ms:.4f}") for name, n, ms in profile.kernels]))
-        return profile
+        profiles = profile_device_steps(self.store, self.manifest, self.device, recorder, contexts, num_steps)
+        for profile in profiles:
+            print(
+                f"batch 1 after {profile.context} tokens, hand-driven: a captured step takes "
+                f"{profile.captured_ms:.3f} ms, an eager one {profile.eager_ms:.3f} ms; what the captured one launches:"
+            )
+            rows = [(name, str(calls), f"{ms:.4f}") for name, calls, ms in profile.kernels]
+            print(table(("kernel", "calls", "own ms"), rows))
+        return profiles
 
 
 def _give_memory_back(device: torch.device) -> None:

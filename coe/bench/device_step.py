@@ -7,7 +7,7 @@ engine's own time a token. Runs on a CPU too, where nothing is captured and only
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,24 +18,27 @@ from coe.engine.graphs import DecodeGraphs, Recorder
 from coe.engine.kv import KV_BLOCK_TOKENS
 from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.paged_kv import KvPages, PagedStore, page_bytes_of
-from coe.engine.static_step import Bucket, StaticStep, fill
+from coe.engine.static_step import Bucket, StaticStep, fill, num_blocks
 from coe.engine.step import Row, Step
 from coe.errors import WeightsError
 from coe.weights.reading import read_buffered
 from coe.weights.store import UnitStore
 from coe.weights.unit import Manifest, Unit
 
-__all__ = ["DeviceProfile", "bytes_per_token", "device_read_bytes_per_s", "profile_device_step"]
+__all__ = ["DeviceProfile", "bytes_per_token", "device_read_bytes_per_s", "profile_device_steps"]
 
-CONTEXT = 64  # tokens before the profiled ones
 LEAST_BYTES = 1 << 30  # many times what a GPU's caches hold
 GRAPH_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """Milliseconds at batch 1, medians: a captured step, an eager one, and the captured one's kernels."""
+    """Milliseconds at batch 1, medians: a captured step, an eager one, and the captured one's kernels.
 
+    `context`: tokens before the profiled ones.
+    """
+
+    context: int
     captured_ms: float
     eager_ms: float
     kernels: tuple[tuple[str, int, float], ...]  # name, calls a step, own ms a step
@@ -56,53 +59,78 @@ def device_read_bytes_per_s(size_bytes: int, device: torch.device, least_bytes: 
     return max(4 * len(buffer) / summed, 2 * 4 * half / copied)
 
 
-def profile_device_step(
-    store: UnitStore, manifest: Manifest, device: torch.device, recorder: Recorder, num_steps: int
-) -> DeviceProfile:
-    """Raises WeightsError where the expert has no fast path."""
-    expert = _Driven(store, manifest, device, recorder, num_steps)
+def profile_device_steps(
+    store: UnitStore,
+    manifest: Manifest,
+    device: torch.device,
+    recorder: Recorder,
+    contexts: Sequence[int],
+    num_steps: int,
+) -> list[DeviceProfile]:
+    """One profile per context; raises WeightsError where the expert has no fast path."""
+    expert = _Driven(store, manifest, device, recorder, max(contexts) + 3 * num_steps + 8)
+    profiles = [_profile(expert, context, num_steps, device) for context in contexts]
+    expert.close()
+    return profiles
+
+
+def _profile(expert: _Driven, context: int, num_steps: int, device: torch.device) -> DeviceProfile:
+    expert.prefill(context)
     eager_ms = median([_seconds(expert.eager, device) for _ in range(num_steps)]) * 1e3
     expert.captured()  # captures
     captured_ms = median([_seconds(expert.captured, device) for _ in range(num_steps)]) * 1e3
-    kernels = _kernels(expert.static, num_steps, device)
-    expert.close()
-    return DeviceProfile(round(captured_ms, 4), round(eager_ms, 4), kernels)
+    return DeviceProfile(
+        context, round(captured_ms, 4), round(eager_ms, 4), _kernels(expert.static_step(), num_steps, device)
+    )
 
 
 class _Driven:
     """An expert's weights on the device and one sequence; every call is a step of batch 1."""
 
     def __init__(
-        self, store: UnitStore, manifest: Manifest, device: torch.device, recorder: Recorder, num_steps: int
+        self, store: UnitStore, manifest: Manifest, device: torch.device, recorder: Recorder, num_tokens: int
     ) -> None:
         shape = LlamaShape.of(manifest)
         if shape is None:
             raise WeightsError(manifest.source, "it runs through transformers' modules, which cannot be taken apart")
         self.model = LlamaModel(shape, manifest.config, device)
-        self.model.kv = self._kv = _pages(self.model, CONTEXT + 3 * num_steps + 8)
+        self.model.kv = self._kv = _pages(self.model, num_tokens)
         self.weights = [self.model.bind(unit, _read(store, unit, device)) for unit in manifest.units]
         self._graphs = DecodeGraphs(GRAPH_BYTES, recorder, worth_steps=1)
-        self._sequence = self._kv.new(0)
-        self._step(Row(tuple(range(100, 100 + CONTEXT)), self._sequence))
-        self._row = Row((100,), self._sequence)
-        self._inputs: torch.Tensor | None = None
+        self._row: Row | None = None
+
+    def prefill(self, context: int) -> None:
+        """Begin anew, with so many tokens."""
+        self._row = None  # the sequence before this one gives its pages back
+        sequence = self._kv.new(0)
+        self._step(Row(tuple(100 + at % 100 for at in range(context)), sequence))
+        self._row = Row((100,), sequence)
 
     def eager(self) -> None:
-        self._step(self._row)
+        self._step(self._one)
 
     def captured(self) -> None:
-        if self._graphs.run(self.model, self.weights, [self._row]) is None:
+        if self._graphs.run(self.model, self.weights, [self._one]) is None:
             raise WeightsError("the expert", f"its step could not be captured within {GRAPH_BYTES:,} bytes")
 
-    def static(self) -> None:
-        """The work that is captured, launched one kernel after the other."""
-        step, bucket = StaticStep(self.model, self._kv), Bucket(1, 4)
-        if self._inputs is None:
-            self._inputs = torch.tensor(fill(bucket, [self._row], self.model.shape.window), device=self.model.device)
-            size_bytes = step.workspace_bytes(bucket)
-            self._workspace = torch.empty(size_bytes, dtype=torch.uint8, device=self.model.device)
-        with torch.inference_mode():
-            step.run(self.weights, self._inputs, self._workspace)
+    def static_step(self) -> Callable[[], None]:
+        """The work that is captured, to be launched one kernel after the other."""
+        step, window = StaticStep(self.model, self._kv), self.model.shape.window
+        bucket = Bucket.of(1, num_blocks(self._one, window))
+        assert bucket is not None
+        inputs = torch.tensor(fill(bucket, [self._one], window), device=self.model.device)
+        workspace = torch.zeros(step.workspace_bytes(bucket), dtype=torch.uint8, device=self.model.device)
+
+        def work() -> None:
+            with torch.inference_mode():
+                step.run(self.weights, inputs, workspace)
+
+        return work
+
+    @property
+    def _one(self) -> Row:
+        assert self._row is not None
+        return self._row
 
     def _step(self, row: Row) -> None:
         step = Step(self.model, [row], len(self.weights))

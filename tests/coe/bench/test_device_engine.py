@@ -34,24 +34,20 @@ def test_every_figure_of_every_expert(
     monkeypatch.setattr(coe.composition, "CudaRecorder", lambda _: Replayer())
     monkeypatch.setattr(coe.composition, "derive_budgets", lambda *words: replace(derive(*words), graph_bytes=16 << 20))
     config = load_config(write_config(tmp_path, {"general": llama_folder}, 'kv_bytes = "8MB"'))
-    asked = {"expert": None, "quick": True, "batches": None, "prompts": [40], "tokens": 12, "runs": 1}
+    asked = {"expert": None, "quick": True, "batches": None, "prompts": [20, 80], "tokens": 12, "runs": 1}
     arguments = argparse.Namespace(**asked, out=tmp_path / "out", json=None, synthetic=["tiny"])
     assert run_on(torch.device("cpu"), lambda _: Replayer(), config, arguments) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result == json.loads((tmp_path / "out" / "engine-device.json").read_text())
     assert [each["expert"] for each in result["experts"]] == ["general", "tiny-1"]
     for each in result["experts"]:
-        assert [(cell["is_captured"], cell["batch_size"]) for cell in each["cells"]] == [
-            (True, 1),
-            (True, 2),
-            (False, 1),
-            (False, 2),
-        ]
+        places = [(cell["is_captured"], cell["prompt_tokens"], cell["batch_size"]) for cell in each["cells"]]
+        assert places == [(way, length, size) for way in (True, False) for length in (20, 80) for size in (1, 2)]
         assert all(cell["decode_tokens_per_s"] > 0 for cell in each["cells"])
         assert all((cell["fraction_of_ceiling"] is None) == (cell["batch_size"] > 1) for cell in each["cells"])
         assert all(ratio["decode"] > 0 for ratio in each["captured_over_eager"])
-        assert each["profile_batch_1"]["captured_ms"] > 0
-        assert each["profile_batch_1"]["kernels"]
+        assert [profile["context"] for profile in each["profiles_batch_1"]] == [20, 80]
+        assert all(profile["captured_ms"] > 0 and profile["kernels"] for profile in each["profiles_batch_1"])
     general, synthetic = result["experts"]
     assert all(cell["same_tokens"] == 1.0 for cell in general["cells"])
     assert general["weight_bytes_per_token"] == general["weight_bytes"]  # tied: all of the embedding is the head too
