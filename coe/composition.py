@@ -20,6 +20,7 @@ from coe.catalog import Catalog, ExpertSpec, load_catalog
 from coe.config import Config
 from coe.engine.capture import CudaRecorder
 from coe.engine.engine import Engine, LoadedExpert
+from coe.engine.fused import Fused
 from coe.engine.graphs import DecodeGraphs
 from coe.engine.llama import LlamaModel, LlamaShape
 from coe.engine.modules import ModulesModel
@@ -211,6 +212,8 @@ def _check_int8(expert: str, manifest: Manifest, device: torch.device) -> None:
         why = "int8 runs on the CPU only so far"
     elif not int8_is_exact():
         why = "this processor's int8 products overflow (it has no VNNI)"
+    elif Fused.load() is None:
+        why = "it needs numba (pip install 'coe-serve[cpu]')"
     else:
         return
     raise WeightsError(expert, f'weights = "int8" cannot be used: {why}; write weights = "full"')

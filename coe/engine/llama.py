@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
+from coe.engine.fused import Fused, Seen
 from coe.engine.kv import ContiguousStore, KvShape, SequenceKv, Window
 from coe.engine.paged_kv import PagedKv, PagedStore, PagedWindow
-from coe.engine.products import Int8, Weight, embedded, num_inputs, product
+from coe.engine.products import Int8, Weight, embedded, int8_sums, num_inputs, product
 from coe.engine.step import Row
 from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 
@@ -134,6 +135,7 @@ class _Span(NamedTuple):
     kv: SequenceKv | PagedKv
     window: Window | PagedWindow
     num_logits: int
+    is_seen: bool  # one new token, for the fused attention
 
 
 @dataclass(slots=True)
@@ -143,6 +145,7 @@ class _State:
     sin: torch.Tensor
     spans: list[_Span]
     masks: list[torch.Tensor | None]  # per span, (new, length) or None
+    seen: Seen | None = None  # for the spans that are seen
     hidden: torch.Tensor | None = None  # (tokens, hidden)
     embedding: Weight | None = None
     logits: torch.Tensor | None = None  # (sum of num_logits, vocab)
@@ -162,6 +165,8 @@ class LlamaModel:
         inv_freq, self._rope_scale = _rotary(config)
         self._inv_freq = inv_freq.to(device)
         self._cos = self._sin = torch.empty(0, 1, shape.head_dim)
+        is_plain = device.type == "cpu" and shape.dtype is torch.float32
+        self._fused = Fused.load() if is_plain else None
 
     # -- the Model seam (step.py)
 
@@ -193,20 +198,26 @@ class LlamaModel:
         return self.kv.copy(kv, num_tokens, room)
 
     def begin(self, rows: Sequence[Row]) -> _State:
-        spans, start = [], 0
+        spans, start, fused = [], 0, self._fused
         positions: list[int] = []
         for row in rows:
             assert isinstance(row.kv, SequenceKv | PagedKv)
             end = start + len(row.token_ids)
-            spans.append(_Span(start, end, row.kv, row.kv.window(end - start, self.shape.window), row.num_logits))
+            window = row.kv.window(end - start, self.shape.window)
+            is_seen = (
+                self._fused is not None and isinstance(window, Window) and self._fused.attends(window, end - start)
+            )
+            spans.append(_Span(start, end, row.kv, window, row.num_logits, is_seen))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
             start = end
         self._grow_rotary(max(positions) + 1)
         at = torch.tensor(positions, device=self.device)
         flat = torch.tensor([token for row in rows for token in row.token_ids], device=self.device)
-        window = self.shape.window
-        masks = [_chunk_mask(span.kv.length, span.end - span.start, window, self.device) for span in spans]
-        return _State(flat, self._cos[at], self._sin[at], spans, masks)
+        most = self.shape.window
+        masks = [_chunk_mask(span.kv.length, span.end - span.start, most, self.device) for span in spans]
+        windows = [span.window for span in spans if isinstance(span.window, Window)]
+        seen = Seen(windows) if any(span.is_seen for span in spans) else None
+        return _State(flat, self._cos[at], self._sin[at], spans, masks, seen)
 
     def run_unit(self, index: int, weights: Any, state: _State) -> None:
         if index == 0:
@@ -230,49 +241,91 @@ class LlamaModel:
     def products(self, weights: Sequence[Any]) -> None:
         """Do the matrix products of one decode step and nothing else: what the rest of a step is measured against."""
         embed, *layers, head = weights
-        x = torch.zeros(1, self.shape.hidden_size, dtype=self.shape.dtype, device=self.device)
         for w in layers:
-            product(x, w.qkv, w.qkv_bias)
-            product(torch.zeros(1, num_inputs(w.out), dtype=x.dtype, device=self.device), w.out)
-            product(x, w.gate_up)
-            wide = torch.zeros(1, num_inputs(w.down), dtype=x.dtype, device=self.device)
-            product(wide, w.down, has_outliers=True)
-        product(x, embed.weight if head.lm_head is None else head.lm_head)
+            for weight in (w.qkv, w.out, w.gate_up):
+                self._multiply(weight)
+            self._multiply(w.down, num_rows=2 if isinstance(w.down, Int8) else 1)
+        self._multiply(embed.weight if head.lm_head is None else head.lm_head)
+
+    def _multiply(self, weight: Weight, num_rows: int = 1) -> None:
+        if isinstance(weight, Int8):
+            int8_sums(torch.ones(num_rows, num_inputs(weight), dtype=torch.int8), weight.values)
+        else:
+            product(torch.zeros(num_rows, num_inputs(weight), dtype=self.shape.dtype, device=self.device), weight)
 
     # -- the arithmetic
 
     def _layer(self, layer: int, w: _Layer, state: _State) -> torch.Tensor:
         assert state.hidden is not None
-        residual = state.hidden
-        mixed = self._attention(layer, w, self._norm(residual, w.input_norm), state)
-        hidden = residual + product(mixed, w.out)
-        gate, up = product(self._norm(hidden, w.mlp_norm), w.gate_up).chunk(2, dim=-1)
-        return hidden + product(F.silu(gate) * up, w.down, has_outliers=True)
+        if isinstance(w.qkv, Int8):
+            return self._int8_layer(layer, w, state.hidden, state)
+        qkv = product(self._norm(state.hidden, w.input_norm), w.qkv, w.qkv_bias).contiguous()
+        hidden = state.hidden + product(self._attention(layer, w, qkv, state), _full(w.out))
+        gate_up = product(self._norm(hidden, w.mlp_norm), _full(w.gate_up))
+        return hidden + product(self._gated(gate_up), _full(w.down))
 
-    def _attention(self, layer: int, w: _Layer, x: torch.Tensor, state: _State) -> torch.Tensor:
+    def _int8_layer(self, layer: int, w: _Layer, hidden: torch.Tensor, state: _State) -> torch.Tensor:
+        fused, eps = self._fused, self.shape.norm_eps
+        assert fused is not None, "int8 without numba is refused at start"
+        qkv = fused.product(fused.quantised_norm(hidden, w.input_norm, eps), _int8(w.qkv), w.qkv_bias)
+        mixed = fused.quantised(self._attention(layer, w, qkv, state))
+        hidden, rows = fused.add_product_and_norm(hidden, mixed, _int8(w.out), w.mlp_norm, eps)
+        return fused.add_two_digits(hidden, fused.quantised_gate(rows, _int8(w.gate_up)), _int8(w.down))
+
+    def _attention(self, layer: int, w: _Layer, qkv: torch.Tensor, state: _State) -> torch.Tensor:
+        """qkv (tokens, (heads + 2 kv heads) * dim), contiguous, changed in place -> (tokens, heads * dim)."""
         shape = self.shape
-        qkv = product(x, w.qkv, w.qkv_bias).contiguous().view(x.shape[0], -1, shape.head_dim)
-        q, k, v = qkv.split((shape.num_heads, shape.num_kv_heads, shape.num_kv_heads), dim=1)
-        if w.q_norm is not None and w.k_norm is not None:
-            q, k = self._norm(q, w.q_norm), self._norm(k, w.k_norm)
-        if layer not in shape.unrotated:
-            q, k = _rotate(q, state.cos, state.sin), _rotate(k, state.cos, state.sin)
-        sizes = [span.end - span.start for span in state.spans]
-        rows = zip(q.split(sizes), k.transpose(0, 1).split(sizes, 1), v.transpose(0, 1).split(sizes, 1), strict=True)
+        qkv = qkv.view(len(qkv), -1, shape.head_dim)
+        norms = None if w.q_norm is None or w.k_norm is None else (w.q_norm, w.k_norm)
+        table = None if layer in shape.unrotated else (state.cos, state.sin)
+        heads = (shape.num_heads, shape.num_kv_heads)
+        if self._fused is not None:
+            self._fused.rotate_(qkv, *heads, norms, shape.norm_eps, table)
+            if state.seen is not None and all(span.is_seen for span in state.spans):
+                return self._fused.attended(qkv, *heads, state.seen, layer)
+        else:
+            self._rotate_(qkv, norms, table)
         mixed = []
-        for span, mask, (own_q, own_k, own_v) in zip(state.spans, state.masks, rows, strict=True):
-            keys, values = span.window.put(layer, own_k, own_v)
-            mixed.append(_attend(own_q, keys, values, mask))
-        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).reshape(x.shape[0], -1)
+        for row, span in enumerate(state.spans):
+            own = qkv[span.start : span.end]
+            if span.is_seen and self._fused is not None and state.seen is not None:
+                mixed.append(self._fused.attended(own, *heads, state.seen, layer, row))
+            else:
+                mixed.append(_attended(own, shape.num_heads, span.window, layer, state.masks[row]))
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+    def _rotate_(
+        self,
+        qkv: torch.Tensor,
+        norms: tuple[torch.Tensor, torch.Tensor] | None,
+        table: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> None:
+        """In place: norms of q's and k's heads, then rotary embedding."""
+        q, k, _ = qkv.split((self.shape.num_heads, self.shape.num_kv_heads, self.shape.num_kv_heads), dim=1)
+        for index, part in enumerate((q, k)):
+            turned = part if norms is None else self._norm(part, norms[index])
+            part.copy_(turned if table is None else _rotate(turned, *table))
+
+    def _gated(self, gate_up: torch.Tensor) -> torch.Tensor:
+        if self._fused is not None:
+            return self._fused.gated(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate) * up
 
     def _head(self, w: _Head, state: _State) -> torch.Tensor:
         assert state.hidden is not None
         assert state.embedding is not None
         last = [at for span in state.spans for at in range(span.end - span.num_logits, span.end)]
         hidden = self._norm(state.hidden[torch.tensor(last, dtype=torch.long, device=self.device)], w.norm)
-        return product(hidden, state.embedding if w.lm_head is None else w.lm_head)
+        weight = state.embedding if w.lm_head is None else w.lm_head
+        if isinstance(weight, Int8):
+            assert self._fused is not None
+            return self._fused.product(self._fused.quantised(hidden), weight)
+        return product(hidden, weight)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        if self._fused is not None:
+            return self._fused.normed(x, weight, self.shape.norm_eps)
         if x.dtype is torch.float32:
             return F.rms_norm(x, (x.shape[-1],), weight, self.shape.norm_eps)
         # transformers normalises in float32 and multiplies by the weight in the model's dtype
@@ -337,6 +390,16 @@ class _Views:
         return self._flat[first.offset : first.offset + size_bytes].view(_DTYPES[first.dtype]).view(shape)
 
 
+def _full(weight: Weight) -> torch.Tensor:
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
+def _int8(weight: Weight) -> Int8:
+    assert isinstance(weight, Int8)
+    return weight
+
+
 def _rotary(config: Mapping[str, Any]) -> tuple[torch.Tensor, float]:
     """Inverse frequencies and attention scale from transformers' own tables (any constant rope type)."""
     from transformers import AutoConfig
@@ -360,6 +423,16 @@ def _chunk_mask(past: int, new: int, window: int | None, device: torch.device) -
         return None  # one token sees all that its window shows it
     mask = torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
     return mask.triu(past - window + 1) if slides and window is not None else mask
+
+
+def _attended(
+    qkv: torch.Tensor, num_heads: int, window: Window | PagedWindow, layer: int, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Attention of one sequence's new tokens, whose keys and values are stored on the way, (new, heads * dim)."""
+    num_kv_heads = (qkv.shape[1] - num_heads) // 2
+    q, k, v = qkv.split((num_heads, num_kv_heads, num_kv_heads), dim=1)
+    keys, values = window.put(layer, k.transpose(0, 1), v.transpose(0, 1))
+    return _attend(q, keys, values, mask).reshape(len(qkv), -1)
 
 
 def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -90,7 +90,7 @@ def _key(spec: ExpertSpec, dtype: str) -> str:
     )
     files = [identity_of(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
     facts = [FORMAT, dtype, spec.source, str(spec.tokenizer_dir), files]
-    facts += ["int8"] if spec.weights == "int8" else []
+    facts += ["int8", "float32"] if spec.weights == "int8" else []
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -125,7 +125,8 @@ class Import:
     def layouts(self) -> dict[str, tuple[TensorSpec, ...]]:
         """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
         self.check_adapter()
-        name, is_int8 = _NAMES[self.dtype], self.spec.weights == "int8"
+        is_int8 = self.spec.weights == "int8"
+        name = "F32" if is_int8 else _NAMES[self.dtype]  # int8 products leave float32, and the rest is little
         return {unit.name: lay_out(unit.parameters, name, is_int8=is_int8) for unit in self.plan.units}
 
     def manifest(self, key: str, units: Sequence[Unit]) -> Manifest:

@@ -15,6 +15,7 @@ import torch
 from compositions import ask, integrity, with_runtime, write_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from coe.engine.fused import Fused
 from coe.runtime import Runtime
 
 PROMPTS = (
@@ -74,10 +75,17 @@ def references(folders: dict[str, Path]) -> dict[str, Reference]:
     return {shape: Reference(folder) for shape, folder in folders.items()}
 
 
-@pytest.mark.parametrize("device", ["cpu", "emulated"])
+@pytest.mark.parametrize(("device", "is_fused"), [("cpu", True), ("cpu", False), ("emulated", True)])
 def test_answers_equal_transformers_alone_batched_and_across_switches(
-    tmp_path: Path, folders: dict[str, Path], references: dict[str, Reference], device: str
+    tmp_path: Path,
+    folders: dict[str, Path],
+    references: dict[str, Reference],
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    is_fused: bool,
 ) -> None:
+    if not is_fused:  # as without numba, on a GPU, or in bfloat16
+        monkeypatch.setattr(Fused, "load", lambda: None)
     config = write_config(tmp_path, folders, f"max_step_tokens = 40\nmax_batch_size = 8\ndevice = '{device}'")
     config.write_text(config.read_text().replace('device = "cpu"\n', ""))
 

@@ -11,8 +11,9 @@ from compositions import ask, integrity, with_runtime, write_config
 from transformers import AutoModelForCausalLM
 
 from coe.catalog import ExpertSpec
+from coe.engine.fused import Fused
 from coe.engine.llama import LlamaModel, LlamaShape
-from coe.engine.products import Int8, embedded, int8_is_exact, product
+from coe.engine.products import Int8, embedded, int8_is_exact
 from coe.engine.step import Row, Step
 from coe.runtime import Runtime
 from coe.weights.importer import import_expert, quantise
@@ -38,6 +39,11 @@ def write_int8_config(folder: Path, experts: dict[str, Path], more: str = "") ->
     return file
 
 
+def product(x: torch.Tensor, weight: Int8) -> torch.Tensor:
+    fused = Fused()
+    return fused.product(fused.quantised(x), weight)
+
+
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 40])
 def test_product_is_the_exact_sum_of_what_was_quantised(num_rows: int) -> None:
     stream = torch.Generator().manual_seed(num_rows)
@@ -53,15 +59,18 @@ def test_product_is_the_exact_sum_of_what_was_quantised(num_rows: int) -> None:
 @pytest.mark.parametrize("num_rows", [1, 2, 5])
 def test_two_digits_keep_what_one_outlier_hides(num_rows: int) -> None:
     """The MLP's last product: one value of 500 makes an int8 step of 4, and everything else would be rounded away."""
-    stream = torch.Generator().manual_seed(num_rows)
-    x, w = torch.randn(num_rows, 96, generator=stream), torch.randn(64, 96, generator=stream)
-    x[:, 5] = 500.0
-    weight = Int8(*quantise(w))
-    expected = x @ (weight.values * weight.scales[:, None]).t()
-    error = (product(x, weight, has_outliers=True) - expected).abs().max()
-    assert 10 * error < (product(x, weight) - expected).abs().max()
-    alone = torch.cat([product(row[None], weight, has_outliers=True) for row in x])
-    assert torch.equal(product(x, weight, has_outliers=True), alone)
+    fused, stream = Fused(), torch.Generator().manual_seed(num_rows)
+    x = torch.randn(num_rows, 64, generator=stream)
+    first = Int8(*quantise(torch.randn(192, 64, generator=stream)))
+    first.scales[96 + 5] = 1.0  # of an up projection: its product is the outlier
+    w = Int8(*quantise(torch.randn(64, 96, generator=stream)))
+    gated = fused.gated(fused.product(fused.quantised(x), first))
+    expected = gated @ (w.values * w.scales[:, None]).t()
+    zeros = torch.zeros(num_rows, 64)
+    found = fused.add_two_digits(zeros, fused.quantised_gate(fused.quantised(x), first), w)
+    assert 10 * (found - expected).abs().max() < (product(gated, w) - expected).abs().max()
+    each = [fused.add_two_digits(zeros[:1], fused.quantised_gate(fused.quantised(row[None]), first), w) for row in x]
+    assert torch.equal(found, torch.cat(each))
 
 
 def test_rows_of_zeros_stay_zeros() -> None:
@@ -142,3 +151,16 @@ def test_an_architecture_without_the_fast_path_is_refused_by_name(
         return str({status.name: status.error for status in runtime.experts()}["other"])
 
     assert "expert 'other': weights = \"int8\" cannot be used: its architecture runs" in with_runtime(config, work)
+
+
+def test_without_numba_such_an_expert_is_refused_with_the_remedy(
+    tmp_path: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fused, "load", lambda: None)
+
+    async def work(runtime: Runtime) -> str:
+        return str({status.name: status.error for status in runtime.experts()}["tiny"])
+
+    config = write_int8_config(tmp_path, {"general": llama_folder, "tiny": llama_folder})
+    config.write_text(config.read_text().replace('weights = "int8"', 'weights = "full"', 1))
+    assert "it needs numba (pip install 'coe-serve[cpu]')" in with_runtime(config, work)

@@ -1,0 +1,336 @@
+"""Fused loops over rows of float32 activations, compiled by numba: what lies between a CPU step's matrix products.
+
+Between two products a decode step does a dozen small things to a few hundred numbers. As torch operators each costs
+2 to 30 µs; as one loop they cost about one. Every row is computed by itself, in an order that does not depend on the
+others. Kernels take addresses of contiguous arrays and sizes, check nothing and hold no
+lock; `fused.py` is what the engine calls. Compiled once per processor and kept beside the bytecode.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+__all__ = [
+    "add_norm_quantise",
+    "add_two_digits",
+    "attend",
+    "dequantise",
+    "gate",
+    "gate_quantise",
+    "norm_quantise",
+    "quantise",
+    "rms_norm",
+    "rotate",
+]
+
+_A = types.int64  # an address, 0 for an array that is not there; or a size
+_SUMS = {"reassoc", "contract", "nsz"}  # sums may be taken in any order, or they could not be vectorised
+_ROUNDER = np.float32(12582912.0)  # 1.5 * 2**23: adding it leaves no room for a fraction, halves go to even
+_DIGIT = np.float32(254.0)  # the second digit counts 254ths of the first one's step
+_SMALLEST = np.float32(1e-30)
+
+
+@intrinsic
+def _pointer(_context: Any, _address: Any, kind: Any) -> Any:
+    """Read an integer as the address of numbers of a kind."""
+    pointer = types.CPointer(kind.instance_type if hasattr(kind, "instance_type") else kind.dtype)
+
+    def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
+
+    return pointer(types.int64, kind), build
+
+
+@intrinsic
+def _as_float(_context: Any, _bits: Any) -> Any:
+    """Read 32 bits as a float."""
+
+    def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), build
+
+
+_inner = njit
+_summing = njit(fastmath=_SUMS)
+
+
+def _kernel(*arguments: Any) -> Any:
+    signature = types.void(*arguments)
+    return njit(signature, nogil=True, cache=True, error_model="numpy")
+
+
+@_inner
+def _f32(address, size):
+    return carray(_pointer(address, types.float32), (size,))
+
+
+@_inner
+def _i32(address, size):
+    return carray(_pointer(address, types.int32), (size,))
+
+
+@_inner
+def _i8(address, size):
+    return carray(_pointer(address, types.int8), (size,))
+
+
+@_inner
+def _i64(address, size):
+    return carray(_pointer(address, types.int64), (size,))
+
+
+@_inner
+def _round(x):
+    return (x + _ROUNDER) - _ROUNDER
+
+
+@_summing
+def _rms(x, eps):
+    """What RMSNorm multiplies a row with (Zhang & Sennrich, arXiv 1910.07467)."""
+    total = np.float32(0)
+    for i in range(len(x)):
+        total += x[i] * x[i]
+    return np.float32(1) / np.sqrt(total / np.float32(len(x)) + np.float32(eps))
+
+
+@_inner
+def _largest(x):
+    """The largest absolute value, compared by its bits: positive floats are ordered like integers."""
+    bits, most = x.view(np.int32), np.int32(0)
+    for i in range(len(bits)):
+        most = max(most, bits[i] & np.int32(0x7FFFFFFF))
+    return _as_float(most)
+
+
+@_inner
+def _step(x):
+    return max(_largest(x), _SMALLEST) * np.float32(1 / 127)
+
+
+@_inner
+def _quantise_row(x, q):
+    step = _step(x)
+    for i in range(len(x)):
+        q[i] = np.int8(np.int32(_round(x[i] / step)))
+    return step
+
+
+@_inner
+def _exp(x):
+    """Cephes' expf, good to two units in the last place, in what vectorises."""
+    x = x if x > np.float32(-87.0) else np.float32(-87.0)
+    x = x if x < np.float32(88.0) else np.float32(88.0)
+    n = _round(x * np.float32(1.4426950408889634))
+    r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + np.float32(1)
+    return p * _as_float((np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+@_inner
+def _silu(x):
+    return x / (np.float32(1) + _exp(-x))
+
+
+@_kernel(_A, _A, types.float64, _A, _A, _A)
+def rms_norm(x, weight, eps, rows, size, out):
+    """out = RMSNorm(x) * weight, (rows, size)."""
+    xs, ws, outs = _f32(x, rows * size), _f32(weight, size), _f32(out, rows * size)
+    for r in range(rows):
+        row, to = xs[r * size : (r + 1) * size], outs[r * size : (r + 1) * size]
+        factor = _rms(row, eps)
+        for i in range(size):
+            to[i] = row[i] * factor * ws[i]
+
+
+@_kernel(_A, _A, _A, _A, _A)
+def quantise(x, rows, size, q, steps):
+    """x (rows, size) -> int8 q of the same shape, and a step for each row."""
+    xs, qs, ss = _f32(x, rows * size), _i8(q, rows * size), _f32(steps, rows)
+    for r in range(rows):
+        ss[r] = _quantise_row(xs[r * size : (r + 1) * size], qs[r * size : (r + 1) * size])
+
+
+@_kernel(_A, _A, types.float64, _A, _A, _A, _A)
+def norm_quantise(x, weight, eps, rows, size, q, steps):
+    """`rms_norm`, then `quantise`."""
+    xs, ws = _f32(x, rows * size), _f32(weight, size)
+    qs, ss = _i8(q, rows * size), _f32(steps, rows)
+    normed = np.empty(size, np.float32)
+    for r in range(rows):
+        row = xs[r * size : (r + 1) * size]
+        factor = _rms(row, eps)
+        for i in range(size):
+            normed[i] = row[i] * factor * ws[i]
+        ss[r] = _quantise_row(normed, qs[r * size : (r + 1) * size])
+
+
+@_kernel(_A, _A, _A, _A, _A, _A, _A)
+def dequantise(sums, scales, steps, bias, rows, size, out):
+    """out = int32 sums (rows, size) * scales (size) * steps (rows) + bias (size)."""
+    ns, cs, ss, outs = _i32(sums, rows * size), _f32(scales, size), _f32(steps, rows), _f32(out, rows * size)
+    for r in range(rows):
+        row, to, step = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
+        for i in range(size):
+            to[i] = np.float32(row[i]) * cs[i] * step
+        if bias != 0:
+            bs = _f32(bias, size)
+            for i in range(size):
+                to[i] += bs[i]
+
+
+@_kernel(_A, _A, _A, _A, _A, types.float64, _A, _A, _A, _A, _A)
+def add_norm_quantise(sums, scales, steps, hidden, weight, eps, rows, size, out, q, new_steps):
+    """out = hidden + dequantised sums; q, new_steps = `norm_quantise` of that."""
+    ns, cs, ss = _i32(sums, rows * size), _f32(scales, size), _f32(steps, rows)
+    hs, ws, outs = _f32(hidden, rows * size), _f32(weight, size), _f32(out, rows * size)
+    qs, news = _i8(q, rows * size), _f32(new_steps, rows)
+    normed = np.empty(size, np.float32)
+    for r in range(rows):
+        row, to, step = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
+        old = hs[r * size : (r + 1) * size]
+        for i in range(size):
+            to[i] = old[i] + np.float32(row[i]) * cs[i] * step
+        factor = _rms(to, eps)
+        for i in range(size):
+            normed[i] = to[i] * factor * ws[i]
+        news[r] = _quantise_row(normed, qs[r * size : (r + 1) * size])
+
+
+@_kernel(_A, _A, _A, _A)
+def gate(gate_up, rows, size, out):
+    """out (rows, size) = SiLU(gate) * up; gate_up (rows, 2 size) has the gate first."""
+    both, outs = _f32(gate_up, 2 * rows * size), _f32(out, rows * size)
+    for r in range(rows):
+        left = both[2 * r * size : (2 * r + 1) * size]
+        right = both[(2 * r + 1) * size : (2 * r + 2) * size]
+        to = outs[r * size : (r + 1) * size]
+        for i in range(size):
+            to[i] = _silu(left[i]) * right[i]
+
+
+@_kernel(_A, _A, _A, _A, _A, _A, _A)
+def gate_quantise(sums, scales, steps, rows, size, q, new_steps):
+    """`gate` of dequantised sums (rows, 2 size), in two int8 digits: q (2 rows, size), the first digits first."""
+    ns, cs, ss = _i32(sums, 2 * rows * size), _f32(scales, 2 * size), _f32(steps, rows)
+    qs, news = _i8(q, 2 * rows * size), _f32(new_steps, rows)
+    gated = np.empty(size, np.float32)
+    for r in range(rows):
+        step = ss[r]
+        left = ns[2 * r * size : (2 * r + 1) * size]
+        right = ns[(2 * r + 1) * size : (2 * r + 2) * size]
+        for i in range(size):
+            gated[i] = _silu(np.float32(left[i]) * cs[i] * step) * (np.float32(right[i]) * cs[size + i] * step)
+        new = _step(gated)
+        high, low = qs[r * size : (r + 1) * size], qs[(rows + r) * size : (rows + r + 1) * size]
+        for i in range(size):
+            scaled = gated[i] / new
+            whole = _round(scaled)
+            high[i] = np.int8(np.int32(whole))
+            low[i] = np.int8(np.int32(_round((scaled - whole) * _DIGIT)))
+        news[r] = new
+
+
+@_kernel(_A, _A, _A, _A, _A, _A, _A)
+def add_two_digits(sums, scales, steps, hidden, rows, size, out):
+    """out = hidden + dequantised sums of two digits, (2 rows, size)."""
+    ns, cs, ss = _i32(sums, 2 * rows * size), _f32(scales, size), _f32(steps, rows)
+    hs, outs = _f32(hidden, rows * size), _f32(out, rows * size)
+    for r in range(rows):
+        high, low = ns[r * size : (r + 1) * size], ns[(rows + r) * size : (rows + r + 1) * size]
+        old, to, step = hs[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
+        for i in range(size):
+            to[i] = old[i] + (np.float32(high[i]) + np.float32(low[i]) * (np.float32(1) / _DIGIT)) * cs[i] * step
+
+
+@_inner
+def _rotate_head(head, cos, sin):
+    half = len(head) // 2
+    for i in range(half):
+        left, right = head[i], head[i + half]
+        head[i] = left * cos[i] - right * sin[i]
+        head[i + half] = right * cos[i + half] + left * sin[i + half]
+
+
+@_kernel(_A, _A, _A, _A, _A, _A, _A, _A, types.float64, _A, _A)
+def rotate(qkv, rows, width, num_heads, num_kv_heads, dim, q_norm, k_norm, eps, cos, sin):
+    """In place on qkv (rows, width): norms of q's and k's heads, then rotary embedding; address 0 leaves either out."""
+    xs = _f32(qkv, rows * width)
+    for r in range(rows):
+        for h in range(num_heads + num_kv_heads):
+            head = xs[r * width + h * dim : r * width + (h + 1) * dim]
+            if q_norm != 0:
+                weight = _f32(q_norm if h < num_heads else k_norm, dim)
+                factor = _rms(head, eps)
+                for i in range(dim):
+                    head[i] = head[i] * factor * weight[i]
+            if cos != 0:
+                _rotate_head(head, _f32(cos + 4 * r * dim, dim), _f32(sin + 4 * r * dim, dim))
+
+
+@_summing
+def _dot(x, y):
+    total = np.float32(0)
+    for i in range(len(x)):
+        total += x[i] * y[i]
+    return total
+
+
+@_summing
+def _softmax(scores):
+    """In place, but for the division by the sum, which is returned."""
+    most, total = scores[0], np.float32(0)
+    for t in range(len(scores)):
+        most = max(most, scores[t])
+    for t in range(len(scores)):
+        scores[t] = _exp(scores[t] - most)
+    for t in range(len(scores)):
+        total += scores[t]
+    return total
+
+
+@_kernel(_A, _A, _A, _A, _A, _A, _A, _A, _A, _A, types.float64, _A)
+def attend(qkv, rows, width, num_heads, num_kv_heads, dim, keys, values, lengths, strides, scale, out):
+    """One new token per row: its key and value go where they belong, then its heads attend to all there are.
+
+    keys, values: addresses of each row's first seen token in the first head; strides: floats between heads; lengths:
+    tokens seen, the new one included. out (rows, num_heads * dim).
+    """
+    xs, outs = _f32(qkv, rows * width), _f32(out, rows * num_heads * dim)
+    key_at, value_at, ns, ds = _i64(keys, rows), _i64(values, rows), _i64(lengths, rows), _i64(strides, rows)
+    group = num_heads // num_kv_heads
+    for r in range(rows):
+        length = ns[r]
+        scores = np.empty(length, np.float32)
+        row = xs[r * width : (r + 1) * width]
+        for h in range(num_kv_heads):
+            ks = _f32(key_at[r] + 4 * h * ds[r], length * dim)
+            vs = _f32(value_at[r] + 4 * h * ds[r], length * dim)
+            for i in range(dim):
+                ks[(length - 1) * dim + i] = row[(num_heads + h) * dim + i]
+                vs[(length - 1) * dim + i] = row[(num_heads + num_kv_heads + h) * dim + i]
+            for g in range(h * group, (h + 1) * group):
+                query = row[g * dim : (g + 1) * dim]
+                for t in range(length):
+                    scores[t] = _dot(query, ks[t * dim : (t + 1) * dim]) * np.float32(scale)
+                total = _softmax(scores)
+                to = outs[(r * num_heads + g) * dim : (r * num_heads + g + 1) * dim]
+                for i in range(dim):
+                    to[i] = np.float32(0)
+                for t in range(length):
+                    share = scores[t]
+                    value = vs[t * dim : (t + 1) * dim]
+                    for i in range(dim):
+                        to[i] += share * value[i]
+                for i in range(dim):
+                    to[i] /= total
