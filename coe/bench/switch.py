@@ -197,7 +197,8 @@ class _Rounds:
             enter = stack.enter_async_context
             direct = await enter(stage.runtime(home, fits=2, host_fits=num_host))
             is_wired = home == device  # then every load takes the wire
-            wire = direct if is_wired else await enter(stage.runtime(device, fits=2, host_fits=num_host))
+            fits = min(2, len(stage.names) / 2)  # large experts are few
+            wire = direct if is_wired else await enter(stage.runtime(device, fits=fits, host_fits=num_host))
             half = await enter(stage.runtime(device, fits=0.5, host_fits=1))
             sharing = await enter(self._sharing.runtime(home, fits=all_shared, host_fits=all_shared))
             self.token_ids = direct.encode(stage.names[0], (Message("user", self._arguments.prompt),))
@@ -238,6 +239,7 @@ class _Rounds:
             await self._timed(runtime, self.shared, name, partial(unload, runtime, [name]))
 
     async def _larger(self, runtime: Runtime, name: str) -> None:
+        await ask(runtime, name, self._arguments.prompt)  # from the disk to the host, where it stays
         answer = await ask(runtime, name, self._arguments.prompt, 2)
         self._compare(name, answer.token_ids[0])
         self.larger.first_token_s.append(answer.first_token_s)
