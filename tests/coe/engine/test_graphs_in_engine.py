@@ -14,7 +14,7 @@ import coe.composition
 from coe.engine.graphs import DecodeGraphs
 from coe.engine.paged_kv import PagedStore
 from coe.runtime import Runtime
-from coe.types import Delta, GenerateRequest, Message, Sampling
+from coe.types import Delta, Finished, GenerateRequest, Message, Sampling
 
 SHAPES = ("llama", "other_llama", "untied_llama", "qwen2", "qwen3", "mistral")
 PROMPTS = ("What is the capital of France?", "one two three four five six seven eight nine ten " * 6, "SELECT name")
@@ -101,14 +101,24 @@ def test_pages_go_back_at_the_end_and_when_cancelled(
                 break
         await events.aclose()
 
+    async def ended(runtime: Runtime) -> int:
+        """Bytes in use while the answer's reader has its last event and has not let go yet."""
+        sampling = Sampling(max_tokens=20, temperature=0.0)
+        turns = (Message("user", PROMPTS[0]),)
+        request = GenerateRequest("ended", messages=turns, expert="llama", sampling=sampling)
+        used = -1
+        async for event in runtime.generate(request):
+            if isinstance(event, Finished):
+                await integrity(runtime)
+                used = used_kv_bytes(runtime)
+        return used
+
     async def work(runtime: Runtime) -> list[int]:
-        await ask(runtime, "llama", PROMPTS[0], 20)
-        await integrity(runtime)
-        ended = used_kv_bytes(runtime)
+        used = await ended(runtime)
         await begun(runtime)
         await ask(runtime, "qwen2", PROMPTS[0], 2)  # the cancellation was before it
         await integrity(runtime)
-        return [ended, used_kv_bytes(runtime)]
+        return [used, used_kv_bytes(runtime)]
 
     config = config_of(tmp_path / "pages", folders, "prefix_reuse = false")
     assert with_runtime(config, work) == [0, 0]
