@@ -204,9 +204,7 @@ class LlamaModel:
             assert isinstance(row.kv, SequenceKv | PagedKv)
             end = start + len(row.token_ids)
             window = row.kv.window(end - start, self.shape.window)
-            is_seen = (
-                self._fused is not None and isinstance(window, Window) and self._fused.attends(window, end - start)
-            )
+            is_seen = fused is not None and isinstance(window, Window) and fused.attends(window, end - start)
             spans.append(_Span(start, end, row.kv, window, row.num_logits, is_seen))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
             start = end
