@@ -7,10 +7,10 @@ warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, w
 Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order
 of arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first
 step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if there is a seat in its expert's batch
-and KV memory for it: the oldest overdue job may take that from younger ones that are in no step, and younger ones
-that begin leave it its room. Nobody's turn is cut short for work that waits for either. A job that shares another's
-prompt (one more choice of a request) waits for that one's prompt first. Who has how much KV, and why nobody is dropped
-in turn, is in kv_booking.py.
+and KV memory for it: when its turn comes it takes that from younger ones that are in no step, and those that begin
+before leave the oldest overdue job its room. Nobody's turn is cut short for work that waits for a seat or memory.
+A job that shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much
+KV, and why all end, is in kv_booking.py.
 """
 
 from __future__ import annotations
