@@ -5,12 +5,12 @@ would allow is not booked. Memory belongs to the oldest: a job that finds too li
 after it, have begun and are in no step, the youngest of all first, whoever's they are. Theirs is computed again
 later. If all of them together have too little it is left out of the step and keeps what it has.
 
-Why all end: a job is dropped for an older one only, so no two are dropped for each other and the oldest never is. Any
-request fits into the budget alone (else it is refused on arrival), so the oldest finds room as soon as the steps
-under way have ended, goes on, and ends; then the next one is the oldest. One that was dropped begins again as others
-begin: when it and all that have begun could have AHEAD_TOKENS more than they know. So beginning forces nobody out at
-once, somebody has gone on by that much before the next one is dropped to grow, and a job that is alone may always
-begin.
+Why all end: a job is dropped for an older one only, and only in the step in which that one grows or begins, so each
+drop is an older one's progress, no two are dropped for each other and the oldest never is. Any request fits into the
+budget alone (else it is refused on arrival), so the oldest finds room as soon as the steps under way have ended, goes
+on, and ends; then the next one is the oldest. Nobody begins, for the first time or again, unless it and all that have
+begun could have AHEAD_TOKENS more than they know. So beginning forces nobody out soon after, and a job that is alone
+may always begin.
 
 Pure, and only about bytes: knows nothing about experts or time. What ended answers leave behind (engine/prefixes.py)
 has only what is not booked here.

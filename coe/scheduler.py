@@ -7,10 +7,10 @@ warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, w
 Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order
 of arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first
 step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if there is a seat in its expert's batch
-and KV memory for it: the oldest overdue job may take that from younger ones that are in no step, and younger ones
-that begin leave it its room. Nobody's turn is cut short for work that waits for either. A job that shares another's
-prompt (one more choice of a request) waits for that one's prompt first. Who has how much KV, and why nobody is dropped
-in turn, is in kv_booking.py.
+and KV memory for it: when its turn comes it takes that from younger ones that are in no step, and those that begin
+before leave the oldest overdue job its room. Nobody's turn is cut short for work that waits for a seat or memory.
+A job that shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much
+KV, and why all end, is in kv_booking.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 
 from coe.errors import CancelledError, CoeError, DeadlineError, OverloadedError
 from coe.job import Job
-from coe.kv_booking import KvBooking
+from coe.kv_booking import Growth, KvBooking
 
 __all__ = [
     "Abandon",
@@ -298,7 +298,6 @@ class Scheduler:
         effects += self.release_idle()
         self._room = self._look(now_s)
         effects += self._acquire(now_s)
-        effects += self._drop(now_s)
         effects += self._expect(now_s)
         expert = self._choose(now_s)
         if expert is not None:
@@ -322,21 +321,6 @@ class Scheduler:
             )
             for job in late
         ]
-
-    def _drop(self, now_s: float) -> list[Drop]:
-        """Free KV for the oldest overdue job that only lacks that: of younger ones that are in no step."""
-        job = self._held_up_by_kv()
-        if job is None:
-            return []
-        lacking_bytes = job.ahead_bytes - self._room.for_job(job)
-        dropped = self._kv.youngest(job, lacking_bytes, lambda other: other.ahead_bytes)
-        drops = [self._unstart(other) for other in dropped or ()]
-        self._room = self._look(now_s)
-        return drops
-
-    def _held_up_by_kv(self) -> Job | None:
-        elders = (job for job in self._room.elders if self._lines[job.expert].step_jobs is None)
-        return next((job for job in elders if job.ahead_bytes > self._room.for_job(job)), None)
 
     def _look(self, now_s: float) -> _Room:
         elders = [
@@ -410,7 +394,7 @@ class Scheduler:
     def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
         """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
         line = self._lines[expert]
-        if (job := self._startable_overdue(expert, now_s)) is not None:
+        if (job := self._urgent(expert)) is not None:
             return (job.arrived_s - now_s - 1e9, 0.0)
         cost_s = 0.05 + (0.0 if self._residency.is_resident(expert) else self._residency.load_s(expert))
         age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
@@ -421,15 +405,15 @@ class Scheduler:
         if self._residency.can_lease(expert):
             return []
         given_up: list[str] = []
-        for other in sorted(self._releasable(expert, now_s), key=lambda name: -self._urgency(name, now_s)[1]):
+        for other in sorted(self._releasable(expert), key=lambda name: -self._urgency(name, now_s)[1]):
             given_up.append(other)
             if self._residency.can_lease(expert, given_up):
                 return given_up
         return None
 
-    def _releasable(self, expert: str, now_s: float) -> list[str]:
+    def _releasable(self, expert: str) -> list[str]:
         """Active experts between steps that had their slice (one step if this one has urgent work) or cannot step."""
-        is_urgent = self._startable_overdue(expert, now_s) is not None
+        is_urgent = self._urgent(expert) is not None
         enough = 1 if is_urgent else self._limits.slice_steps
         return [
             name
@@ -444,7 +428,7 @@ class Scheduler:
         able = [expert for expert, line in self._lines.items() if self._can_step(expert, line)]
         if not able:
             return None
-        overdue = [expert for expert in able if self._startable_overdue(expert, now_s) is not None]
+        overdue = [expert for expert in able if self._urgent(expert) is not None]
         if overdue:
             chosen = min(overdue, key=lambda expert: self._urgency(expert, now_s))
         elif self._current in able and self._may_go_on(self._lines[self._current]):
@@ -486,30 +470,40 @@ class Scheduler:
         return [*drops, Run(expert, batch.num_tokens)]
 
     def _batch(self, line: _Line) -> _Batch:
-        """Decoding jobs first, then prompts in order of arrival; nobody begins where somebody has to go."""
+        """Decoding jobs first, then prompts in order of arrival; one that makes others go begins in this very step."""
         started = line.started
         able, dropped = self._kv.growth([job for job in started if job.is_decoding])
-        members = dict.fromkeys((job.id for job in able), 1)
+        has_room = not dropped and len(able) < self._limits.max_step_tokens
+        joining, making_way = self._joining(line) if has_room else Growth([], [])
+        gone = [*dropped, *making_way]
+        members = dict.fromkeys((job.id for job in able if job not in gone), 1)
         room = self._limits.max_step_tokens - len(members)
-        joining = [] if dropped else self._joining(line)
-        prompts = [job for job in started if not job.is_decoding and job not in dropped]
-        for job in (*prompts, *joining):
+        prompts = [job for job in started if not job.is_decoding and job not in gone]
+        for job in (*joining, *prompts) if making_way else (*prompts, *joining):
             if room > 0:
                 members[job.id] = min(room, self._num_to_prefill(job))
                 room -= members[job.id]
-        return _Batch(members, dropped)
+        return _Batch(members, gone)
 
-    def _joining(self, line: _Line) -> list[Job]:
-        """Waiting jobs that may begin, in order of arrival."""
-        waiting = [job for job in line.jobs.values() if self._is_due(job)]
+    def _joining(self, line: _Line) -> Growth:
+        """Waiting jobs that may begin, in order of arrival; an overdue one that finds no room may make others go."""
+        waiting = [job for job in line.jobs.values() if self._is_due(job)][: self._num_seats(line)]
         joining: list[Job] = []
         taken_bytes = 0
-        for job in waiting[: self._num_seats(line)]:
+        for job in waiting:
             taken_bytes += job.ahead_bytes
             if taken_bytes > self._room.for_job(job):
                 break
             joining.append(job)
-        return joining
+        if joining or not waiting or waiting[0] not in self._room.elders:
+            return Growth(joining, [])
+        going = self._making_way(waiting[0])
+        return Growth([], []) if going is None else Growth([waiting[0]], going)
+
+    def _making_way(self, job: Job) -> list[Job] | None:
+        """Who has to go for an overdue job to begin: younger ones that are in no step; None if that is not enough."""
+        lacking_bytes = job.ahead_bytes - self._room.for_job(job)
+        return self._kv.youngest(job, lacking_bytes, lambda other: other.ahead_bytes)
 
     def _is_due(self, job: Job) -> bool:
         """Whether it waits for nothing but its turn: one that shares another's prompt waits for that one's KV first."""
@@ -534,12 +528,12 @@ class Scheduler:
         job = next((job for job in line.jobs.values() if self._is_due(job)), None)
         return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
 
-    def _startable_overdue(self, expert: str, now_s: float) -> Job | None:
-        """The expert's overdue job if its next step would begin it: a turn is no use to one that waits for memory."""
-        line = self._lines[expert]
-        job = self._overdue(line, now_s)
-        is_startable = job is not None and line.step_jobs is None and job.id in self._batch(line).num_tokens
-        return job if is_startable else None
+    def _urgent(self, expert: str) -> Job | None:
+        """The expert's overdue job, if a turn is of use to it: not where it waits for memory or a seat."""
+        if self._lines[expert].step_jobs is not None:
+            return None
+        job = next((job for job in self._room.elders if job.expert == expert), None)
+        return job if job is not None and self._making_way(job) is not None else None
 
     def _can_begin_step(self, line: _Line) -> bool:
         return bool(self._batch(line).num_tokens)

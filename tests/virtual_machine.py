@@ -66,6 +66,7 @@ class Machine:
     def turn(self, step_s: float = 0.1) -> Plan:
         """Decide and do; a step takes `step_s` and every turn one unit of a leased expert arrives."""
         plan = self.scheduler.decide(self.now_s)
+        self._check_drops(plan)
         for effect in plan.effects:
             self.log.append((self.now_s, effect))
             if isinstance(effect, Acquire):
@@ -89,6 +90,15 @@ class Machine:
                 break
         self.scheduler.check_integrity()
         return plan
+
+    def _check_drops(self, plan: Plan) -> None:
+        """Whoever goes, goes for an older job that runs in this very step."""
+        dropped = [effect.job_id for effect in plan.effects if isinstance(effect, Drop)]
+        if dropped:
+            assert isinstance(plan.step, Run), f"{dropped} dropped for nobody"
+            jobs = self.scheduler._jobs
+            oldest = min(jobs[job_id].number for job_id in plan.step.num_tokens)
+            assert all(jobs[job_id].number > oldest for job_id in dropped), f"{dropped} dropped for younger ones"
 
     def _step(self, expert: str, step_s: float) -> None:
         if not self.is_resident(expert):

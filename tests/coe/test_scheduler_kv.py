@@ -214,9 +214,12 @@ def test_further_choices_do_not_wait_for_a_first_one_that_is_gone(how: str) -> N
 
 
 @pytest.mark.parametrize("policy", ["value", "fcfs"])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(8), 106])
 def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy: str) -> None:
-    """Jobs that say less than they may, of several experts, in budgets that a few fill; books after every turn."""
+    """Jobs that say less than they may, of several experts, in budgets that a few fill; books after every turn.
+
+    In 106 two jobs were dropped and begun again for ever: what was freed for an older one was taken before its turn.
+    """
     chance = random.Random(seed)
     budget = chance.randrange(4, 20)
     machine = Machine(
@@ -246,7 +249,7 @@ def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy:
             cancelled.add(name)
         else:
             turn_checked(machine)
-    for _ in range(200_000):
+    for _ in range(20_000):
         if not machine.scheduler.num_jobs:
             break
         turn_checked(machine)
