@@ -59,13 +59,14 @@ class Level:
     def _make_room(self, comer: Comer, is_movable: Callable[[str], bool]) -> torch.Tensor | None:
         unit, spared = comer.unit, comer.spared
         below = None if comer.is_leased else self.pool.worth(unit)
-        victims = self.pool.victims(unit.size_bytes, spared=spared, below=below)
-        if victims is None:
+        wanted_bytes = max(comer.wanted_bytes if self.frames.have_homes else 0, unit.size_bytes)
+        going = self.pool.victims(wanted_bytes, spared=spared, below=below)
+        if going is None:
+            going = self.pool.victims(unit.size_bytes, spared=spared, below=below)
+        if going is None:
             return None
-        if self.frames.have_homes:
-            going = self.pool.victims(comer.wanted_bytes, spared=spared, below=below) or victims
-            victims = next(([digest] for digest in going if self.frames.prefers_to_follow(unit, digest)), victims)
-        self.evict(victims)
+        followed = next((digest for digest in going if self.frames.prefers_to_follow(unit, digest)), None)
+        self.evict(self.pool.enough(going, unit.size_bytes) if followed is None else [followed])
         frame = self.frames.put(unit)
         if frame is not None:
             return frame

@@ -237,6 +237,17 @@ class Pool:
             needed -= self._slots[digest].size_bytes
         return chosen
 
+    def enough(self, victims: Sequence[str], size_bytes: int) -> list[str]:
+        """The first of these that make `size_bytes` fit."""
+        needed = self.used_bytes + size_bytes - self.budget_bytes
+        chosen: list[str] = []
+        for digest in victims:
+            if needed <= 0:
+                break
+            chosen.append(digest)
+            needed -= self._slots[digest].size_bytes
+        return chosen
+
     def losses(self, *, spared: Collection[str] = (), below: float | None = None) -> dict[str, float]:
         """What evicting each unit would lose, worth times bytes; only units that may go for one worth `below`."""
         return {
