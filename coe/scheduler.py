@@ -148,7 +148,7 @@ class _Line:
 
     jobs: dict[str, Job] = field(default_factory=dict)  # in order of arrival
     last_step_s: float = 0.0
-    num_steps: int = 0  # in the current slice
+    num_steps: int = 0  # since it was leased
     is_active: bool = False  # holds a lease
     step_jobs: Mapping[str, int] | None = None  # of the step under way
     stopped_at: int = 0  # the unit that the step under way waits for
@@ -192,7 +192,6 @@ class Scheduler:
         self._kv = KvBooking(limits.kv_bytes, self._is_in_step)
         self._num_arrived = 0
         self._room = _Room(limits.kv_bytes, [])  # of the decision under way
-        self._current: str | None = None
         self._hints: dict[str, float] = {}  # experts that a prompt was routed to, and when
         self._expected: tuple[str, ...] = ()
 
@@ -424,25 +423,17 @@ class Scheduler:
         ]
 
     def _choose(self, now_s: float) -> str | None:
-        """The expert of the next step, among those that can compute now."""
+        """The expert of the next step, among those that can compute now.
+
+        Experts in memory take turns step by step: changing between them costs nothing.
+        """
         able = [expert for expert, line in self._lines.items() if self._can_step(expert, line)]
         if not able:
             return None
         overdue = [expert for expert in able if self._urgent(expert) is not None]
         if overdue:
-            chosen = min(overdue, key=lambda expert: self._urgency(expert, now_s))
-        elif self._current in able and self._may_go_on(self._lines[self._current]):
-            chosen = self._current
-        else:
-            chosen = max(able, key=lambda expert: self._standing(expert, now_s))
-        if chosen != self._current:
-            self._lines[chosen].num_steps = 0
-        self._current = chosen
-        return chosen
-
-    def _may_go_on(self, line: _Line) -> bool:
-        """Whether the slice lasts; one that waits for its weights gives the engine to whoever has theirs."""
-        return line.num_steps < self._limits.slice_steps and not line.stopped_at
+            return min(overdue, key=lambda expert: self._urgency(expert, now_s))
+        return max(able, key=lambda expert: self._standing(expert, now_s))
 
     def _standing(self, expert: str, now_s: float) -> float:
         """Work x time since it was last served: grows without bound, so every expert's turn comes."""

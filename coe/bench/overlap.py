@@ -35,7 +35,7 @@ async def measure_overlap(stage: Stage, device: str, prompt: str, num_runs: int)
 async def _capped_wire(stage: Stage, prompt: str, num_runs: int) -> list[dict[str, Any]]:
     name, size = stage.names[0], stage.expert_bytes
     async with stage.runtime("emulated", fits=1, host_fits=1) as runtime:
-        prompt = " ".join([prompt] * (PROMPT_TOKENS // len(runtime.encode(name, (Message("user", prompt),)))))
+        prompt = _repeated(runtime, name, prompt)
         await runtime.load(name)
         expected_s = median([(await ask(runtime, name, prompt)).first_token_s for _ in range(num_runs + 1)][1:])
     unit_bytes = median([unit.size_bytes for unit in stage.imported[0].manifest.units])
@@ -56,6 +56,12 @@ async def _capped_wire(stage: Stage, prompt: str, num_runs: int) -> list[dict[st
             }
         )
     return rows
+
+
+def _repeated(runtime: Runtime, name: str, prompt: str) -> str:
+    """The prompt as often as makes it nearly PROMPT_TOKENS long, the chat template included."""
+    once, twice = (len(runtime.encode(name, (Message("user", text),))) for text in (prompt, f"{prompt} {prompt}"))
+    return " ".join([prompt] * (1 + max(0, PROMPT_TOKENS - once) // (twice - once)))
 
 
 async def _in_turns(runtime: Runtime, name: str, prompt: str, num_runs: int) -> tuple[float, float]:

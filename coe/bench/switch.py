@@ -32,7 +32,7 @@ from coe.bench.traffic import measure_traffic
 from coe.composition import choose_device
 from coe.config import Config, cache_dir
 from coe.runtime import Runtime
-from coe.types import Message
+from coe.types import Message, Tier
 
 __all__ = ["add_arguments", "run"]
 
@@ -240,10 +240,12 @@ class _Rounds:
 
     async def _larger(self, runtime: Runtime, name: str) -> None:
         await ask(runtime, name, self._arguments.prompt)  # from the disk to the host, where it stays
+        before = runtime.metrics.snapshot().loaded_bytes[Tier.DEVICE]
         answer = await ask(runtime, name, self._arguments.prompt, 2)
         self._compare(name, answer.token_ids[0])
         self.larger.first_token_s.append(answer.first_token_s)
-        self.larger.num_bytes.append(answer.switch.loaded_bytes // 2)  # two steps
+        copied = runtime.metrics.snapshot().loaded_bytes[Tier.DEVICE] - before
+        self.larger.num_bytes.append(copied // 2)  # two steps
         await unload(runtime, [name], keeps_host=True)
 
     async def _timed(self, runtime: Runtime, case: Case, name: str, *prepare: Callable[[], Awaitable[None]]) -> None:
