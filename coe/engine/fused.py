@@ -74,7 +74,7 @@ class Fused:
     def gated(self, gate_up: torch.Tensor) -> torch.Tensor:
         """SiLU(gate) * up of (rows, 2 size)."""
         gate_up = gate_up.contiguous()
-        out = torch.empty(len(gate_up), gate_up.shape[1] // 2)
+        out = torch.empty(gate_up.shape[0], gate_up.shape[1] // 2)
         self._run.gate(gate_up.data_ptr(), *out.shape, out.data_ptr())
         return out
 
@@ -148,7 +148,7 @@ class Fused:
     def quantised_gate(self, rows: Rows, weight: Int8) -> Rows:
         """`gated` of the product, in two digits: a few of these values dwarf the rest of their row."""
         sums = int8_sums(rows.values, weight.values)
-        num_rows, size = len(sums), sums.shape[1] // 2
+        num_rows, size = sums.shape[0], sums.shape[1] // 2
         new = Rows(torch.empty(2 * num_rows, size, dtype=torch.int8), torch.empty(num_rows))
         self._run.gate_quantise(*_scaled(sums, weight, rows), num_rows, size, *_at(new))
         return new

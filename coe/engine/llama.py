@@ -28,6 +28,7 @@ from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 
 __all__ = ["LlamaModel", "LlamaShape"]
 
+_FUSED_ROWS = 16  # more are worth all cores, and the transposed products of a prompt no copy
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 _FAMILY = {"llama", "mistral", "qwen2", "qwen3", "smollm3"}
 _PREFIX = re.compile(r"^model\.(layers\.\d+\.)?")
@@ -273,7 +274,7 @@ class LlamaModel:
     def _attention(self, layer: int, w: _Layer, qkv: torch.Tensor, state: _State) -> torch.Tensor:
         """qkv (tokens, (heads + 2 kv heads) * dim), contiguous, changed in place -> (tokens, heads * dim)."""
         shape = self.shape
-        qkv = qkv.view(len(qkv), -1, shape.head_dim)
+        qkv = qkv.view(qkv.shape[0], -1, shape.head_dim)
         norms = None if w.q_norm is None or w.k_norm is None else (w.q_norm, w.k_norm)
         table = None if layer in shape.unrotated else (state.cos, state.sin)
         heads = (shape.num_heads, shape.num_kv_heads)
@@ -305,7 +306,7 @@ class LlamaModel:
             part.copy_(turned if table is None else _rotate(turned, *table))
 
     def _gated(self, gate_up: torch.Tensor) -> torch.Tensor:
-        if self._fused is not None:
+        if self._fused is not None and gate_up.shape[0] <= _FUSED_ROWS:
             return self._fused.gated(gate_up)
         gate, up = gate_up.chunk(2, dim=-1)
         return F.silu(gate) * up

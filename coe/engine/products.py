@@ -65,8 +65,9 @@ def int8_is_exact() -> bool:
 
 def int8_sums(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Exact int32 sums of int8 (tokens, in) x (out, in) -> (tokens, out)."""
-    if len(rows) == 2:  # twice the kernel for one row, which reorders nothing
-        return torch.cat([torch._int_mm(row, values.t()) for row in rows.split(1)])
-    if len(rows) == 1 or len(values) <= _BLOCK_OUT:
-        return torch._int_mm(rows, values.t())
-    return torch.cat([torch._int_mm(rows, block.t()) for block in values.split(_BLOCK_OUT)], dim=1)
+    columns, num_rows = values.t(), rows.shape[0]
+    if num_rows == 2:  # twice the kernel for one row, which reorders nothing
+        return torch.cat((torch._int_mm(rows[:1], columns), torch._int_mm(rows[1:], columns)))
+    if num_rows == 1 or values.shape[0] <= _BLOCK_OUT:
+        return torch._int_mm(rows, columns)
+    return torch.cat([torch._int_mm(rows, block) for block in columns.split(_BLOCK_OUT, dim=1)], dim=1)
