@@ -64,11 +64,12 @@ class ServedExpert:
 
 
 class _Prompt(NamedTuple):
-    """A request that knows its expert; tokens from `score_from` on are to be scored."""
+    """A request that knows its expert, and where that was then; tokens from `score_from` on are to be scored."""
 
     request_id: str
     expert: ServedExpert
     decision: Decision
+    tier: Tier
     token_ids: tuple[int, ...]
     sampling: Sampling
     submitted_s: float
@@ -136,7 +137,7 @@ class Runtime:
         """Yield Routed, then Deltas and Finished of each choice; raises CoeError. Closing the generator cancels all."""
         with self._accepted():
             prompt = await self._prepare(request)
-            yield Routed(prompt.decision, self._tier(prompt), len(prompt.token_ids))
+            yield Routed(prompt.decision, prompt.tier, len(prompt.token_ids))
             async with aclosing(self._run([prompt] * request.num_choices)) as events:
                 async for event in events:
                     yield event
@@ -163,11 +164,12 @@ class Runtime:
         submitted_s = time.monotonic()
         decision = await self.route(_query(request))
         expert = self._expert(decision.expert)
+        tier = self.engine.residency(decision.expert).tier  # before the hint moves it
         self.engine.post(Hint(decision.expert))
         token_ids = await self._text.run(_encode, expert.text, request, decision)
         sampling = _settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None
-        return _Prompt(request.id, expert, decision, token_ids, sampling, submitted_s, score_from)
+        return _Prompt(request.id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
 
     async def _run(self, choices: Collection[_Prompt]) -> AsyncGenerator[PromptScored | Delta | Finished, None]:
         """Yield the events of one sequence per choice until the last has finished; if one fails, all end."""
@@ -309,9 +311,6 @@ class Runtime:
         if name in self._errors:
             raise self._errors[name].with_traceback(None)  # one instance for all: each raise would add to its traceback
         return self.served[name]
-
-    def _tier(self, prompt: _Prompt) -> Tier:
-        return self.engine.residency(prompt.expert.loaded.name).tier
 
     def _status(self, expert: ServedExpert) -> ExpertStatus:
         name, manifest = expert.loaded.name, expert.loaded.manifest
