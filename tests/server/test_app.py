@@ -81,14 +81,22 @@ def test_decision_is_in_headers_and_first_chunk_and_switch_in_the_last(live: Liv
     assert last["choices"][0]["finish_reason"] == "length"
 
 
+def bytes_read(live: Live) -> float:
+    """Bytes that have come from the disk since start, whoever asked for them."""
+    lines = httpx.get(f"{live.url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith('coe_loaded_bytes_total{tier="host"}'))
+
+
 def test_unloaded_expert_is_a_disk_miss_and_says_its_bytes(live: Live) -> None:
     assert post(live, "/admin/experts/other/unload", {}).status_code == 200
+    before = bytes_read(live)
     answer = post(live, "/v1/chat/completions", {"model": "other", "max_tokens": 2, "messages": PROMPT}).json()
     assert answer["coe"]["tier"] == "disk"
     switch = answer["coe"]["switch"]
     if switch["kind"] != "device_hit":  # else the prefetch brought all of it while the prompt was being encoded
         assert switch["kind"] == "disk_miss"
         assert switch["loaded_bytes"] > 0
+    assert bytes_read(live) > before
     again = post(live, "/v1/chat/completions", {"model": "other", "max_tokens": 2, "messages": PROMPT}).json()
     assert again["coe"]["tier"] == "device"
     assert again["coe"]["switch"]["loaded_bytes"] == 0
