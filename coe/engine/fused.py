@@ -7,21 +7,15 @@ others in its batch. Knows nothing about models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
-from coe.engine.kv import Window
 from coe.engine.products import Int8, int8_sums
 
-__all__ = ["Fused", "Rows", "Seen"]
-
-# Keys and values that one token sees in a layer, in bytes. Beyond this torch's attention wins: it takes every core.
-_MAX_SEEN_BYTES = 2 << 20
+__all__ = ["Fused", "Rows"]
 
 
 class Rows(NamedTuple):
@@ -29,24 +23,6 @@ class Rows(NamedTuple):
 
     values: torch.Tensor
     steps: torch.Tensor
-
-
-class Seen:
-    """Where the keys and values are that each row's single new token sees, by address; made once a step."""
-
-    def __init__(self, windows: Sequence[Window]) -> None:
-        self._num_rows = len(windows)
-        self._keys = _addresses([window.keys for window in windows])
-        self._values = _addresses([window.values for window in windows])
-        self._lengths = np.array([window.keys[0].shape[1] for window in windows], np.int64)
-        self._strides = np.array([window.keys[0].stride(0) for window in windows], np.int64)
-        self._at = [array.ctypes.data for array in (self._keys, self._values, self._lengths, self._strides)]
-
-    def at(self, layer: int, row: int) -> tuple[int, int, int, int]:
-        """Addresses of keys, values, lengths and strides from this row on."""
-        keys, values, lengths, strides = self._at
-        there = 8 * (layer * self._num_rows + row)
-        return keys + there, values + there, lengths + 8 * row, strides + 8 * row
 
 
 class Fused:
@@ -93,25 +69,6 @@ class Fused:
         cos, sin = (0, 0) if table is None else (each.data_ptr() for each in table)
         heads = (num_heads, num_kv_heads, dim)
         self._run.rotate(qkv.data_ptr(), rows, width * dim, *heads, q_norm, k_norm, eps, cos, sin)
-
-    @staticmethod
-    def attends(window: Window, num_new: int) -> bool:
-        """Whether `attended` is right for a sequence: one new token, and not too much for one core to look at."""
-        keys = window.keys[0]
-        return num_new == 1 and 2 * keys.element_size() * keys.numel() <= _MAX_SEEN_BYTES
-
-    def attended(
-        self, qkv: torch.Tensor, num_heads: int, num_kv_heads: int, seen: Seen, layer: int, first: int = 0
-    ) -> torch.Tensor:
-        """Attention of one new token per row, whose key and value are stored on the way, (rows, heads * dim).
-
-        qkv: (rows, heads + 2 kv heads, dim), rows of `seen` from `first` on.
-        """
-        rows, width, dim = qkv.shape
-        out = torch.empty(rows, num_heads * dim)
-        sizes = (rows, width * dim, num_heads, num_kv_heads, dim)
-        self._run.attend(qkv.data_ptr(), *sizes, *seen.at(layer, first), dim**-0.5, out.data_ptr())
-        return out
 
     # -- int8 weights
 
@@ -176,8 +133,3 @@ def _at(rows: Rows) -> tuple[int, int]:
 
 def _scaled(sums: torch.Tensor, weight: Int8, rows: Rows) -> tuple[int, int, int]:
     return sums.data_ptr(), weight.scales.data_ptr(), rows.steps.data_ptr()
-
-
-def _addresses(layers: Sequence[Sequence[torch.Tensor]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(layers, rows) of one tensor per row and layer."""
-    return np.array([[tensor.data_ptr() for tensor in row] for row in layers], np.int64).T.copy()

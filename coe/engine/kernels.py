@@ -17,7 +17,6 @@ from numba.extending import intrinsic
 __all__ = [
     "add_norm_quantise",
     "add_two_digits",
-    "attend",
     "dequantise",
     "gate",
     "gate_quantise",
@@ -30,7 +29,7 @@ __all__ = [
 _A = types.int64  # an address, 0 for an array that is not there; or a size
 _SUMS = {"reassoc", "contract", "nsz"}  # sums may be taken in any order, or they could not be vectorised
 _ROUNDER = np.float32(12582912.0)  # 1.5 * 2**23: adding it leaves no room for a fraction, halves go to even
-_DIGIT = np.float32(254.0)  # the second digit counts 254ths of the first one's step
+DIGIT = np.float32(254.0)  # the second digit counts 254ths of the first one's step
 _SMALLEST = np.float32(1e-30)
 
 
@@ -65,32 +64,37 @@ def _kernel(*arguments: Any) -> Any:
 
 
 @_inner
-def _f32(address, size):
+def floats(address, size):
     return carray(_pointer(address, types.float32), (size,))
 
 
 @_inner
-def _i32(address, size):
+def ints(address, size):
     return carray(_pointer(address, types.int32), (size,))
 
 
 @_inner
-def _i8(address, size):
+def bytes_at(address, size):
     return carray(_pointer(address, types.int8), (size,))
 
 
 @_inner
-def _i64(address, size):
+def shorts(address, size):
+    return carray(_pointer(address, types.int16), (size,))
+
+
+@_inner
+def longs(address, size):
     return carray(_pointer(address, types.int64), (size,))
 
 
 @_inner
-def _round(x):
+def round_even(x):
     return (x + _ROUNDER) - _ROUNDER
 
 
 @_summing
-def _rms(x, eps):
+def rms(x, eps):
     """What RMSNorm multiplies a row with (Zhang & Sennrich, arXiv 1910.07467)."""
     total = np.float32(0)
     for i in range(len(x)):
@@ -108,24 +112,24 @@ def _largest(x):
 
 
 @_inner
-def _step(x):
+def step_of(x):
     return max(_largest(x), _SMALLEST) * np.float32(1 / 127)
 
 
 @_inner
-def _quantise_row(x, q):
-    step = _step(x)
+def quantise_row(x, q):
+    step = step_of(x)
     for i in range(len(x)):
-        q[i] = np.int8(np.int32(_round(x[i] / step)))
+        q[i] = np.int8(np.int32(round_even(x[i] / step)))
     return step
 
 
 @_inner
-def _exp(x):
+def exp(x):
     """Cephes' expf, good to two units in the last place, in what vectorises."""
     x = x if x > np.float32(-87.0) else np.float32(-87.0)
     x = x if x < np.float32(88.0) else np.float32(88.0)
-    n = _round(x * np.float32(1.4426950408889634))
+    n = round_even(x * np.float32(1.4426950408889634))
     r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
     p = np.float32(1.9875691500e-4)
     p = p * r + np.float32(1.3981999507e-3)
@@ -138,17 +142,17 @@ def _exp(x):
 
 
 @_inner
-def _silu(x):
-    return x / (np.float32(1) + _exp(-x))
+def silu(x):
+    return x / (np.float32(1) + exp(-x))
 
 
 @_kernel(_A, _A, types.float64, _A, _A, _A)
 def rms_norm(x, weight, eps, rows, size, out):
     """out = RMSNorm(x) * weight, (rows, size)."""
-    xs, ws, outs = _f32(x, rows * size), _f32(weight, size), _f32(out, rows * size)
+    xs, ws, outs = floats(x, rows * size), floats(weight, size), floats(out, rows * size)
     for r in range(rows):
         row, to = xs[r * size : (r + 1) * size], outs[r * size : (r + 1) * size]
-        factor = _rms(row, eps)
+        factor = rms(row, eps)
         for i in range(size):
             to[i] = row[i] * factor * ws[i]
 
@@ -156,35 +160,35 @@ def rms_norm(x, weight, eps, rows, size, out):
 @_kernel(_A, _A, _A, _A, _A)
 def quantise(x, rows, size, q, steps):
     """x (rows, size) -> int8 q of the same shape, and a step for each row."""
-    xs, qs, ss = _f32(x, rows * size), _i8(q, rows * size), _f32(steps, rows)
+    xs, qs, ss = floats(x, rows * size), bytes_at(q, rows * size), floats(steps, rows)
     for r in range(rows):
-        ss[r] = _quantise_row(xs[r * size : (r + 1) * size], qs[r * size : (r + 1) * size])
+        ss[r] = quantise_row(xs[r * size : (r + 1) * size], qs[r * size : (r + 1) * size])
 
 
 @_kernel(_A, _A, types.float64, _A, _A, _A, _A)
 def norm_quantise(x, weight, eps, rows, size, q, steps):
     """`rms_norm`, then `quantise`."""
-    xs, ws = _f32(x, rows * size), _f32(weight, size)
-    qs, ss = _i8(q, rows * size), _f32(steps, rows)
+    xs, ws = floats(x, rows * size), floats(weight, size)
+    qs, ss = bytes_at(q, rows * size), floats(steps, rows)
     normed = np.empty(size, np.float32)
     for r in range(rows):
         row = xs[r * size : (r + 1) * size]
-        factor = _rms(row, eps)
+        factor = rms(row, eps)
         for i in range(size):
             normed[i] = row[i] * factor * ws[i]
-        ss[r] = _quantise_row(normed, qs[r * size : (r + 1) * size])
+        ss[r] = quantise_row(normed, qs[r * size : (r + 1) * size])
 
 
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
 def dequantise(sums, scales, steps, bias, rows, size, out):
     """out = int32 sums (rows, size) * scales (size) * steps (rows) + bias (size)."""
-    ns, cs, ss, outs = _i32(sums, rows * size), _f32(scales, size), _f32(steps, rows), _f32(out, rows * size)
+    ns, cs, ss, outs = ints(sums, rows * size), floats(scales, size), floats(steps, rows), floats(out, rows * size)
     for r in range(rows):
         row, to, step = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
         for i in range(size):
             to[i] = np.float32(row[i]) * cs[i] * step
         if bias != 0:
-            bs = _f32(bias, size)
+            bs = floats(bias, size)
             for i in range(size):
                 to[i] += bs[i]
 
@@ -192,69 +196,69 @@ def dequantise(sums, scales, steps, bias, rows, size, out):
 @_kernel(_A, _A, _A, _A, _A, types.float64, _A, _A, _A, _A, _A)
 def add_norm_quantise(sums, scales, steps, hidden, weight, eps, rows, size, out, q, new_steps):
     """out = hidden + dequantised sums; q, new_steps = `norm_quantise` of that."""
-    ns, cs, ss = _i32(sums, rows * size), _f32(scales, size), _f32(steps, rows)
-    hs, ws, outs = _f32(hidden, rows * size), _f32(weight, size), _f32(out, rows * size)
-    qs, news = _i8(q, rows * size), _f32(new_steps, rows)
+    ns, cs, ss = ints(sums, rows * size), floats(scales, size), floats(steps, rows)
+    hs, ws, outs = floats(hidden, rows * size), floats(weight, size), floats(out, rows * size)
+    qs, news = bytes_at(q, rows * size), floats(new_steps, rows)
     normed = np.empty(size, np.float32)
     for r in range(rows):
         row, to, step = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
         old = hs[r * size : (r + 1) * size]
         for i in range(size):
             to[i] = old[i] + np.float32(row[i]) * cs[i] * step
-        factor = _rms(to, eps)
+        factor = rms(to, eps)
         for i in range(size):
             normed[i] = to[i] * factor * ws[i]
-        news[r] = _quantise_row(normed, qs[r * size : (r + 1) * size])
+        news[r] = quantise_row(normed, qs[r * size : (r + 1) * size])
 
 
 @_kernel(_A, _A, _A, _A)
 def gate(gate_up, rows, size, out):
     """out (rows, size) = SiLU(gate) * up; gate_up (rows, 2 size) has the gate first."""
-    both, outs = _f32(gate_up, 2 * rows * size), _f32(out, rows * size)
+    both, outs = floats(gate_up, 2 * rows * size), floats(out, rows * size)
     for r in range(rows):
         left = both[2 * r * size : (2 * r + 1) * size]
         right = both[(2 * r + 1) * size : (2 * r + 2) * size]
         to = outs[r * size : (r + 1) * size]
         for i in range(size):
-            to[i] = _silu(left[i]) * right[i]
+            to[i] = silu(left[i]) * right[i]
 
 
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
 def gate_quantise(sums, scales, steps, rows, size, q, new_steps):
     """`gate` of dequantised sums (rows, 2 size), in two int8 digits: q (2 rows, size), the first digits first."""
-    ns, cs, ss = _i32(sums, 2 * rows * size), _f32(scales, 2 * size), _f32(steps, rows)
-    qs, news = _i8(q, 2 * rows * size), _f32(new_steps, rows)
+    ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, 2 * size), floats(steps, rows)
+    qs, news = bytes_at(q, 2 * rows * size), floats(new_steps, rows)
     gated = np.empty(size, np.float32)
     for r in range(rows):
         step = ss[r]
         left = ns[2 * r * size : (2 * r + 1) * size]
         right = ns[(2 * r + 1) * size : (2 * r + 2) * size]
         for i in range(size):
-            gated[i] = _silu(np.float32(left[i]) * cs[i] * step) * (np.float32(right[i]) * cs[size + i] * step)
-        new = _step(gated)
+            gated[i] = silu(np.float32(left[i]) * cs[i] * step) * (np.float32(right[i]) * cs[size + i] * step)
+        new = step_of(gated)
         high, low = qs[r * size : (r + 1) * size], qs[(rows + r) * size : (rows + r + 1) * size]
         for i in range(size):
             scaled = gated[i] / new
-            whole = _round(scaled)
+            whole = round_even(scaled)
             high[i] = np.int8(np.int32(whole))
-            low[i] = np.int8(np.int32(_round((scaled - whole) * _DIGIT)))
+            low[i] = np.int8(np.int32(round_even((scaled - whole) * DIGIT)))
         news[r] = new
 
 
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
 def add_two_digits(sums, scales, steps, hidden, rows, size, out):
     """out = hidden + dequantised sums of two digits, (2 rows, size)."""
-    ns, cs, ss = _i32(sums, 2 * rows * size), _f32(scales, size), _f32(steps, rows)
-    hs, outs = _f32(hidden, rows * size), _f32(out, rows * size)
+    ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, size), floats(steps, rows)
+    hs, outs = floats(hidden, rows * size), floats(out, rows * size)
     for r in range(rows):
         high, low = ns[r * size : (r + 1) * size], ns[(rows + r) * size : (rows + r + 1) * size]
         old, to, step = hs[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
         for i in range(size):
-            to[i] = old[i] + (np.float32(high[i]) + np.float32(low[i]) * (np.float32(1) / _DIGIT)) * cs[i] * step
+            to[i] = old[i] + (np.float32(high[i]) + np.float32(low[i]) * (np.float32(1) / DIGIT)) * cs[i] * step
 
 
 @_inner
-def _rotate_head(head, cos, sin):
+def rotate_head(head, cos, sin):
     half = len(head) // 2
     for i in range(half):
         left, right = head[i], head[i + half]
@@ -265,72 +269,27 @@ def _rotate_head(head, cos, sin):
 @_kernel(_A, _A, _A, _A, _A, _A, _A, _A, types.float64, _A, _A)
 def rotate(qkv, rows, width, num_heads, num_kv_heads, dim, q_norm, k_norm, eps, cos, sin):
     """In place on qkv (rows, width): norms of q's and k's heads, then rotary embedding; address 0 leaves either out."""
-    xs = _f32(qkv, rows * width)
+    xs = floats(qkv, rows * width)
     for r in range(rows):
         for h in range(num_heads + num_kv_heads):
             head = xs[r * width + h * dim : r * width + (h + 1) * dim]
             if q_norm != 0:
-                weight = _f32(q_norm if h < num_heads else k_norm, dim)
-                factor = _rms(head, eps)
+                weight = floats(q_norm if h < num_heads else k_norm, dim)
+                factor = rms(head, eps)
                 for i in range(dim):
                     head[i] = head[i] * factor * weight[i]
             if cos != 0:
-                _rotate_head(head, _f32(cos + 4 * r * dim, dim), _f32(sin + 4 * r * dim, dim))
+                rotate_head(head, floats(cos + 4 * r * dim, dim), floats(sin + 4 * r * dim, dim))
 
 
 @_summing
-def _dot(x, y):
-    total = np.float32(0)
-    for i in range(len(x)):
-        total += x[i] * y[i]
-    return total
-
-
-@_summing
-def _softmax(scores):
+def softmax(scores):
     """In place, but for the division by the sum, which is returned."""
     most, total = scores[0], np.float32(0)
     for t in range(len(scores)):
         most = max(most, scores[t])
     for t in range(len(scores)):
-        scores[t] = _exp(scores[t] - most)
+        scores[t] = exp(scores[t] - most)
     for t in range(len(scores)):
         total += scores[t]
     return total
-
-
-@_kernel(_A, _A, _A, _A, _A, _A, _A, _A, _A, _A, types.float64, _A)
-def attend(qkv, rows, width, num_heads, num_kv_heads, dim, keys, values, lengths, strides, scale, out):
-    """One new token per row: its key and value go where they belong, then its heads attend to all there are.
-
-    keys, values: addresses of each row's first seen token in the first head; strides: floats between heads; lengths:
-    tokens seen, the new one included. out (rows, num_heads * dim).
-    """
-    xs, outs = _f32(qkv, rows * width), _f32(out, rows * num_heads * dim)
-    key_at, value_at, ns, ds = _i64(keys, rows), _i64(values, rows), _i64(lengths, rows), _i64(strides, rows)
-    group = num_heads // num_kv_heads
-    for r in range(rows):
-        length = ns[r]
-        scores = np.empty(length, np.float32)
-        row = xs[r * width : (r + 1) * width]
-        for h in range(num_kv_heads):
-            ks = _f32(key_at[r] + 4 * h * ds[r], length * dim)
-            vs = _f32(value_at[r] + 4 * h * ds[r], length * dim)
-            for i in range(dim):
-                ks[(length - 1) * dim + i] = row[(num_heads + h) * dim + i]
-                vs[(length - 1) * dim + i] = row[(num_heads + num_kv_heads + h) * dim + i]
-            for g in range(h * group, (h + 1) * group):
-                query = row[g * dim : (g + 1) * dim]
-                for t in range(length):
-                    scores[t] = _dot(query, ks[t * dim : (t + 1) * dim]) * np.float32(scale)
-                total = _softmax(scores)
-                to = outs[(r * num_heads + g) * dim : (r * num_heads + g + 1) * dim]
-                for i in range(dim):
-                    to[i] = np.float32(0)
-                for t in range(length):
-                    share = scores[t]
-                    value = vs[t * dim : (t + 1) * dim]
-                    for i in range(dim):
-                        to[i] += share * value[i]
-                for i in range(dim):
-                    to[i] /= total

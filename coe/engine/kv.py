@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-__all__ = ["KV_BLOCK_TOKENS", "ContiguousStore", "KvShape", "SequenceKv", "Window"]
+__all__ = ["KV_BLOCK_TOKENS", "ContiguousStore", "KvShape", "Place", "SequenceKv", "Window"]
 
 KV_BLOCK_TOKENS = 64  # what is booked is rounded up to this
 
@@ -61,6 +61,17 @@ class Window(NamedTuple):
         return self.keys[layer], self.values[layer]
 
 
+class Place(NamedTuple):
+    """Where compiled code finds what one new token sees: addresses of the first token in the first layer's first head,
+    bytes between layers, numbers between heads, and tokens with the new one, which has the last place."""
+
+    keys: int
+    values: int
+    layer_bytes: int
+    head_floats: int
+    length: int
+
+
 class SequenceKv:
     """(layers, kv heads, capacity, head dim), keys and values apart; it can come to `num_tokens_max`."""
 
@@ -83,6 +94,19 @@ class SequenceKv:
         new = (whole[:, :, self.length : end] for whole in (self._keys, self._values))
         seen = (whole[:, :, start:end] for whole in (self._keys, self._values))
         return Window(*(views.unbind(0) for views in (*new, *seen)))
+
+    def place(self, most: int | None = None) -> Place:
+        """The place of one new token that sees the last `most`, itself included."""
+        length, whole = self.length + 1, self._keys
+        start = max(0, length - most) if most is not None else 0
+        offset = start * whole.stride(2) * whole.itemsize
+        return Place(
+            whole.data_ptr() + offset,
+            self._values.data_ptr() + offset,
+            whole.stride(0) * whole.itemsize,
+            whole.stride(1),
+            length - start,
+        )
 
     def copy(self, num_tokens: int, num_tokens_max: int) -> SequenceKv:
         """KV of its own for up to `num_tokens_max` that begins with the first `num_tokens` of these."""

@@ -10,25 +10,30 @@ q, k, v and gate, up adjacent.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from coe.engine.fused import Fused, Seen
+from coe.engine.compiled_step import Block, CompiledLayers, CompiledStep, Heads
+from coe.engine.fused import Fused
 from coe.engine.kv import ContiguousStore, KvShape, SequenceKv, Window
 from coe.engine.paged_kv import PagedKv, PagedStore, PagedWindow
-from coe.engine.products import Int8, Weight, embedded, int8_sums, num_inputs, product
+from coe.engine.products import Int8, Weight, embedded, num_inputs, product
 from coe.engine.step import Row
 from coe.weights.unit import DTYPE_SIZES, SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["LlamaModel", "LlamaShape"]
+__all__ = ["LlamaModel", "LlamaShape", "widens_bfloat16"]
 
 _FUSED_ROWS = 16  # more are worth all cores, and the transposed products of a prompt no copy
+_COMPILED_ROWS = 32  # of a step that is compiled as a whole; for more MKL's blocked products are faster
+_TILED_ROWS = 128  # times a bfloat16 matrix read as it is; for more it is widened once for MKL
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 _FAMILY = {"llama", "mistral", "qwen2", "qwen3", "smollm3"}
 _PREFIX = re.compile(r"^model\.(layers\.\d+\.)?")
@@ -73,6 +78,23 @@ class LlamaShape:
             unrotated=_unrotated(config),
             dtype=next(_DTYPES[spec.dtype] for spec in manifest.units[-1].tensors if spec.name.endswith("norm.weight")),
         )
+
+
+def widens_bfloat16(config_file: Path) -> bool:
+    """Whether compiled steps of the architecture described there would read bfloat16 matrices as they are."""
+    if Fused.load() is None or not config_file.is_file():
+        return False
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    if config.get("model_type") not in _FAMILY or not _is_covered(config):
+        return False
+    return CompiledLayers.fits(*_sizes(config))
+
+
+def _sizes(config: Mapping[str, Any]) -> tuple[int, tuple[int, int, int]]:
+    """Head dimension; inputs of the projections qkv, out and down."""
+    num_heads, hidden_size = config["num_attention_heads"], config["hidden_size"]
+    dim = config.get("head_dim") or hidden_size // num_heads
+    return dim, (hidden_size, num_heads * dim, config["intermediate_size"])
 
 
 def _reads_all(manifest: Manifest) -> bool:
@@ -121,6 +143,7 @@ class _Layer(NamedTuple):
     mlp_norm: torch.Tensor
     gate_up: Weight  # (2 * intermediate, hidden)
     down: Weight
+    block: Block | None  # the same for compiled steps
 
 
 class _Head(NamedTuple):
@@ -136,7 +159,6 @@ class _Span(NamedTuple):
     kv: SequenceKv | PagedKv
     window: Window | PagedWindow
     num_logits: int
-    is_seen: bool  # one new token, for the fused attention
 
 
 @dataclass(slots=True)
@@ -146,10 +168,21 @@ class _State:
     sin: torch.Tensor
     spans: list[_Span]
     masks: list[torch.Tensor | None]  # per span, (new, length) or None
-    seen: Seen | None = None  # for the spans that are seen
     hidden: torch.Tensor | None = None  # (tokens, hidden)
     embedding: Weight | None = None
     logits: torch.Tensor | None = None  # (sum of num_logits, vocab)
+
+
+@dataclass(slots=True)
+class _Decoding:
+    """The state of a step that is compiled: one new token for each of a few sequences."""
+
+    token_ids: torch.Tensor  # (rows,)
+    kvs: list[SequenceKv]
+    step: CompiledStep
+    hidden: torch.Tensor | None = None  # (rows, hidden), changed in place
+    embedding: Weight | None = None
+    logits: torch.Tensor | None = None  # (rows, vocab)
 
 
 class LlamaModel:
@@ -168,6 +201,9 @@ class LlamaModel:
         self._cos = self._sin = torch.empty(0, 1, shape.head_dim)
         is_plain = device.type == "cpu" and shape.dtype is torch.float32
         self._fused = Fused.load() if is_plain else None
+        heads, (dim, sizes) = Heads(shape.num_heads, shape.num_kv_heads, shape.head_dim), _sizes(config)
+        is_compiled = self._fused is not None and CompiledLayers.fits(dim, sizes)
+        self._compiled = CompiledLayers(shape.hidden_size, sizes[2], heads, shape.norm_eps) if is_compiled else None
 
     # -- the Model seam (step.py)
 
@@ -177,7 +213,7 @@ class LlamaModel:
             return _Embed(views.weight("embed_tokens.weight"))
         if unit.name == "head":
             return _Head(views.one("norm.weight"), views.maybe_weight("lm_head.weight"))
-        return _Layer(
+        layer = _Layer(
             input_norm=views.one("input_layernorm.weight"),
             qkv=views.weight("q_proj.weight", "k_proj.weight", "v_proj.weight"),
             qkv_bias=views.maybe_fused("q_proj.bias", "k_proj.bias", "v_proj.bias"),
@@ -187,6 +223,18 @@ class LlamaModel:
             mlp_norm=views.one("post_attention_layernorm.weight"),
             gate_up=views.weight("gate_proj.weight", "up_proj.weight"),
             down=views.weight("down_proj.weight"),
+            block=None,
+        )
+        return layer._replace(block=self._block(layer))
+
+    def _block(self, w: _Layer) -> Block | None:
+        if self._compiled is None:
+            return None
+        return self._compiled.layer(
+            (w.qkv, w.out, w.gate_up, w.down),
+            w.qkv_bias,
+            (w.input_norm, w.mlp_norm),
+            None if w.q_norm is None or w.k_norm is None else (w.q_norm, w.k_norm),
         )
 
     def kv_bytes(self, num_tokens: int) -> int:
@@ -198,15 +246,28 @@ class LlamaModel:
     def copy_kv(self, kv: Any, num_tokens: int, room: int) -> SequenceKv | PagedKv:
         return self.kv.copy(kv, num_tokens, room)
 
-    def begin(self, rows: Sequence[Row]) -> _State:
-        spans, start, fused = [], 0, self._fused
+    def begin(self, rows: Sequence[Row]) -> _State | _Decoding:
+        kvs = [row.kv for row in rows if isinstance(row.kv, SequenceKv)]
+        if self._compiled is not None and len(kvs) == len(rows) <= _COMPILED_ROWS and all(map(_is_next, rows)):
+            return self._begin_decoding(self._compiled, rows, kvs)
+        return self._begin_ragged(rows)
+
+    def _begin_decoding(self, compiled: CompiledLayers, rows: Sequence[Row], kvs: list[SequenceKv]) -> _Decoding:
+        positions = [kv.length for kv in kvs]
+        self._grow_rotary(max(positions) + 1)
+        at = torch.tensor(positions)
+        places = [kv.place(self.shape.window) for kv in kvs]
+        step = compiled.begin(places, self.shape.num_layers, self._cos[at], self._sin[at])
+        return _Decoding(torch.tensor([row.token_ids[0] for row in rows]), kvs, step)
+
+    def _begin_ragged(self, rows: Sequence[Row]) -> _State:
+        spans, start = [], 0
         positions: list[int] = []
         for row in rows:
             assert isinstance(row.kv, SequenceKv | PagedKv)
             end = start + len(row.token_ids)
             window = row.kv.window(end - start, self.shape.window)
-            is_seen = fused is not None and isinstance(window, Window) and fused.attends(window, end - start)
-            spans.append(_Span(start, end, row.kv, window, row.num_logits, is_seen))
+            spans.append(_Span(start, end, row.kv, window, row.num_logits))
             positions.extend(range(row.kv.length, row.kv.length + end - start))
             start = end
         self._grow_rotary(max(positions) + 1)
@@ -214,25 +275,46 @@ class LlamaModel:
         flat = torch.tensor([token for row in rows for token in row.token_ids], device=self.device)
         most = self.shape.window
         masks = [_chunk_mask(span.kv.length, span.end - span.start, most, self.device) for span in spans]
-        windows = [span.window for span in spans if isinstance(span.window, Window)]
-        seen = Seen(windows) if any(span.is_seen for span in spans) else None
-        return _State(flat, self._cos[at], self._sin[at], spans, masks, seen)
+        return _State(flat, self._cos[at], self._sin[at], spans, masks)
 
-    def run_unit(self, index: int, weights: Any, state: _State) -> None:
+    def run_unit(self, index: int, weights: Any, state: _State | _Decoding) -> None:
         if index == 0:
             state.embedding = weights.weight
             rows = embedded(state.token_ids, weights.weight, self.shape.dtype)  # where the weight is
             state.hidden = rows.to(self.device)
+        elif isinstance(state, _Decoding):
+            self._run_compiled(index - 1, weights, state)
         elif index <= self.shape.num_layers:
             state.hidden = self._layer(index - 1, weights, state)
         else:
             state.logits = self._head(weights, state)
 
-    def attach(self, first: _Embed, state: _State) -> None:
+    def _run_compiled(self, layer: int, weights: _Layer | _Head, state: _Decoding) -> None:
+        compiled, hidden = self._compiled, state.hidden
+        assert compiled is not None
+        assert hidden is not None
+        if isinstance(weights, _Layer):
+            assert weights.block is not None
+            compiled.run(state.step, weights.block, hidden, layer, rotates=layer not in self.shape.unrotated)
+        else:
+            weight = state.embedding if weights.lm_head is None else weights.lm_head
+            assert weight is not None
+            block = compiled.head(weight, weights.norm)
+            state.logits = (
+                self._headed(hidden, weights.norm, weight)
+                if block is None
+                else compiled.logits(state.step, block, hidden)
+            )
+
+    def attach(self, first: _Embed, state: _State | _Decoding) -> None:
         state.embedding = first.weight
 
-    def logits(self, state: _State) -> torch.Tensor:
+    def logits(self, state: _State | _Decoding) -> torch.Tensor:
         assert state.logits is not None
+        if isinstance(state, _Decoding):
+            for kv in state.kvs:
+                kv.advance(1)
+            return state.logits
         for span in state.spans:
             span.kv.advance(span.end - span.start)
         return state.logits.float()
@@ -240,17 +322,17 @@ class LlamaModel:
     def products(self, weights: Sequence[Any]) -> None:
         """Do the matrix products of one decode step and nothing else: what the rest of a step is measured against."""
         embed, *layers, head = weights
+        last = embed.weight if head.lm_head is None else head.lm_head
+        if self._compiled is not None:
+            self._compiled.products([w.block for w in layers], self._compiled.head(last, head.norm))
+            return
         for w in layers:
-            for weight in (w.qkv, w.out, w.gate_up):
+            for weight in (w.qkv, w.out, w.gate_up, w.down):
                 self._multiply(weight)
-            self._multiply(w.down, num_rows=2 if isinstance(w.down, Int8) else 1)
-        self._multiply(embed.weight if head.lm_head is None else head.lm_head)
+        self._multiply(last)
 
-    def _multiply(self, weight: Weight, num_rows: int = 1) -> None:
-        if isinstance(weight, Int8):
-            int8_sums(torch.ones(num_rows, num_inputs(weight), dtype=torch.int8), weight.values)
-        else:
-            product(torch.zeros(num_rows, num_inputs(weight), dtype=self.shape.dtype, device=self.device), weight)
+    def _multiply(self, weight: Weight) -> None:
+        self._product(torch.zeros(1, num_inputs(weight), dtype=self.shape.dtype, device=self.device), weight)
 
     # -- the arithmetic
 
@@ -258,10 +340,16 @@ class LlamaModel:
         assert state.hidden is not None
         if isinstance(w.qkv, Int8):
             return self._int8_layer(layer, w, state.hidden, state)
-        qkv = product(self._norm(state.hidden, w.input_norm), w.qkv, w.qkv_bias).contiguous()
-        hidden = state.hidden + product(self._attention(layer, w, qkv, state), _full(w.out))
-        gate_up = product(self._norm(hidden, w.mlp_norm), _full(w.gate_up))
-        return hidden + product(self._gated(gate_up), _full(w.down))
+        qkv = self._product(self._norm(state.hidden, w.input_norm), w.qkv, w.qkv_bias).contiguous()
+        hidden = state.hidden + self._product(self._attention(layer, w, qkv, state), w.out)
+        gate_up = self._product(self._norm(hidden, w.mlp_norm), w.gate_up)
+        return hidden + self._product(self._gated(gate_up), w.down)
+
+    def _product(self, x: torch.Tensor, weight: Weight, bias: torch.Tensor | None = None) -> torch.Tensor:
+        weight = _full(weight)
+        if self._compiled is not None and weight.dtype is not x.dtype and len(x) <= _TILED_ROWS:
+            return self._compiled.product(x, weight, bias)
+        return product(x, weight, bias)
 
     def _int8_layer(self, layer: int, w: _Layer, hidden: torch.Tensor, state: _State) -> torch.Tensor:
         fused, eps = self._fused, self.shape.norm_eps
@@ -277,20 +365,14 @@ class LlamaModel:
         qkv = qkv.view(qkv.shape[0], -1, shape.head_dim)
         norms = None if w.q_norm is None or w.k_norm is None else (w.q_norm, w.k_norm)
         table = None if layer in shape.unrotated else (state.cos, state.sin)
-        heads = (shape.num_heads, shape.num_kv_heads)
         if self._fused is not None:
-            self._fused.rotate_(qkv, *heads, norms, shape.norm_eps, table)
-            if state.seen is not None and all(span.is_seen for span in state.spans):
-                return self._fused.attended(qkv, *heads, state.seen, layer)
+            self._fused.rotate_(qkv, shape.num_heads, shape.num_kv_heads, norms, shape.norm_eps, table)
         else:
             self._rotate_(qkv, norms, table)
-        mixed = []
-        for row, span in enumerate(state.spans):
-            own = qkv[span.start : span.end]
-            if span.is_seen and self._fused is not None and state.seen is not None:
-                mixed.append(self._fused.attended(own, *heads, state.seen, layer, row))
-            else:
-                mixed.append(_attended(own, shape.num_heads, span.window, layer, state.masks[row]))
+        mixed = [
+            _attended(qkv[span.start : span.end], shape.num_heads, span.window, layer, mask)
+            for span, mask in zip(state.spans, state.masks, strict=True)
+        ]
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
     def _rotate_(
@@ -315,12 +397,15 @@ class LlamaModel:
         assert state.hidden is not None
         assert state.embedding is not None
         last = [at for span in state.spans for at in range(span.end - span.num_logits, span.end)]
-        hidden = self._norm(state.hidden[torch.tensor(last, dtype=torch.long, device=self.device)], w.norm)
-        weight = state.embedding if w.lm_head is None else w.lm_head
+        hidden = state.hidden[torch.tensor(last, dtype=torch.long, device=self.device)]
+        return self._headed(hidden, w.norm, state.embedding if w.lm_head is None else w.lm_head)
+
+    def _headed(self, hidden: torch.Tensor, norm: torch.Tensor, weight: Weight) -> torch.Tensor:
+        hidden = self._norm(hidden, norm)
         if isinstance(weight, Int8):
             assert self._fused is not None
             return self._fused.product(self._fused.quantised(hidden), weight)
-        return product(hidden, weight)
+        return self._product(hidden, weight)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         if self._fused is not None:
@@ -387,6 +472,11 @@ class _Views:
     def _view(self, first: TensorSpec, shape: tuple[int, ...]) -> torch.Tensor:
         size_bytes = math.prod(shape) * DTYPE_SIZES[first.dtype]
         return self._flat[first.offset : first.offset + size_bytes].view(_DTYPES[first.dtype]).view(shape)
+
+
+def _is_next(row: Row) -> bool:
+    """Whether it brings one token and wants what comes after it."""
+    return len(row.token_ids) == row.num_logits == 1
 
 
 def _full(weight: Weight) -> torch.Tensor:

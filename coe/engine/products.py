@@ -33,7 +33,8 @@ Weight = torch.Tensor | Int8
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x @ weight.T (+ bias); the result may be a transposed view."""
+    """x @ weight.T (+ bias), in x's dtype; the result may be a transposed view."""
+    weight = weight.to(x.dtype)
     if x.dtype is torch.float32 and x.device.type == "cpu" and _FEW_ROWS <= x.shape[0] < _MANY_ROWS:
         columns = torch.mm(weight, x.t().contiguous())  # (out, tokens)
         return (columns if bias is None else columns.add_(bias[:, None])).t()
@@ -45,7 +46,7 @@ def embedded(token_ids: torch.Tensor, weight: Weight, dtype: torch.dtype) -> tor
     if isinstance(weight, Int8):
         rows = token_ids.to(weight.values.device)
         return (weight.values[rows] * weight.scales[rows][:, None]).to(dtype)
-    return F.embedding(token_ids.to(weight.device), weight)
+    return F.embedding(token_ids.to(weight.device), weight).to(dtype)
 
 
 def num_inputs(weight: Weight) -> int:

@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from coe.engine.fused import Fused, Rows, Seen
-from coe.engine.kv import KvShape, SequenceKv
+from coe.engine.fused import Fused, Rows
 from coe.engine.products import Int8
 from coe.weights.importer import quantise
 
@@ -88,43 +87,3 @@ def test_rotary_embedding_turns_q_and_k_and_leaves_v(has_norms: bool, has_table:
         expected[:, start:end] = turned if has_table else part
     fused.rotate_(qkv, 4, 2, norms if has_norms else None, EPS, (cos, sin) if has_table else None)
     torch.testing.assert_close(qkv, expected)
-
-
-@pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(9, 3), (4, 4), (8, 1)])
-def test_attention_is_torchs_for_sequences_of_all_lengths_and_stores_the_new_token(
-    num_heads: int, num_kv_heads: int
-) -> None:
-    fused, dim, num_layers, lengths = Fused(), 16, 3, (0, 1, 63, 64, 200)
-    shape = KvShape(num_layers, num_kv_heads, dim, torch.float32, torch.device("cpu"))
-    qkv = random(len(lengths), num_heads + 2 * num_kv_heads, dim)
-    for most in (None, 50):  # a sliding window
-        windows = []
-        for row, length in enumerate(lengths):
-            kv = SequenceKv(shape, length + 1)
-            old = kv.window(length + 1)
-            for layer in range(num_layers):
-                old.new_keys[layer].copy_(random(num_kv_heads, length + 1, dim, seed=10 * row + layer))
-                old.new_values[layer].copy_(random(num_kv_heads, length + 1, dim, seed=99 * row + layer))
-            kv.length = length
-            windows.append(kv.window(1, most))
-        seen = Seen(windows)
-        for layer in (0, 2):
-            found = fused.attended(qkv, num_heads, num_kv_heads, seen, layer)
-            alone = [fused.attended(qkv[r : r + 1], num_heads, num_kv_heads, seen, layer, r) for r in range(len(qkv))]
-            assert torch.equal(found, torch.cat(alone))
-            for row, window in enumerate(windows):
-                q, k, v = qkv[row].split((num_heads, num_kv_heads, num_kv_heads))
-                assert torch.equal(window.new_keys[layer][:, 0], k)
-                assert torch.equal(window.new_values[layer][:, 0], v)
-                keys, values = (each[layer].repeat_interleave(num_heads // num_kv_heads, 0) for each in window[2:])
-                expected = F.scaled_dot_product_attention(q[:, None], keys, values)[:, 0].reshape(-1)
-                torch.testing.assert_close(found[row], expected)
-
-
-def test_long_sequences_and_chunks_are_left_to_torch() -> None:
-    shape = KvShape(1, 8, 128, torch.float32, torch.device("cpu"))
-    short, long = SequenceKv(shape, 200), SequenceKv(shape, 1000)
-    short.length, long.length = 100, 900
-    assert Fused.attends(short.window(1), 1)
-    assert not Fused.attends(long.window(1), 1)
-    assert not Fused.attends(short.window(4), 4)
