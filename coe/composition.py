@@ -22,7 +22,7 @@ from coe.engine.capture import CudaRecorder
 from coe.engine.engine import Engine, LoadedExpert
 from coe.engine.fused import Fused
 from coe.engine.graphs import DecodeGraphs
-from coe.engine.llama import LlamaModel, LlamaShape
+from coe.engine.llama import LlamaModel, LlamaShape, widens_bfloat16
 from coe.engine.modules import ModulesModel
 from coe.engine.paged_kv import KvPages, PagedStore, page_bytes_of
 from coe.engine.products import int8_is_exact
@@ -139,15 +139,26 @@ def import_experts(
     errors: dict[str, ExpertError] = dict(catalog.errors)
     for spec in catalog:
         try:
-            if isinstance(store, OriginalFiles):
-                manifest = store.add(spec, device=device)
-            else:
-                manifest = import_expert(store, spec, device=device, progress=_of(spec, progress))
-            imported.append(Imported(spec, manifest))
+            imported.append(Imported(spec, _import(spec, store, device, progress)))
         except ExpertError as error:
             log.error("import expert=%s error=%s", spec.name, error)
             errors[spec.name] = error
     return imported, errors
+
+
+def _import(spec: ExpertSpec, store: UnitStore | OriginalFiles, device: str, progress: Progress | None) -> Manifest:
+    """Matrices stay in bfloat16 on a CPU that computes in float32, where the fast path reads them as they are."""
+
+    def run(*, keeps_bfloat16: bool) -> Manifest:
+        if isinstance(store, OriginalFiles):
+            return store.add(spec, device=device, keeps_bfloat16=keeps_bfloat16)
+        return import_expert(store, spec, device=device, keeps_bfloat16=keeps_bfloat16, progress=_of(spec, progress))
+
+    keeps_bfloat16 = device != "cuda" and spec.dtype == "auto" and widens_bfloat16(spec.folder / "config.json")
+    manifest = run(keeps_bfloat16=keeps_bfloat16)
+    if keeps_bfloat16 and LlamaShape.of(manifest) is None:  # a tensor that only transformers' modules know
+        return run(keeps_bfloat16=False)
+    return manifest
 
 
 def _of(spec: ExpertSpec, progress: Progress | None) -> Callable[[int, int], None] | None:
@@ -176,6 +187,9 @@ def _serve(expert: Imported, models: _Models, config: Config) -> ServedExpert:
     spec, manifest = expert.spec, expert.manifest
     if manifest.dtype == "int8":
         _check_int8(spec.name, manifest, models.device)
+    elif spec.weights == "bfloat16" and (models.device.type != "cpu" or LlamaShape.of(manifest) is None):
+        why = "only the fast path on a CPU computes in float32 with them"
+        raise WeightsError(spec.name, f'weights = "bfloat16" cannot be used: {why}; write dtype = "bfloat16"')
     model, path = models.of(manifest)
     text = load_text(spec.name, manifest.tokenizer_dir, manifest.config, manifest.generation_config, spec.chat_template)
     return ServedExpert(
@@ -227,7 +241,8 @@ class _Models:
         self._models: dict[str, tuple[Model, str]] = {}
 
     def of(self, manifest: Manifest) -> tuple[Model, str]:
-        key = json.dumps([manifest.config, manifest.dtype, dict(manifest.tied)], sort_keys=True)
+        dtypes = sorted({spec.dtype for unit in manifest.units for spec in unit.tensors})
+        key = json.dumps([manifest.config, dtypes, dict(manifest.tied)], sort_keys=True)
         if key not in self._models:
             self._models[key] = self._build(manifest)
         return self._models[key]

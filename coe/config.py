@@ -62,7 +62,7 @@ COMPOSITION = "coe"  # the model name that means "route it"; no expert may have 
 Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Policy = Literal["value", "fcfs"]
-Weights = Literal["full", "int8"]
+Weights = Literal["full", "bfloat16", "int8"]
 Eviction = Literal["value", "lru"]
 StoreKind = Literal["units", "in-place"]
 

@@ -38,10 +38,17 @@ class Tiny:
     """An imported expert on a device; `model` keeps its KV in pages."""
 
     def __init__(
-        self, shape: str, folder: Path, device: torch.device, *, seed: int = 11, dtype: Dtype = "float32"
+        self,
+        shape: str,
+        folder: Path,
+        device: torch.device,
+        *,
+        seed: int = 11,
+        dtype: Dtype = "float32",
+        stored: Dtype = "float32",
     ) -> None:
         kind, config = SHAPES[shape]
-        source = tiny_models.tiny_model(kind, folder / f"model-{seed}", seed, **config)
+        source = tiny_models.tiny_model(kind, folder / f"model-{seed}", seed, dtype=stored, **config)
         store = UnitStore(folder / "store")
         self.manifest = import_expert(store, ExpertSpec("tiny", str(source), source, source, dtype=dtype))
         found = LlamaShape.of(self.manifest)

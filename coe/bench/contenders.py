@@ -91,11 +91,13 @@ class Coe:
     def tokens(self, text: str) -> list[int]:
         return list(self._served.text.encode_prompt(text))
 
-    def run(self, prompts: Rows[list[int]], num_tokens: int) -> Trace:
+    def run(self, prompts: Rows[list[int]], num_tokens: int, seeds: Rows[int] | None = None) -> Trace:
+        """Greedy, or with a seed of its own for each prompt at temperature 1."""
         events: SimpleQueue[tuple[int, float, Delta | Finished | CoeError]] = SimpleQueue()
         started_s = time.monotonic()
         for row, prompt in enumerate(prompts):
-            self._runtime.engine.post(Submit(self._sequence(row, prompt, num_tokens, started_s, events)))
+            sampling = Sampling(temperature=0.0) if seeds is None else Sampling(temperature=1.0, seed=seeds[row])
+            self._runtime.engine.post(Submit(self._sequence(row, prompt, num_tokens, sampling, started_s, events)))
         trace = Trace([[] for _ in prompts], [[] for _ in prompts])
         num_running = len(prompts)
         while num_running:
@@ -109,7 +111,9 @@ class Coe:
                 trace.token_s[row] += [at_s - started_s] * len(event.token_ids)
         return trace
 
-    def _sequence(self, row: int, prompt: list[int], num_tokens: int, now_s: float, events: Any) -> Sequence:
+    def _sequence(
+        self, row: int, prompt: list[int], num_tokens: int, sampling: Sampling, now_s: float, events: Any
+    ) -> Sequence:
         self._count += 1
         return Sequence(
             id=f"bench-{self._count}",
@@ -117,7 +121,7 @@ class Coe:
             prompt_ids=tuple(prompt),
             max_tokens=num_tokens,
             eos_ids=frozenset(),
-            sampler=Sampler(Sampling(temperature=0.0)),
+            sampler=Sampler(sampling),
             detokenizer=Detokenizer(self._served.text.tokenizer),
             vocabulary=self._served.text.vocabulary,
             sink=lambda event: events.put((row, time.monotonic(), event)),

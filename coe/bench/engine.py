@@ -76,6 +76,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         "num_new_tokens": grid.num_tokens,
         "cells": [{**asdict(cell), **_fraction(cell, ceiling)} for cell in cells],
         "ratios_to_coe": ratios,
+        "same_with_seed": grid.seeded,
         "profile_batch_1": profile
         and {**asdict(profile), "fraction_outside_products": round(profile.outside_products, 3)},
         "hardware": hardware(),
@@ -101,6 +102,7 @@ class _Grid:
         self.num_tokens: int = arguments.tokens or (4 if arguments.quick else 32)
         self.num_threads: int = config.engine.num_threads or hardware()["num_cpus"]
         torch.set_num_threads(self.num_threads)
+        self.seeded = 0.0
         self.store, imported, errors = imported_experts(config)
         if self.expert in errors:
             raise errors[self.expert]
@@ -141,8 +143,19 @@ class _Grid:
                     cell = _cell(contender.name, prompts, traces, reference)
                     print(_line(cell), flush=True)
                     yield cell
+        self.seeded = self.same_with_seed(ours, words)
         for contender in contenders:
             contender.close()
+
+    def same_with_seed(self, ours: Coe, words: list[int]) -> float:
+        """Share of sampled texts that are the same alone and beside all the others."""
+        count = max(self.batch_sizes)
+        prompts = [prompt_of(words, row, min(self.prompt_lengths)) for row in range(count)]
+        together = ours.run(prompts, self.num_tokens, range(count)).token_ids
+        alone = [ours.run([prompt], self.num_tokens, [seed]).token_ids[0] for seed, prompt in enumerate(prompts)]
+        same = sum(left == right for left, right in zip(together, alone, strict=True))
+        print(f"seeded at temperature 1: {same} of {count} texts are the same alone and in a batch of {count}")
+        return round(same / count, 3)
 
     def runs(self, contender: Contender, prompts: list[list[int]]) -> list[Trace]:
         if not self.arguments.quick:

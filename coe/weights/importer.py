@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,26 +31,34 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 FORMAT = 1  # part of every manifest's key: raise it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
+_MATRICES = {"bfloat16": "BF16", "int8": "I8"}  # expert option `weights` -> safetensors'
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 
 
 def import_expert(
-    store: UnitStore, spec: ExpertSpec, *, device: str = "cpu", progress: Progress | None = None
+    store: UnitStore,
+    spec: ExpertSpec,
+    *,
+    device: str = "cpu",
+    keeps_bfloat16: bool = False,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Return the expert's manifest, writing what the store lacks.
 
-    `device` (cpu, cuda, emulated) decides what dtype "auto" means. Raises SourceError when the source cannot become
-    units and WeightsError when bytes are missing, do not fit or cannot be written; either names the expert, and
-    nothing half-written stays.
+    `device` (cpu, cuda, emulated) decides what dtype "auto" means. `keeps_bfloat16`: where that is float32, matrices
+    that are stored in bfloat16 and that no adapter changes stay so, which loses nothing. Raises SourceError when the
+    source cannot become units and WeightsError when bytes are missing, do not fit or cannot be written; either names
+    the expert, and nothing half-written stays.
     """
     with _errors_of(spec, store), store.hold(), ExitStack() as stack:
         checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
         dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
-        key = _key(spec, dtype)
+        keeps_bfloat16 = keeps_bfloat16 and dtype == "float32" and checkpoint.main_dtype == "BF16"
+        key = _key(spec, dtype, keeps_bfloat16=keeps_bfloat16)
         if (manifest := store.lookup(key)) is not None:
             return manifest
         adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
-        manifest = Import(spec, checkpoint, adapter, dtype).run(store, key, progress)
+        manifest = Import(spec, checkpoint, adapter, dtype, keeps_bfloat16=keeps_bfloat16).run(store, key, progress)
         store.save(manifest)
         return manifest
 
@@ -81,7 +89,7 @@ def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
         ) from error
 
 
-def _key(spec: ExpertSpec, dtype: str) -> str:
+def _key(spec: ExpertSpec, dtype: str, *, keeps_bfloat16: bool) -> str:
     """Return the identity of what an import reads: paths, sizes, times and inodes, never the bytes themselves."""
     folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
     described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
@@ -90,7 +98,10 @@ def _key(spec: ExpertSpec, dtype: str) -> str:
     )
     files = [identity_of(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
     facts = [FORMAT, dtype, spec.source, str(spec.tokenizer_dir), files]
-    facts += ["int8", "float32"] if spec.weights == "int8" else []
+    if spec.weights != "full":
+        facts += [spec.weights, "float32"]
+    elif keeps_bfloat16:
+        facts += ["kept bfloat16"]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -103,7 +114,16 @@ def identity_of(path: Path) -> tuple[str, int, int, int]:
 class Import:
     """One import under way: what goes into which unit, and from where."""
 
-    def __init__(self, spec: ExpertSpec, checkpoint: Checkpoint, adapter: LoraAdapter | None, dtype: str) -> None:
+    def __init__(
+        self,
+        spec: ExpertSpec,
+        checkpoint: Checkpoint,
+        adapter: LoraAdapter | None,
+        dtype: str,
+        *,
+        keeps_bfloat16: bool = False,
+    ) -> None:
+        self.keeps_bfloat16 = keeps_bfloat16
         self.spec = spec
         self.checkpoint = checkpoint
         self.adapter = adapter
@@ -125,22 +145,37 @@ class Import:
     def layouts(self) -> dict[str, tuple[TensorSpec, ...]]:
         """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
         self.check_adapter()
-        is_int8 = self.spec.weights == "int8"
-        name = "F32" if is_int8 else _NAMES[self.dtype]  # int8 products leave float32, and the rest is little
-        return {unit.name: lay_out(unit.parameters, name, is_int8=is_int8) for unit in self.plan.units}
+        name = _NAMES[self.dtype] if self.spec.weights == "full" else "F32"  # computed in, and the rest is little
+        sources = self.sources()
+
+        def matrix_dtype(group: Collection[str]) -> str:
+            if self.spec.weights != "full":
+                return _MATRICES[self.spec.weights]
+            is_merged = self.adapter is not None and not self.adapter.targets.isdisjoint(group)
+            is_kept = all(self.checkpoint.dtype(sources[each]) == "BF16" for each in group) and not is_merged
+            return "BF16" if self.keeps_bfloat16 and is_kept else name
+
+        return {unit.name: lay_out(unit.parameters, name, matrix_dtype) for unit in self.plan.units}
 
     def manifest(self, key: str, units: Sequence[Unit]) -> Manifest:
         generation = self.spec.folder / "generation_config.json"
         return Manifest(
             key,
             self.spec.source,
-            "int8" if self.spec.weights == "int8" else self.dtype,
+            self.dtype_of(units),
             self.config,
             _json(generation) if generation.is_file() else {},
             str(self.spec.tokenizer_dir),
             tuple(units),
             dict(self.plan.tied),
         )
+
+    def dtype_of(self, units: Sequence[Unit]) -> str:
+        """What the matrices are in; where an adapter has made some of them wider, what is computed in."""
+        if self.spec.weights != "full":
+            return self.spec.weights
+        kinds = {spec.dtype for unit in units for spec in unit.tensors if len(spec.shape) > 1}
+        return "bfloat16" if kinds == {"BF16"} else self.dtype
 
     def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
         """Return one unit's flat bytes: cast, merged and quantised tensors at their offsets, zeros between."""

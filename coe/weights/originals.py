@@ -57,8 +57,8 @@ class OriginalFiles:
     def __init__(self) -> None:
         self._recipes: dict[str, _Recipe] = {}
 
-    def add(self, spec: ExpertSpec, *, device: str = "cpu") -> Manifest:
-        """Describe an expert's units; raises SourceError or WeightsError as an import would."""
+    def add(self, spec: ExpertSpec, *, device: str = "cpu", keeps_bfloat16: bool = False) -> Manifest:
+        """Describe the units that `import_expert` would make; raises SourceError or WeightsError as it would."""
         if spec.weights == "int8":
             raise WeightsError(spec.name, 'weights = "int8" are made by an import; write [cache] store = "units"')
         try:
@@ -66,7 +66,8 @@ class OriginalFiles:
                 checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
                 adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
                 dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
-                return self._describe(Import(spec, checkpoint, adapter, dtype), checkpoint)
+                keeps = keeps_bfloat16 and dtype == "float32" and checkpoint.main_dtype == "BF16"
+                return self._describe(Import(spec, checkpoint, adapter, dtype, keeps_bfloat16=keeps), checkpoint)
         except OSError as error:
             raise WeightsError(spec.name, f"cannot be read ({error}); make its files readable") from error
 

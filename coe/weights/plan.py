@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -139,27 +139,28 @@ def _layer_list(parameters: list[Parameter]) -> tuple[str, int]:
     return prefix, len(indices[prefix])
 
 
-def lay_out(parameters: Iterable[Parameter], dtype: str, *, is_int8: bool = False) -> tuple[TensorSpec, ...]:
+def lay_out(
+    parameters: Iterable[Parameter], dtype: str, matrix_dtype: Callable[[Collection[str]], str] | None = None
+) -> tuple[TensorSpec, ...]:
     """Return where each tensor lies in its unit, in `dtype` (safetensors' name).
 
-    Tensors start at multiples of TENSOR_ALIGNMENT, except inside a group that is adjacent on purpose. `is_int8` makes
-    matrices int8, with one float32 scale per row; the scales of a group follow it and are adjacent too.
+    Tensors start at multiples of TENSOR_ALIGNMENT, except inside a group that is adjacent on purpose. `matrix_dtype`
+    says, by a group's names, what its matrices are in instead; int8 ones have a float32 scale per row, and the scales
+    of a group follow it and are adjacent too.
     """
     left = {parameter.name: parameter for parameter in parameters}
     specs: list[TensorSpec] = []
     end = 0
     while left:
         group = [left.pop(name) for name in _adjacent_to(next(iter(left)), left)]
-        matrices = [parameter for parameter in group if is_int8 and _MATRIX.search(parameter.name)]
+        kind = dtype
+        if matrix_dtype is not None and all(_MATRIX.search(parameter.name) for parameter in group):
+            kind = matrix_dtype([parameter.name for parameter in group])
         values = [
-            (
-                parameter.name,
-                "I8" if parameter in matrices else "F32" if parameter.is_float32 else dtype,
-                parameter.shape,
-            )
+            (parameter.name, "F32" if parameter.is_float32 and kind != "I8" else kind, parameter.shape)
             for parameter in group
         ]
-        scales = [(parameter.name + SCALE, "F32", parameter.shape[:1]) for parameter in matrices]
+        scales = [(parameter.name + SCALE, "F32", parameter.shape[:1]) for parameter in group if kind == "I8"]
         for run in (values, scales):
             end = -(-end // TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT
             for name, kind, shape in run:

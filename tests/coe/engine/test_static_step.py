@@ -85,10 +85,8 @@ def test_buckets_hold_what_is_asked_and_no_more_than_twice_that() -> None:
 
 def test_bfloat16_strays_no_further_than_the_ragged_step(tmp_path: Path) -> None:
     """Both against float32 arithmetic on the same rounded weights; mean relative error of logits."""
-    tiny = Tiny("llama", tmp_path, CPU, dtype="bfloat16")
-    exact = [type(unit)(*(None if each is None else each.float() for each in unit)) for unit in tiny.weights]
-    wide = Tiny("llama", tmp_path / "wide", CPU)
-    wide.weights = exact
+    tiny = Tiny("llama", tmp_path, CPU, dtype="bfloat16", stored="bfloat16")
+    wide = Tiny("llama", tmp_path / "wide", CPU, stored="bfloat16")
     kvs, tokens = tiny.prefilled(tiny.model, LENGTHS)
     eager_kvs, _ = tiny.prefilled(tiny.contiguous, LENGTHS)
     exact_kvs, _ = wide.prefilled(wide.contiguous, LENGTHS)
