@@ -59,18 +59,19 @@ class HandDriven:
 
     def step(self, row: Row) -> int:
         """One pass; the greedy next token."""
-        return int(self._logits([row])[0].argmax())
+        return int(self.rows([row])[0].argmax())
 
     def logits(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Float32 logits after every token of one text, (tokens, vocab)."""
         kv = self.model.new_kv(len(token_ids))
-        return self._logits([Row(tuple(token_ids), kv, num_logits=len(token_ids))])
+        return self.rows([Row(tuple(token_ids), kv, num_logits=len(token_ids))])
 
     def products(self) -> None:
         self.model.products(self.weights)
 
     @torch.inference_mode()
-    def _logits(self, rows: Sequence[Row]) -> torch.Tensor:
+    def rows(self, rows: Sequence[Row]) -> torch.Tensor:
+        """One pass; float32 logits, row after row."""
         state = self.model.begin(rows)
         for index, weights in enumerate(self.weights):
             self.model.run_unit(index, weights, state)

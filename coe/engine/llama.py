@@ -161,6 +161,14 @@ class _Span(NamedTuple):
     num_logits: int
 
 
+class _Single(NamedTuple):
+    """Tokens of a ragged step whose attention is the compiled one: a token's bits must not depend on the others."""
+
+    starts: frozenset[int]  # their places in the batch
+    rows: torch.Tensor  # the same, in order
+    step: CompiledStep
+
+
 @dataclass(slots=True)
 class _State:
     token_ids: torch.Tensor  # (tokens,)
@@ -168,6 +176,7 @@ class _State:
     sin: torch.Tensor
     spans: list[_Span]
     masks: list[torch.Tensor | None]  # per span, (new, length) or None
+    single: _Single | None  # spans with one new token
     hidden: torch.Tensor | None = None  # (tokens, hidden)
     embedding: Weight | None = None
     logits: torch.Tensor | None = None  # (sum of num_logits, vocab)
@@ -275,7 +284,17 @@ class LlamaModel:
         flat = torch.tensor([token for row in rows for token in row.token_ids], device=self.device)
         most = self.shape.window
         masks = [_chunk_mask(span.kv.length, span.end - span.start, most, self.device) for span in spans]
-        return _State(flat, self._cos[at], self._sin[at], spans, masks)
+        return _State(flat, self._cos[at], self._sin[at], spans, masks, self._single(spans, at))
+
+    def _single(self, spans: list[_Span], positions: torch.Tensor) -> _Single | None:
+        mine = [span for span in spans if span.end - span.start == 1 and isinstance(span.kv, SequenceKv)]
+        if self._compiled is None or not mine:
+            return None
+        starts = [span.start for span in mine]
+        places = [span.kv.place(self.shape.window) for span in mine if isinstance(span.kv, SequenceKv)]
+        at = positions[starts]
+        step = self._compiled.begin(places, self.shape.num_layers, self._cos[at], self._sin[at])
+        return _Single(frozenset(starts), torch.tensor(starts), step)
 
     def run_unit(self, index: int, weights: Any, state: _State | _Decoding) -> None:
         if index == 0:
@@ -362,18 +381,24 @@ class LlamaModel:
     def _attention(self, layer: int, w: _Layer, qkv: torch.Tensor, state: _State) -> torch.Tensor:
         """qkv (tokens, (heads + 2 kv heads) * dim), contiguous, changed in place -> (tokens, heads * dim)."""
         shape = self.shape
-        qkv = qkv.view(qkv.shape[0], -1, shape.head_dim)
+        out = torch.empty(len(qkv), shape.num_heads * shape.head_dim, dtype=qkv.dtype, device=qkv.device)
+        if (single := state.single) is not None and self._compiled is not None and w.block is not None:
+            rotates, own = layer not in shape.unrotated, qkv[single.rows]
+            out[single.rows] = self._compiled.attention(single.step, w.block, own, layer, rotates=rotates)
+            if len(single.starts) == len(state.spans):
+                return out
+        qkv = qkv.view(len(qkv), -1, shape.head_dim)
         norms = None if w.q_norm is None or w.k_norm is None else (w.q_norm, w.k_norm)
         table = None if layer in shape.unrotated else (state.cos, state.sin)
         if self._fused is not None:
             self._fused.rotate_(qkv, shape.num_heads, shape.num_kv_heads, norms, shape.norm_eps, table)
         else:
             self._rotate_(qkv, norms, table)
-        mixed = [
-            _attended(qkv[span.start : span.end], shape.num_heads, span.window, layer, mask)
-            for span, mask in zip(state.spans, state.masks, strict=True)
-        ]
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        for span, mask in zip(state.spans, state.masks, strict=True):
+            if single is None or span.start not in single.starts:
+                part = slice(span.start, span.end)
+                out[part] = _attended(qkv[part], shape.num_heads, span.window, layer, mask)
+        return out
 
     def _rotate_(
         self,

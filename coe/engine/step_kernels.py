@@ -37,7 +37,15 @@ from coe.engine.kernels import (
     step_of,
 )
 
-__all__ = ["FOLLOW", "LEAD_HEAD", "LEAD_LAYER", "LEAD_PRODUCT", "LEAD_PRODUCTS", "compiled"]
+__all__ = [
+    "FOLLOW",
+    "LEAD_ATTENTION",
+    "LEAD_HEAD",
+    "LEAD_LAYER",
+    "LEAD_PRODUCT",
+    "LEAD_PRODUCTS",
+    "compiled",
+]
 
 # -- blocks of 64-bit words
 
@@ -87,7 +95,7 @@ _EPOCH = 32  # bits of a ticket that count chunks
 (NORM_QKV, PRODUCT_QKV, ROTATE, ATTEND, QUANTISE_MIXED, PRODUCT_OUT, NORM_GATE, PRODUCT_GATE, QUANTISE_GATED,
  PRODUCT_DOWN, NORM_HEAD, PRODUCT_HEAD) = range(12)  # fmt: skip
 
-FOLLOW, LEAD_LAYER, LEAD_HEAD, LEAD_PRODUCT, LEAD_PRODUCTS = range(5)
+FOLLOW, LEAD_LAYER, LEAD_ATTENTION, LEAD_HEAD, LEAD_PRODUCT, LEAD_PRODUCTS = range(6)
 
 _CHUNK_BYTES = 128 << 10
 _SPINS = 2000
@@ -507,15 +515,20 @@ def _lead(words):
 
 
 @_inner
-def _plan_layer(words, step, layer, num_threads):
+def _plan_attention(words, step, num_threads):
     rows, num_heads, num_kv_heads = step[ROWS], step[NUM_HEADS], step[NUM_KV_HEADS]
-    is_int8 = layer[QKV + KIND] == INT8
     # all heads of a group share what they read; one by one they keep more threads busy
     heads = num_heads // num_kv_heads if rows * num_kv_heads >= 4 * num_threads else 1
-    _plan(words, NORM_QKV, rows, 1)
-    _plan_product(words, PRODUCT_QKV, layer[QKV:], layer[QKV + OUTPUTS], num_threads)
     _plan(words, ROTATE, rows, 1)
     _plan(words, ATTEND, rows * num_heads, heads)
+
+
+@_inner
+def _plan_layer(words, step, layer, num_threads):
+    rows, is_int8 = step[ROWS], layer[QKV + KIND] == INT8
+    _plan(words, NORM_QKV, rows, 1)
+    _plan_product(words, PRODUCT_QKV, layer[QKV:], layer[QKV + OUTPUTS], num_threads)
+    _plan_attention(words, step, num_threads)
     if is_int8:
         _plan(words, QUANTISE_MIXED, rows, 1)
     _plan_product(words, PRODUCT_OUT, layer[OUT:], layer[OUT + OUTPUTS], num_threads)
@@ -553,8 +566,8 @@ def compiled() -> Any:
     """Compile, or read what has been compiled; some seconds the first time on a machine.
 
     The function takes (FOLLOW, words, last epoch, spins, 0) and returns the epoch it has seen last, or
-    (what to lead, words, step, layer or head, number of threads): a layer, a head with its norm or without
-    (LEAD_PRODUCT), or nothing but a layer's products, to time them. One function, so that it is compiled once.
+    (what to lead, words, step, layer or head, number of threads): a layer, its attention alone, a head with its norm or
+    without (LEAD_PRODUCT), or nothing but a layer's products, to time them. One function, so that it is compiled once.
     """
     # numba knows a cached function by its own file; what is in its closure counts, too
     files = [Path(str(module.__file__)) for module in (kernels, tiles)]
@@ -570,6 +583,8 @@ def compiled() -> Any:
         step, block = longs(first, STEP_WORDS), longs(second, LAYER_WORDS)
         if role == LEAD_LAYER:
             _plan_layer(words, step, block, third)
+        elif role == LEAD_ATTENTION:
+            _plan_attention(words, step, third)
         elif role == LEAD_PRODUCTS:
             _plan_products(words, block, third)
         else:

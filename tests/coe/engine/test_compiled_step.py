@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from coe.bench.step_profile import HandDriven
+from coe.catalog import ExpertSpec
 from coe.engine.compiled_step import Block, CompiledLayers, Heads
 from coe.engine.kv import KvShape, SequenceKv
 from coe.engine.products import Int8
-from coe.weights.importer import quantise
+from coe.engine.step import Kv, Row
+from coe.weights.importer import import_expert, quantise
+from coe.weights.store import UnitStore
 
 HIDDEN, INNER, DIM, VOCABULARY, LAYERS, EPS = 96, 160, 32, 200, 3, 1e-5
 HEADS = (6, 2)
@@ -191,3 +196,21 @@ def test_sizes_that_no_register_divides_are_left_to_torch() -> None:
     assert not CompiledLayers.fits(DIM, (HIDDEN, HIDDEN, INNER + 1))
     assert not CompiledLayers.fits(DIM + 1, (HIDDEN, HIDDEN, INNER))
     assert Layers("float32").compiled.head(random(VOCABULARY + 3, HIDDEN), random(HIDDEN)) is None
+
+
+def test_attention_alone_is_the_one_of_the_step(tmp_path: Path, llama_folder: Path) -> None:
+    """A token beside somebody's prompt takes the ragged step; in int8 one bit more or less can be another word."""
+    store = UnitStore(tmp_path)
+    spec = ExpertSpec("tiny", str(llama_folder), llama_folder, llama_folder, dtype="float32", weights="int8")
+    expert = HandDriven(store, import_expert(store, spec))
+
+    def after(prompt: tuple[int, ...]) -> torch.Tensor:
+        """Logits of two decoding rows, with a prompt beside them or without."""
+        kvs: list[Kv] = []
+        for row, length in enumerate((5, 40)):
+            kvs.append(expert.model.new_kv(64))
+            expert.step(Row(tuple(range(10 + row, 10 + row + length)), kvs[-1]))
+        rows = [Row((7,), kvs[0]), *([Row(prompt, expert.model.new_kv(64))] if prompt else []), Row((9,), kvs[1])]
+        return expert.rows(rows)[[0, -1]]
+
+    assert torch.equal(after(()), after(tuple(range(100, 130))))
