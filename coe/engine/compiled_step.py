@@ -37,7 +37,7 @@ class Heads(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
-    """One step under way. `hidden` (rows, hidden) and `logits` (rows, vocab) are its own, float32."""
+    """One step under way."""
 
     words: _Words
     held: tuple[object, ...]  # what the words point at

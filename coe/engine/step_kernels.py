@@ -87,8 +87,8 @@ HEAD_NORM, HEAD_WORDS = MATRIX_WORDS, MATRIX_WORDS + 1
     STEP_WORDS,
 ) = range(22)
 
-# what threads share: each counter has a cache line of its own
-STEP, BLOCK, NUM_PHASES, TICKET, DONE, PHASES, WORDS = 0, 1, 2, 8, 16, 24, 24 + 4 * 12
+# what threads share; each counter has a cache line of its own, a phase three words: operation, things to a chunk, end
+STEP, BLOCK, NUM_PHASES, TICKET, DONE, PHASES, WORDS = 0, 1, 2, 8, 16, 24, 24 + 3 * 12
 _EPOCH = 32  # bits of a ticket that count chunks
 
 # operations of phases
@@ -409,7 +409,7 @@ def _attend(step, row, first, count):
 def _do(words, phase, chunk):
     """One chunk of a phase."""
     step, block = longs(words[STEP], STEP_WORDS), longs(words[BLOCK], LAYER_WORDS)
-    operation, size = words[PHASES + 4 * phase], words[PHASES + 4 * phase + 2]
+    operation, size = words[PHASES + 3 * phase], words[PHASES + 3 * phase + 1]
     if operation == NORM_QKV:
         _norm(step, block[QKV:], block[INPUT_NORM], chunk)
     elif operation == ROTATE:
@@ -460,11 +460,11 @@ def _share(words, epoch):
         taken = ticket & ((1 << _EPOCH) - 1)
         if ticket >> _EPOCH != epoch:
             return
-        while phase < words[NUM_PHASES] and taken >= words[PHASES + 4 * phase + 3]:
+        while phase < words[NUM_PHASES] and taken >= words[PHASES + 3 * phase + 2]:
             phase += 1
         if phase >= words[NUM_PHASES]:
             return
-        begin = words[PHASES + 4 * phase - 1] if phase else 0
+        begin = words[PHASES + 3 * phase - 1] if phase else 0
         if _load(at + 8 * DONE) < begin:
             spins = _wait(spins)
         elif _replace(at + 8 * TICKET, ticket, ticket + 1):
@@ -485,10 +485,10 @@ def _wait(spins):
 def _plan(words, operation, count, size):
     """Add a phase of `count` things, `size` to a chunk."""
     phase = words[NUM_PHASES]
-    begin = words[PHASES + 4 * phase - 1] if phase else 0
-    words[PHASES + 4 * phase] = operation
-    words[PHASES + 4 * phase + 2] = size
-    words[PHASES + 4 * phase + 3] = begin + (count + size - 1) // size
+    begin = words[PHASES + 3 * phase - 1] if phase else 0
+    words[PHASES + 3 * phase] = operation
+    words[PHASES + 3 * phase + 1] = size
+    words[PHASES + 3 * phase + 2] = begin + (count + size - 1) // size
     words[NUM_PHASES] = phase + 1
 
 
@@ -503,7 +503,7 @@ def _plan_product(words, operation, matrix, outputs, num_threads):
 def _lead(words):
     """Put a planned command up and return when it is done."""
     at = words.ctypes.data
-    end = words[PHASES + 4 * words[NUM_PHASES] - 1]
+    end = words[PHASES + 3 * words[NUM_PHASES] - 1]
     epoch = (words[TICKET] >> _EPOCH) + 1
     _store(at + 8 * DONE, 0)
     _store(at + 8 * TICKET, epoch << _EPOCH)
