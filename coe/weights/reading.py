@@ -69,7 +69,8 @@ def _read_fully(fd: int, path: Path, target: memoryview, offset: int) -> None:
         while done < len(target):
             count = os.preadv(fd, [target[done:]], offset + done)
             if count == 0:
-                raise EOFError(f"{path} ends at byte {offset + done}, {len(target) - done} bytes short")
+                size_bytes = os.fstat(fd).st_size  # it may end before this piece begins
+                raise EOFError(f"{path} ends at byte {size_bytes}, {offset + len(target) - size_bytes} bytes short")
             done += count
     finally:
         os.close(fd)

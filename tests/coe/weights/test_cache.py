@@ -216,8 +216,9 @@ def test_read_fills_the_target_from_cold_and_warm_pages(tmp_path: Path) -> None:
         read_into(file, memoryview(frame.numpy()), ALIGNMENT)  # type: ignore[arg-type]
         assert torch.equal(frame, torch.frombuffer(bytearray(content[ALIGNMENT:]), dtype=torch.uint8))
     os.close(fd)
-    with pytest.raises(EOFError, match="short"):
-        read_into(file, memoryview(frame.numpy()), 3 * ALIGNMENT)  # type: ignore[arg-type]
+    for offset in (3 * ALIGNMENT, 9 * ALIGNMENT):  # a piece in which it ends, and one that lies behind its end
+        with pytest.raises(EOFError, match=f"ends at byte {5 * ALIGNMENT}, {offset - ALIGNMENT} bytes short"):
+            read_into(file, memoryview(frame.numpy()), offset)  # type: ignore[arg-type]
 
 
 # -- prefetch
