@@ -22,6 +22,9 @@ __all__ = ["Block", "CompiledLayers", "CompiledStep", "Heads"]
 _Words = np.ndarray[Any, np.dtype[np.int64]]
 
 
+_MAX_LANES = 16  # of any processor's registers
+
+
 class Block(NamedTuple):
     """A layer or the head as the compiled code reads it: addresses of weights that somebody else holds."""
 
@@ -48,10 +51,8 @@ class CompiledLayers:
 
     @staticmethod
     def fits(dim: int, sizes: tuple[int, int, int]) -> bool:
-        """Whether head dimension and inputs (of qkv, out and down) are multiples of what a register holds."""
-        from coe.engine import tiles
-
-        return all(size % (2 * tiles.LANES) == 0 for size in sizes) and dim % tiles.LANES == 0
+        """Whether head dimension and inputs (of qkv, out and down) are multiples of what the widest register holds."""
+        return all(size % (2 * _MAX_LANES) == 0 for size in sizes) and dim % _MAX_LANES == 0
 
     def __init__(self, hidden_size: int, intermediate_size: int, heads: Heads, eps: float) -> None:
         from coe.engine import step_kernels, tiles

@@ -36,7 +36,12 @@ class Fused:
     @classmethod
     def load(cls) -> Fused | None:
         """None where numba is not installed. The first call on a machine compiles for some seconds."""
-        return _fused() if find_spec("numba") is not None else None
+        return _fused() if cls.is_available() else None
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether numba is installed; it is not imported for the question."""
+        return find_spec("numba") is not None
 
     # -- what every dtype of weights needs
 

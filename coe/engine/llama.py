@@ -82,7 +82,7 @@ class LlamaShape:
 
 def widens_bfloat16(config_file: Path) -> bool:
     """Whether compiled steps of the architecture described there would read bfloat16 matrices as they are."""
-    if Fused.load() is None or not config_file.is_file():
+    if not Fused.is_available() or not config_file.is_file():
         return False
     config = json.loads(config_file.read_text(encoding="utf-8"))
     if config.get("model_type") not in _FAMILY or not _is_covered(config):

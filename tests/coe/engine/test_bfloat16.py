@@ -120,7 +120,7 @@ def test_asked_for_an_adapter_is_rounded_too(tmp_path: Path, folders: dict[str, 
 def test_without_numba_matrices_are_widened_at_import(
     tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Fused, "load", lambda: None)
+    monkeypatch.setattr(Fused, "is_available", lambda: False)
 
     async def work(runtime: Runtime) -> Manifest:
         await ask(runtime, "llama", PROMPTS[0], 4)
