@@ -75,7 +75,7 @@ class CompiledLayers:
     ) -> Block:
         """qkv, out, gate and up, down."""
         k = self._k
-        assert all(map(self._takes, matrices))
+        assert all(map(self.takes, matrices))
         words = np.zeros(k.LAYER_WORDS, np.int64)
         for at, matrix in zip((k.QKV, k.OUT, k.GATE_UP, k.DOWN), matrices, strict=True):
             words[at : at + k.MATRIX_WORDS] = self._matrix(matrix, bias if at == k.QKV else None)
@@ -87,14 +87,15 @@ class CompiledLayers:
     def head(self, matrix: Weight, norm: torch.Tensor) -> Block | None:
         """None for a vocabulary that is no multiple of eight."""
         k = self._k
-        if not self._takes(matrix):
+        if not self.takes(matrix):
             return None
         words = np.zeros(k.LAYER_WORDS, np.int64)
         words[: k.MATRIX_WORDS] = self._matrix(matrix, None)
         words[k.HEAD_NORM] = norm.data_ptr()
         return Block(words, words.ctypes.data)
 
-    def _takes(self, matrix: Weight) -> bool:
+    def takes(self, matrix: Weight) -> bool:
+        """Whether its sizes and dtype are what tiles are made for: none reads or writes beyond the end."""
         num_outputs, num_inputs = (matrix.values if isinstance(matrix, Int8) else matrix).shape
         step = self._lanes * (2 if isinstance(matrix, Int8) else 1)
         is_known = isinstance(matrix, Int8) or matrix.dtype in (torch.float32, torch.bfloat16)
@@ -160,6 +161,7 @@ class CompiledLayers:
 
     def product(self, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """x @ matrix.T (+ bias) for float32 rows and a float32 or bfloat16 matrix, (rows, outputs)."""
+        assert self.takes(matrix)
         k, x = self._k, x.contiguous()
         block, step = np.zeros(k.LAYER_WORDS, np.int64), np.zeros(k.STEP_WORDS, np.int64)
         block[: k.MATRIX_WORDS] = self._matrix(matrix, bias)

@@ -84,7 +84,13 @@ def widens_bfloat16(config_file: Path) -> bool:
     """Whether compiled steps of the architecture described there would read bfloat16 matrices as they are."""
     if not Fused.is_available() or not config_file.is_file():
         return False
-    config = json.loads(config_file.read_text(encoding="utf-8"))
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # the import says what is wrong with it
+    needed = {"num_attention_heads", "hidden_size", "intermediate_size", "max_position_embeddings"}
+    if not isinstance(config, dict) or not needed <= config.keys():
+        return False
     if config.get("model_type") not in _FAMILY or not _is_covered(config):
         return False
     return CompiledLayers.fits(*_sizes(config))
@@ -366,7 +372,8 @@ class LlamaModel:
 
     def _product(self, x: torch.Tensor, weight: Weight, bias: torch.Tensor | None = None) -> torch.Tensor:
         weight = _full(weight)
-        if self._compiled is not None and weight.dtype is not x.dtype and len(x) <= _TILED_ROWS:
+        is_tiled = weight.dtype is not x.dtype and len(x) <= _TILED_ROWS
+        if is_tiled and self._compiled is not None and self._compiled.takes(weight):
             return self._compiled.product(x, weight, bias)
         return product(x, weight, bias)
 

@@ -11,6 +11,7 @@ import torch
 from compositions import ask, with_runtime, write_config
 
 from coe.engine.fused import Fused
+from coe.engine.llama import LlamaModel, LlamaShape, widens_bfloat16
 from coe.runtime import Runtime
 from coe.weights.unit import Manifest
 
@@ -141,3 +142,23 @@ def test_an_architecture_without_the_fast_path_is_refused_by_name(
         return str({status.name: status.error for status in runtime.experts()}["other"])
 
     assert "expert 'other': weights = \"bfloat16\" cannot be used: only the fast path" in with_runtime(config, work)
+
+
+def test_a_head_whose_vocabulary_no_tile_divides_is_torchs(tmp_path: Path, folders: dict[str, Path]) -> None:
+    async def work(runtime: Runtime) -> Manifest:
+        return manifests(runtime)["llama"]
+
+    manifest = with_runtime(config_of(tmp_path / "kept", {"llama": folders["llama"]}, "auto"), work)
+    shape = LlamaShape.of(manifest)
+    assert shape is not None
+    model = LlamaModel(shape, manifest.config, torch.device("cpu"))
+    weight, hidden = torch.randn(509, 64).bfloat16(), torch.randn(3, 64)
+    found = model._product(hidden, weight)
+    torch.testing.assert_close(found, hidden @ weight.float().t())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "llama"}'])
+def test_a_configuration_that_cannot_be_read_is_left_to_the_import_to_refuse(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(content)
+    assert not widens_bfloat16(file)
