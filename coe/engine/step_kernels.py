@@ -97,8 +97,8 @@ _EPOCH = 32  # bits of a ticket that count chunks
 
 FOLLOW, LEAD_LAYER, LEAD_ATTENTION, LEAD_HEAD, LEAD_PRODUCT, LEAD_PRODUCTS = range(6)
 
-_CHUNK_BYTES = 128 << 10
-_SPINS = 2000
+_CHUNK_BYTES = 128 << 10  # of weights: some ten microseconds of reading
+_SPINS = 2000  # looks before the processor is offered to others
 _A = types.int64
 
 _inner = njit
