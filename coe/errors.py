@@ -1,6 +1,6 @@
 """Every error that coe raises on purpose, in one tree.
 
-A message says what is wrong, the value, and what to do. `server/app.py` maps each class to an HTTP status in one
+A message says what is wrong, the value, and what to do. `server/failures.py` maps each class to an HTTP status in one
 table; nothing else in the project knows about HTTP.
 
     CoeError

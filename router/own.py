@@ -29,10 +29,22 @@ PART = re.compile(r"\{\{(\w+)\}\}")
 
 
 def own_prompts() -> tuple[Prompt, ...]:
-    """Return the project's own prompts, in the order of files and lines."""
-    filled = [prompt for file in sorted(OWN_FOLDER.glob("*.txt")) for prompt in filled_from(file)]
-    written = [prompt for file in sorted(WRITTEN_FOLDER.glob("*.txt")) for prompt in written_in(file)]
+    """Return the project's own prompts, in the order of files and lines.
+
+    Raises:
+        FileNotFoundError: a folder of prompts is missing or empty, as in a package that was built without its data.
+    """
+    filled = [prompt for file in text_files(OWN_FOLDER) for prompt in filled_from(file)]
+    written = [prompt for file in text_files(WRITTEN_FOLDER) for prompt in written_in(file)]
     return (*filled, *written)
+
+
+def text_files(folder: Path) -> list[Path]:
+    """Return the folder's text files in order; raises FileNotFoundError where there is none."""
+    files = sorted(folder.glob("*.txt"))
+    if not files:
+        raise FileNotFoundError(f"{folder} has no *.txt file: the installed package lacks its prompts; install it anew")
+    return files
 
 
 def written_in(file: Path) -> list[Prompt]:

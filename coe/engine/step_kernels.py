@@ -59,7 +59,7 @@ QKV, OUT, GATE_UP, DOWN = (MATRIX_WORDS * i for i in range(4))
 INPUT_NORM, MLP_NORM, Q_NORM, K_NORM, LAYER_WORDS = range(4 * MATRIX_WORDS, 4 * MATRIX_WORDS + 5)
 
 # the head: a matrix, then the norm
-HEAD_NORM, HEAD_WORDS = MATRIX_WORDS, MATRIX_WORDS + 1
+HEAD_NORM = MATRIX_WORDS
 
 # a step: sizes, buffers (float32 unless said otherwise), where rows' keys and values are, norm's epsilon as float64
 (

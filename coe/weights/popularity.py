@@ -38,9 +38,6 @@ class Popularity:
         """Name the experts that wait, the next one first; replaces what was expected before."""
         self._ranks = {expert: rank for rank, expert in enumerate(experts)}
 
-    def is_expected(self, expert: str) -> bool:
-        return expert in self._ranks
-
     def share(self, expert: str) -> float:
         """Share of recent requests; never zero, because what was never asked for may be asked for."""
         return max(self._scores.get(expert, 0.0), 1e-3 * self._weight) / max(self._total, self._weight)
