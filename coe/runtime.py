@@ -16,14 +16,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
-from coe.engine.detokenizer import Detokenizer
-from coe.engine.engine import Cancel, Engine, Hint, LoadedExpert, Submit
 from coe.engine.logits_processor import processors_of
+from coe.engine.loop import Cancel, Engine, Hint, LoadedExpert, Submit
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
 from coe.errors import CoeError, ExpertError, InvalidRequestError, ShutdownError, UnknownExpertError
 from coe.metrics import Metrics
-from coe.text import ExpertText
+from coe.text.detokenizer import Detokenizer
+from coe.text.templates import ExpertText
 from coe.types import (
     Decision,
     Delta,
@@ -42,7 +42,7 @@ from coe.types import (
     StoreStatus,
     Tier,
 )
-from coe.weights.store import UnitStore
+from coe.weights.store.unit_store import UnitStore
 
 __all__ = ["Runtime", "ServedExpert"]
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
-from coe.config import COMPOSITION
+from coe.config.schema import COMPOSITION
 from coe.errors import CancelledError, CoeError, InvalidRequestError, UnknownExpertError
 from coe.runtime import Runtime
 from coe.types import GenerateEvent, Routed

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from coe.config import COMPOSITION
+from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
 from coe.types import (
     CostTerm,

@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from coe.assembly.wire import Imported, imported_experts, open_store
 from coe.bench.stage import Stage
 from coe.bench.synthetic import bytes_of, check_disk, is_made, make_synthetic, synthetic_config, write_checkpoint
 from coe.bench.variants import make_variants
-from coe.composition import Imported, imported_experts, open_store
-from coe.config import Config
+from coe.config.schema import Config
 from coe.progress import import_bars
 
 __all__ = ["Cast", "configured_cast", "synthetic_cast"]

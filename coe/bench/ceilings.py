@@ -14,8 +14,8 @@ from queue import SimpleQueue
 import torch
 
 from coe.bench.stage import drop_from_page_cache
-from coe.weights.memory import PinnedMemory, SystemMemory, registered_pieces
-from coe.weights.reading import PIECE_BYTES, pieces_of
+from coe.weights.memory.allocation import PinnedMemory, SystemMemory, registered_pieces
+from coe.weights.store.reading import PIECE_BYTES, pieces_of
 from coe.weights.transfer import NUM_THREADS, Arrived, DiskReader
 from coe.weights.unit import Unit
 

@@ -15,16 +15,16 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from coe.composition import Imported, build_runtime, wire
-from coe.config import Config, RouterConfig
-from coe.engine.detokenizer import Detokenizer
-from coe.engine.engine import Submit
+from coe.assembly.wire import Imported, build_runtime, wire
+from coe.config.schema import Config, RouterConfig
+from coe.engine.loop import Submit
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence
 from coe.errors import CoeError
 from coe.runtime import Runtime
+from coe.text.detokenizer import Detokenizer
 from coe.types import Decision, Delta, Finished, RouteQuery, Sampling
-from coe.weights.store import UnitStore
+from coe.weights.store.unit_store import UnitStore
 
 __all__ = ["Coe", "Contender", "Trace", "TransformersBatching", "TransformersGenerate", "open_with_transformers"]
 

@@ -16,17 +16,17 @@ from typing import Any
 
 import torch
 
+from coe.assembly.wire import Imported, choose_device, imported_experts
 from coe.bench.contenders import Coe
 from coe.bench.device_step import DeviceProfile, bytes_per_token, device_read_bytes_per_s, profile_device_steps
 from coe.bench.report import emit, hardware, median, table
 from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.synthetic import SHAPES, bytes_of, check_disk, is_made, make_synthetic
-from coe.composition import Imported, choose_device, imported_experts
-from coe.config import Config
-from coe.engine.capture import CudaRecorder
-from coe.engine.graphs import Recorder
+from coe.config.schema import Config
 from coe.errors import ConfigError
-from coe.weights.store import UnitStore
+from coe.models.cuda.capture import CudaRecorder
+from coe.models.cuda.graphs import Recorder
+from coe.weights.store.unit_store import UnitStore
 
 __all__ = ["run", "run_on"]
 

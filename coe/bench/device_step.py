@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from coe.bench.report import median
-from coe.engine.graphs import DecodeGraphs, Recorder
-from coe.engine.kv import KV_BLOCK_TOKENS
-from coe.engine.llama import LlamaModel, LlamaShape
-from coe.engine.paged_kv import KvPages, PagedStore, page_bytes_of
-from coe.engine.static_step import Bucket, StaticStep, fill, num_blocks
-from coe.engine.step import Row, Step
 from coe.errors import WeightsError
-from coe.weights.reading import read_buffered
-from coe.weights.store import UnitStore
+from coe.models.cuda.graphs import DecodeGraphs, Recorder
+from coe.models.cuda.paged_kv import KvPages, PagedStore, page_bytes_of
+from coe.models.cuda.static_step import Bucket, StaticStep, fill, num_blocks
+from coe.models.kv import KV_BLOCK_TOKENS
+from coe.models.llama.model import LlamaModel, LlamaShape
+from coe.models.model import Row, Step
+from coe.weights.store.reading import read_buffered
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, Unit
 
 __all__ = ["DeviceProfile", "bytes_per_token", "device_read_bytes_per_s", "profile_device_steps"]

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from coe.assembly.wire import Imported, imported_experts
 from coe.bench import device_engine
 from coe.bench.contenders import (
     Coe,
@@ -31,8 +32,7 @@ from coe.bench.llama_cpp import KINDS, LlamaCpp, gguf_at
 from coe.bench.report import emit, hardware, median, table
 from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.step_profile import HandDriven, StepProfile, profile_step, read_bytes_per_s
-from coe.composition import Imported, imported_experts
-from coe.config import Config
+from coe.config.schema import Config
 from coe.errors import ConfigError, WeightsError
 from coe.weights.unit import Manifest
 

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import torch
 
+from coe.assembly.wire import choose_device
 from coe.bench.report import emit, hardware, table
 from coe.bench.running_text import TEXT
 from coe.bench.step_profile import HandDriven, profile_step
-from coe.catalog import ExpertSpec, load_catalog
-from coe.composition import choose_device
-from coe.config import Config
+from coe.config.catalog import ExpertSpec, load_catalog
+from coe.config.schema import Config
 from coe.errors import ConfigError
-from coe.text import load_text
-from coe.weights.importer import import_expert
-from coe.weights.store import UnitStore
+from coe.text.templates import load_text
+from coe.weights.store.importer import import_expert
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest
 
 __all__ = ["run"]

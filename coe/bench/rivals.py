@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from coe.weights.checkpoint import weight_files
+from coe.weights.store.checkpoint import weight_files
 
 __all__ = ["Opened", "build_with_safetensors", "llama_cpp_opener", "open_with_transformers"]
 

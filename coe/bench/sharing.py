@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from coe.assembly.wire import Imported
 from coe.bench.stage import Stage
-from coe.composition import Imported
 from coe.types import Tier
-from coe.weights.store import UnitStore
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.transfer import UnitSource
 from coe.weights.unit import Unit
 

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coe.composition import Imported, wire
-from coe.config import Config
+from coe.assembly.wire import Imported, wire
+from coe.config.schema import Config
 from coe.runtime import Runtime
 from coe.types import Decision, Delta, Finished, GenerateRequest, Message, RouteQuery, Sampling, Switch
-from coe.weights.store import UnitStore
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.transfer import UnitSource
 from coe.weights.unit import ALIGNMENT, Unit
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from coe.bench.report import median
-from coe.engine.llama import LlamaModel, LlamaShape
-from coe.engine.step import Row
 from coe.errors import WeightsError
-from coe.weights.memory import SystemMemory
-from coe.weights.reading import read_into
-from coe.weights.store import UnitStore
+from coe.models.llama.model import LlamaModel, LlamaShape
+from coe.models.model import Row
+from coe.weights.memory.allocation import SystemMemory
+from coe.weights.store.reading import read_into
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, Unit
 
 __all__ = ["HandDriven", "StepProfile", "profile_step", "read_bytes_per_s"]

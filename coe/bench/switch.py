@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from coe.assembly.wire import choose_device
 from coe.bench.cast import Cast, configured_cast, synthetic_cast
 from coe.bench.ceilings import Ceilings, measure_ceilings
 from coe.bench.overlap import measure_overlap
@@ -29,8 +30,7 @@ from coe.bench.sharing import measure_sharing
 from coe.bench.stage import Stage, ask, drop_from_page_cache, unload
 from coe.bench.synthetic import SHAPES
 from coe.bench.traffic import measure_traffic
-from coe.composition import choose_device
-from coe.config import Config, cache_dir
+from coe.config.schema import Config, cache_dir
 from coe.runtime import Runtime
 from coe.types import Message, Tier
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from coe.catalog import INDEX, ExpertSpec
-from coe.composition import Imported, Progress
-from coe.config import CacheConfig, Config, RouterConfig
+from coe.assembly.wire import Imported, Progress
+from coe.config.catalog import INDEX, ExpertSpec
+from coe.config.schema import CacheConfig, Config, RouterConfig
 from coe.errors import ConfigError
-from coe.weights.plan import lay_out, padded_bytes, plan_model
-from coe.weights.store import UnitStore
+from coe.weights.store.layout import lay_out, padded_bytes, plan_model
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, TensorSpec, Unit
 
 __all__ = ["SHAPES", "bytes_of", "check_disk", "is_made", "make_synthetic", "synthetic_config", "write_checkpoint"]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from coe.composition import Imported
-from coe.weights.store import UnitStore
+from coe.assembly.wire import Imported
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import DTYPE_SIZES, Manifest, Unit
 
 __all__ = ["Variants", "make_variants"]

@@ -1,1 +1,1 @@
-"""The engine: one thread per device that owns the scheduler, the residency tables and the model."""
+"""The engine thread: its loop, the steps it runs, sequences, prefix reuse and sampling."""

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from coe.engine.logits_processor import LogitsProcessor
-from coe.engine.pinned import sent
+from coe.models.cuda.pinned import sent
 from coe.types import Sampling
 
 __all__ = ["Logprob", "Sampled", "Sampler", "Waiting", "filtered", "logprobs_of", "sample"]

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import torch
 
-from coe.engine.detokenizer import Detokenizer
 from coe.engine.sampling import Sampled, Sampler, Waiting, logprobs_of
-from coe.engine.step import Kv
-from coe.engine.vocabulary import Vocabulary
 from coe.errors import CoeError
+from coe.models.model import Kv
+from coe.text.detokenizer import Detokenizer
+from coe.text.vocabulary import Vocabulary
 from coe.types import Delta, Finished, FinishReason, PromptScored, Switch, SwitchKind, TokenLogprob, Usage
 from coe.weights.lease import Lease
 

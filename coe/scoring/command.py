@@ -15,16 +15,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from coe.assembly.wire import build_runtime
 from coe.bench.report import table
-from coe.composition import build_runtime
-from coe.config import Config
+from coe.config.schema import Config
+from coe.config.toml_fields import nearest
 from coe.errors import ConfigError
 from coe.progress import import_bars, row_bar
 from coe.runtime import Runtime
 from coe.scoring.labelled import LabelledRow, LabelledSet, read_labelled
 from coe.scoring.results import Result, Results
 from coe.scoring.run import Settings, costs, score_experts, write_table
-from coe.tables import nearest
 from coe.types import Router
 
 __all__ = ["run"]

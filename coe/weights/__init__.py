@@ -1,1 +1,1 @@
-"""Weights as a paged, content-addressed, tiered cache: units on disk, in host memory and on the device."""
+"""Weights as a paged, content-addressed, tiered cache: units, leases, residency and transfer."""

@@ -17,16 +17,16 @@ import torch
 
 from coe.errors import WeightsError
 from coe.types import Part, Tier
-from coe.weights.arena import Arena
 from coe.weights.bandwidth import Bandwidth
-from coe.weights.device import CopyDevice
-from coe.weights.frames import Frames
-from coe.weights.homes import Homes
 from coe.weights.lease import Bind, Lease
-from coe.weights.level import Comer, Level
-from coe.weights.memory import Memory, SystemMemory
+from coe.weights.memory.allocation import Memory, SystemMemory
+from coe.weights.memory.arena import Arena
+from coe.weights.memory.device import CopyDevice
+from coe.weights.memory.frames import Frames
+from coe.weights.memory.unit_location import Homes
 from coe.weights.popularity import Popularity
 from coe.weights.residency import Pool
+from coe.weights.tier import Comer, Level
 from coe.weights.transfer import Arrived, DiskReader, UnitSource
 from coe.weights.unit import Manifest, Unit
 

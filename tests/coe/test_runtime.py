@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from compositions import ask, integrity, with_runtime, write_config
 
-from coe.composition import build_runtime, imported_experts
-from coe.config import load_config
+from coe.assembly.wire import build_runtime, imported_experts
+from coe.config.schema import load_config
 from coe.errors import (
     CancelledError,
     CoeError,
@@ -25,7 +25,7 @@ from coe.errors import (
     WeightsError,
 )
 from coe.runtime import Runtime
-from coe.scheduler import Scheduler
+from coe.scheduling.scheduler import Scheduler
 from coe.types import (
     Delta,
     Finished,

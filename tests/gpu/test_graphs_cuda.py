@@ -11,10 +11,10 @@ import torch
 from compositions import ask, integrity, with_runtime, write_config
 from decode_steps import LENGTHS, SHAPES, Tiny, decode_rows, greedy
 
-from coe.engine.capture import CudaRecorder
-from coe.engine.graphs import DecodeGraphs, DecodeStep
-from coe.engine.paged_kv import PagedStore
 from coe.engine.sampling import Sampler, Waiting, sample
+from coe.models.cuda.capture import CudaRecorder
+from coe.models.cuda.graphs import DecodeGraphs, DecodeStep
+from coe.models.cuda.paged_kv import PagedStore
 from coe.runtime import Runtime
 from coe.types import Sampling
 

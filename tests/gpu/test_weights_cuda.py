@@ -19,12 +19,12 @@ from compositions import ask, integrity, with_runtime, write_config
 
 from coe.errors import ConfigError
 from coe.runtime import Runtime
-from coe.weights import memory
-from coe.weights.arena import Arena
 from coe.weights.cache import WeightCache
-from coe.weights.device import StreamDevice, cuda_device
-from coe.weights.memory import PinnedMemory
-from coe.weights.store import UnitStore
+from coe.weights.memory import allocation
+from coe.weights.memory.allocation import PinnedMemory
+from coe.weights.memory.arena import Arena
+from coe.weights.memory.device import StreamDevice, cuda_device
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.transfer import Arrived
 from coe.weights.unit import ALIGNMENT, Manifest, Unit
 
@@ -76,7 +76,7 @@ def test_registered_memory_is_pinned_from_end_to_end_and_no_longer_when_closed()
 
 
 def test_a_copy_across_registered_pieces_brings_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "REGISTER_BYTES", 1 << 20)
+    monkeypatch.setattr(allocation, "REGISTER_BYTES", 1 << 20)
     pool = PinnedMemory(16 << 20)
     arena, device = Arena(pool), cuda_device(CUDA, 16 << 20)
     skipped = arena.allocate(3 * PAGE)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from router_fakes import FakeEncoder, fake_artefact, toy_prompts
 
 from router.artefact import Artefact, ArtefactError
 from router.scores import score
 from router.train import Settings, train
-from tests.router.router_fakes import FakeEncoder, fake_artefact, toy_prompts
 
 
 def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from router_fakes import Ask, Turn, ask
 
 from router import Decision, GeneralOnly
 from router.decision import last_user_turn
 from router.directory import Directory
-from tests.router.router_fakes import Ask, Turn, ask
 
 NAMES = {"general": "general", "sql": "sql", "Database": "sql", "c++": "cpp"}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from router_fakes import ask
 
 from router import Router
 from router.encoder import Encoder
-from tests.router.router_fakes import ask
 
 EXPERTS = ("math", "sql", "tools", "reasoning", "intent", "code", "medicine")
 NAMES = {name: name for name in (*EXPERTS, "general")}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from router_fakes import FakeEncoder, embed, fake_artefact, toy_prompts
 
 from router import evaluate, train
 from router.abstain import AbstainRule
@@ -30,7 +31,6 @@ from router.prompts import Prompt
 from router.self_labelling import Votes, max_entropy_for, self_labelled
 from router.table import Table
 from router.train import Settings, candidates_of, choose
-from tests.router.router_fakes import FakeEncoder, embed, fake_artefact, toy_prompts
 
 
 def test_a_calibrated_classifier_has_no_calibration_error() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from router_fakes import FakeEncoder, fake_artefact
 
 from router.explain import explain, neighbours, with_texts
 from router.own import own_prompts
 from router.router import load_artefact
 from router.scores import Nearest, Scores, score
-from tests.router.router_fakes import FakeEncoder, fake_artefact
 
 OUR_SOURCES = {prompt.source for prompt in own_prompts()}
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from router_fakes import FakeEncoder, fake_artefact
 
 from coe.cli import main
 from router.directory import Directory
@@ -14,7 +15,6 @@ from router.follow_ups import follow_ups, measure
 from router.policy import Policy
 from router.prompts import Prompt
 from router.router import Router
-from tests.router.router_fakes import FakeEncoder, fake_artefact
 
 
 def test_every_category_of_the_shipped_router_has_follow_ups_of_its_own() -> None:

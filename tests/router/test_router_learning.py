@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from router_fakes import FakeEncoder, toy_prompts
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from router.abstain import AbstainRule, fit_abstain
@@ -16,7 +17,6 @@ from router.classifier import CategoryClassifier, CategoryNeighbours, fit_temper
 from router.prompts import Prompt, groups_of, read_prompts
 from router.train import Settings, train
 from router.vectors import CachedEncoder
-from tests.router.router_fakes import FakeEncoder, toy_prompts
 
 
 def what_neighbours_cannot(estimator: Any) -> dict[str, str]:

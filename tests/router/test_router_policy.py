@@ -6,14 +6,14 @@ import random
 from dataclasses import replace
 
 import pytest
+from router_fakes import Ask, State, ask
+from router_fakes import Turn as Said
 
 from router.decision import CostTerm, Decision, Previous, Turn
 from router.directory import Directory
 from router.policy import Policy
 from router.residency import Expected, Residency
 from router.rules import Rule, Rules
-from tests.router.router_fakes import Ask, State, ask
-from tests.router.router_fakes import Turn as Said
 
 EXPERTS = ("general", "sql", "maths", "small")
 DIRECTORY = Directory({name: name for name in EXPERTS}, "general")

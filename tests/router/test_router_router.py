@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from router_fakes import Ask, FakeEncoder, State, Turn, ask, fake_artefact
 
 from router.abstain import AbstainRule
 from router.artefact import ArtefactError
@@ -14,7 +15,6 @@ from router.directory import Directory
 from router.policy import Policy
 from router.residency import Expected, Residency
 from router.router import Router
-from tests.router.router_fakes import Ask, FakeEncoder, State, Turn, ask, fake_artefact
 
 UNSURE = "why so why so why so why so"  # to this encoder half sql, half math
 DIRECTORY = Directory({"general": "general", "db": "sql"}, "general")

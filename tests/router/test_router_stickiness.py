@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from router_fakes import Ask, Turn
+
 from router.decision import Previous
 from router.stickiness import MAX_REPLAYED, Memory, earlier_requests, topic_shift
-from tests.router.router_fakes import Ask, Turn
 
 
 def said(*turns: str, conversation: str | None = None) -> Ask:

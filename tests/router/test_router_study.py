@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from router_fakes import FakeEncoder, fake_artefact
 
 from router import frontier, train
 from router.expected import fit_expected, regularised
 from router.score_table import ScoreTable, costs_of
 from router.study import Data, cheapest_share, half_splits, held_out_curve, split_half, view_of
-from tests.router.router_fakes import FakeEncoder, fake_artefact
 
 WORDS = ("red", "green", "blue", "pink", "gold")
 

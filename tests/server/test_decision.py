@@ -12,7 +12,7 @@ from server_live import Live, live_server
 
 from coe import Client
 from coe.cli import build_router
-from coe.config import load_config
+from coe.config.schema import load_config
 
 CODE = "Write a Python function that reverses a linked list."
 SQL = "Write a SQL query for the geography database: what is the longest river in texas"

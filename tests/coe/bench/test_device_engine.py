@@ -12,10 +12,10 @@ import torch
 from compositions import write_config
 from decode_steps import Replayer
 
-import coe.composition
+import coe.assembly.wire
 from coe.bench.device_engine import run_on
 from coe.cli import main
-from coe.config import load_config
+from coe.config.schema import load_config
 from coe.errors import ConfigError
 
 
@@ -29,10 +29,12 @@ def _same_threads():  # type: ignore[no-untyped-def]
 def test_every_figure_of_every_expert(
     tmp_path: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    derive = coe.composition.derive_budgets
-    monkeypatch.setattr(coe.composition, "_has_pages", lambda device: device == "emulated")
-    monkeypatch.setattr(coe.composition, "CudaRecorder", lambda _: Replayer())
-    monkeypatch.setattr(coe.composition, "derive_budgets", lambda *words: replace(derive(*words), graph_bytes=16 << 20))
+    derive = coe.assembly.wire.derive_budgets
+    monkeypatch.setattr(coe.assembly.wire, "_has_pages", lambda device: device == "emulated")
+    monkeypatch.setattr(coe.assembly.wire, "CudaRecorder", lambda _: Replayer())
+    monkeypatch.setattr(
+        coe.assembly.wire, "derive_budgets", lambda *words: replace(derive(*words), graph_bytes=16 << 20)
+    )
     config = load_config(write_config(tmp_path, {"general": llama_folder}, 'kv_bytes = "8MB"'))
     asked = {"expert": None, "quick": True, "batches": None, "prompts": [20, 80], "tokens": 12, "runs": 1}
     arguments = argparse.Namespace(**asked, out=tmp_path / "out", json=None, synthetic=["tiny"])

@@ -9,7 +9,7 @@ import pytest
 from compositions import write_config
 
 from coe.cli import main
-from coe.engine.products import int8_is_exact
+from coe.models.matmul import int8_is_exact
 
 pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="this processor's int8 products overflow")
 

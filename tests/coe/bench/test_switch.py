@@ -14,16 +14,16 @@ import torch
 from compositions import write_config
 from transformers import AutoModelForCausalLM
 
+from coe.assembly.wire import imported_experts
 from coe.bench import overlap, switch, synthetic
 from coe.bench.cast import synthetic_cast
 from coe.bench.stage import cached_bytes, drop_from_page_cache
 from coe.bench.synthetic import bytes_of, make_synthetic, write_checkpoint
 from coe.bench.variants import make_variants
 from coe.cli import main
-from coe.composition import imported_experts
-from coe.config import load_config
+from coe.config.schema import load_config
 from coe.errors import ConfigError
-from coe.weights.store import UnitStore
+from coe.weights.store.unit_store import UnitStore
 
 
 def test_every_case_is_measured_and_no_answer_differs(

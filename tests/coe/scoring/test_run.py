@@ -22,7 +22,7 @@ from coe.scoring.run import identity
 from coe.weights.unit import Manifest, TensorSpec, Unit
 from router.score_table import costs_of, read_scores
 
-COMMAND = [sys.executable, "-m", "coe.cli", "router", "score"]
+COMMAND = [sys.executable, "-m", "coe", "router", "score"]
 ROOT = Path(__file__).parents[3]
 CHOICES = ["Paris", "London is a city", "a small house by the sea"]
 QUESTION = "What is the capital of France?"

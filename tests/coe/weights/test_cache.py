@@ -16,11 +16,11 @@ import torch
 from coe.errors import WeightsError
 from coe.types import SwitchKind, Tier
 from coe.weights.cache import ExpertFailure, WeightCache
-from coe.weights.device import EmulatedDevice
 from coe.weights.lease import Lease
-from coe.weights.memory import SystemMemory
-from coe.weights.reading import read_into
-from coe.weights.store import UnitStore
+from coe.weights.memory.allocation import SystemMemory
+from coe.weights.memory.device import EmulatedDevice
+from coe.weights.store.reading import read_into
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.transfer import Arrived
 from coe.weights.unit import ALIGNMENT, Manifest, Unit
 

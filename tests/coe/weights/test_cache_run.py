@@ -23,13 +23,13 @@ import pytest
 import torch
 
 from coe.errors import WeightsError
-from coe.weights.arena import Arena
 from coe.weights.cache import WeightCache
-from coe.weights.device import CopyDevice, EmulatedDevice, StreamDevice
-from coe.weights.extents import Move
 from coe.weights.lease import Lease
-from coe.weights.memory import SystemMemory
-from coe.weights.store import UnitStore
+from coe.weights.memory.allocation import SystemMemory
+from coe.weights.memory.arena import Arena
+from coe.weights.memory.device import CopyDevice, EmulatedDevice, StreamDevice
+from coe.weights.memory.extents import Move
+from coe.weights.store.unit_store import UnitStore
 from coe.weights.transfer import Arrived
 from coe.weights.unit import ALIGNMENT, Manifest, Unit
 

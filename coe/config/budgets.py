@@ -1,0 +1,89 @@
+"""How many bytes each tier and the KV cache get, derived from the machine where the configuration says nothing.
+
+A CPU has one memory: weights and KV share `host_bytes` (or `device_bytes`, the smaller of both). On a GPU, and
+on the emulated one, the device budget is split between weights and KV, and the host keeps the masters. Everything
+derived is printed once at start.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from coe.config.schema import CacheConfig, EngineConfig
+from coe.errors import ConfigError
+
+__all__ = ["Budgets", "derive_budgets"]
+
+KV_SHARE = 0.2  # of the memory that the engine computes from
+GRAPH_SHARE = 0.02  # of a GPU's
+MEMORY_SHARE = 0.6  # of the RAM that is available at start
+DEVICE_SHARE = 0.9  # of the GPU memory that is free at start
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Bytes; `device_bytes` is for weights alone and, on a CPU, the same memory as `host_bytes`."""
+
+    host_bytes: int
+    device_bytes: int
+    kv_bytes: int
+    graph_bytes: int = 0  # for captured decode steps, which only a GPU has
+
+    def __str__(self) -> str:
+        parts = {"weights on the device": self.device_bytes, "host": self.host_bytes, "KV cache": self.kv_bytes}
+        parts |= {"captured steps": self.graph_bytes} if self.graph_bytes else {}
+        return ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in parts.items())
+
+
+def derive_budgets(cache: CacheConfig, engine: EngineConfig, device: str) -> Budgets:
+    """Return the budgets for `device` (cpu, emulated or cuda); raises ConfigError if nothing is left for weights."""
+    if device == "cpu":
+        named = [size for size in (cache.host_bytes, cache.device_bytes) if size is not None]
+        total = min(named, default=int(MEMORY_SHARE * _available_bytes()))
+        weights, kv = _split(total, engine.kv_bytes, 0)
+        return Budgets(weights, weights, kv)
+    host = cache.host_bytes if cache.host_bytes is not None else int(MEMORY_SHARE / 2 * _available_bytes())
+    total = cache.device_bytes or _device_bytes(device)
+    graphs = _graph_bytes(total, engine) if device == "cuda" else 0
+    weights, kv = _split(total, engine.kv_bytes, graphs)
+    return Budgets(host, weights, kv, graphs)
+
+
+def _split(total: int, kv_bytes: int | None, graph_bytes: int) -> tuple[int, int]:
+    """What is left for weights, and KV."""
+    kv = int(KV_SHARE * total) if kv_bytes is None else kv_bytes
+    if kv + graph_bytes >= total:
+        also = f" and graph_bytes = {graph_bytes:,} leave" if graph_bytes else " leaves"
+        raise ConfigError(
+            f"[engine] kv_bytes = {kv:,}{also} nothing for weights of {total:,} bytes; lower it or raise [cache]"
+        )
+    return total - kv - graph_bytes, kv
+
+
+def _graph_bytes(total: int, engine: EngineConfig) -> int:
+    if not engine.cuda_graphs:
+        return 0
+    return int(GRAPH_SHARE * total) if engine.graph_bytes is None else engine.graph_bytes
+
+
+def _device_bytes(device: str) -> int:
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return int(DEVICE_SHARE * free)
+    return int(MEMORY_SHARE / 2 * _available_bytes())
+
+
+def _available_bytes() -> int:
+    """RAM that can be had without swapping; the container's limit if it is lower."""
+    with open("/proc/meminfo") as file:
+        facts = dict(line.split(":", 1) for line in file)
+    available = int(facts["MemAvailable"].split()[0]) * 1024
+    limit = "/sys/fs/cgroup/memory.max"
+    if os.path.exists(limit):
+        with open(limit) as file:
+            text = file.read().strip()
+        available = min(available, int(text)) if text != "max" else available
+    return available

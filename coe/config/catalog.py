@@ -1,0 +1,284 @@
+"""The catalogue: every expert of the configuration with its source resolved to local folders, or its error by name.
+
+Owns the rules for what a source may be: safetensors of a causal language model that transformers knows, or a plain
+LoRA adapter in PEFT's format over one. Reads JSON only; weights are opened by the importer, torch is not touched
+here. One expert that is refused does not stop the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from coe.config.hub import DESCRIPTIONS, fetch
+from coe.config.schema import Config, Dtype, ExpertConfig, Source, Weights
+from coe.errors import SourceError, UnknownExpertError
+from coe.types import Sampling
+
+__all__ = ["ADAPTER_WEIGHTS", "INDEX", "WEIGHTS", "Catalog", "ExpertSpec", "load_catalog", "resolve_expert"]
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+# what an adapter may say and still be W + scale * B A
+_PLAIN_LORA: Mapping[str, tuple[object, ...]] = {
+    "bias": ("none",),
+    "use_dora": (False,),
+    "use_qalora": (False,),
+    "lora_bias": (False,),
+    "modules_to_save": ([],),
+    "alpha_pattern": ({},),
+    "layer_replication": ([],),
+    "target_parameters": ([],),
+    "trainable_token_indices": ([], {}),
+    "init_lora_weights": (True, False, "gaussian", "eva", "orthogonal"),  # the others change the base too
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertSpec:
+    """One expert, ready to import. `folder` holds config.json and weights, `adapter` what is merged into them.
+
+    `generation` are the configuration's defaults over the model's own; `chat_template` is the text of an override.
+    """
+
+    name: str
+    source: str
+    folder: Path
+    tokenizer_dir: Path
+    adapter: Path | None = None
+    aliases: tuple[str, ...] = ()
+    dtype: Dtype = "auto"
+    generation: Sampling = field(default_factory=Sampling)
+    chat_template: str | None = None
+    pin: bool = False
+    keep_alive_s: float | None = None
+    preload: bool = False
+    weights: Weights = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All experts of a configuration, in its order; those that cannot be had are in `errors`."""
+
+    experts: Mapping[str, ExpertSpec]
+    errors: Mapping[str, SourceError]
+    names: Mapping[str, str]  # every name and alias in lower case -> the expert's name
+
+    def __iter__(self) -> Iterator[ExpertSpec]:
+        return iter(self.experts.values())
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and word.lower() in self.names
+
+    def get(self, word: str) -> ExpertSpec:
+        """Return the expert with this name or alias, in any case.
+
+        Raises UnknownExpertError for a word that names none and the expert's own SourceError for a refused one.
+        """
+        name = self.names.get(word.lower())
+        if name is None:
+            known = ", ".join(dict.fromkeys(self.names.values()))
+            raise UnknownExpertError(f"there is no expert '{word}'; the experts are: {known}", param="model")
+        if name in self.errors:
+            raise self.errors[name]
+        return self.experts[name]
+
+
+def load_catalog(config: Config, *, hub_dir: Path | None = None) -> Catalog:
+    """Resolve every expert, fetching what is on the hub; `hub_dir` is the hub's cache, by default its own."""
+    experts: dict[str, ExpertSpec] = {}
+    errors: dict[str, SourceError] = {}
+    for expert in config.experts:
+        try:
+            experts[expert.name] = resolve_expert(expert, config.engine.dtype, hub_dir=hub_dir)
+        except SourceError as error:
+            errors[expert.name] = error
+    return Catalog(experts, errors, config.names)
+
+
+def resolve_expert(expert: ExpertConfig, dtype: Dtype = "auto", *, hub_dir: Path | None = None) -> ExpertSpec:
+    """Return where everything of one expert lies; raises SourceError when it is missing, unsupported or refused."""
+    return _Resolving(expert.name, hub_dir).spec(expert, dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolving:
+    """The checks for one expert, in the order in which they cost: descriptions, then weights."""
+
+    name: str
+    hub_dir: Path | None
+
+    def refuse(self, message: str) -> SourceError:
+        return SourceError(self.name, message)
+
+    def spec(self, expert: ExpertConfig, dtype: Dtype) -> ExpertSpec:
+        folder, adapter = self.descriptions(expert.source), None
+        base = expert.source
+        if _is_adapter(folder):
+            adapter = self.adapter(expert.source, folder)
+            base = expert.base or self.own_base(folder)
+            folder = self.descriptions(base)
+            if _is_adapter(folder):
+                raise self.refuse(f"its base {base} is itself an adapter; name that adapter's base and merge them")
+        elif expert.base is not None:
+            raise self.refuse(f"base is for adapters, and {folder} has no adapter_config.json; remove base")
+        self.weights(base, folder)
+        return ExpertSpec(
+            expert.name,
+            str(expert.source),
+            folder,
+            self.tokenizer_dir(folder, adapter),
+            adapter,
+            expert.aliases,
+            expert.dtype or dtype,
+            self.generation(folder, expert.generation),
+            self.chat_template(expert.chat_template),
+            expert.pin,
+            expert.keep_alive_s,
+            expert.preload,
+            expert.weights,
+        )
+
+    def descriptions(self, source: Source) -> Path:
+        """Return the source's folder, so far with everything but weights if it comes from the hub."""
+        if source.folder is not None:
+            return source.folder
+        return fetch(self.name, source.text, source.revision, DESCRIPTIONS, self.hub_dir)
+
+    def weights(self, source: Source, folder: Path) -> None:
+        """Check that the folder is a causal LM in safetensors, then fetch the weights if they are on the hub."""
+        self.check_model(folder)
+        files = self.weight_files(folder)
+        if source.folder is None:
+            fetch(self.name, source.text, source.revision, files, self.hub_dir)
+        missing = [file for file in files if not (folder / file).is_file()]
+        if missing:
+            raise self.refuse(f"{folder / missing[0]} is missing; {self.remedy(folder)}")
+
+    def weight_files(self, folder: Path) -> list[str]:
+        if not (folder / INDEX).is_file():
+            return [WEIGHTS]
+        files = self.json(folder / INDEX).get("weight_map")
+        if not isinstance(files, dict) or not files:
+            raise self.refuse(f"{folder / INDEX} has no weight_map; fetch it again")
+        return sorted(set(files.values()))
+
+    def remedy(self, folder: Path) -> str:
+        """Return what to do about missing weights, by what lies there instead."""
+        found = sorted(path.name for path in folder.iterdir())
+        if gguf := [name for name in found if name.endswith(".gguf")]:
+            return (
+                f"there is only GGUF ({gguf[0]}): convert it once with transformers' from_pretrained(folder, "
+                "gguf_file=..., quantization_config=GgufConfig(dequantize=True)) and save_pretrained"
+            )
+        if pickles := [name for name in found if name.endswith(_PICKLES)]:
+            return (
+                f"there are only pickle weights ({pickles[0]}), which can run code when opened and are refused: "
+                "take a revision with safetensors, or convert where you trust them with save_pretrained"
+            )
+        return "fetch it again; a source is a folder of safetensors that transformers or PEFT saved"
+
+    def check_model(self, folder: Path) -> None:
+        if not (folder / "config.json").is_file():
+            raise self.refuse(f"{folder / 'config.json'} is missing; {self.remedy(folder)}")
+        config = self.json(folder / "config.json")
+        model_type = config.get("model_type")
+        self.check_known(model_type, config)
+        if quantised := config.get("quantization_config"):
+            method = quantised.get("quant_method", "?") if isinstance(quantised, dict) else quantised
+            raise self.refuse(f"its weights are quantised ({method}); name the unquantised original")
+        if config.get("is_encoder_decoder") or "vision_config" in config or "audio_config" in config:
+            raise self.refuse(f"'{model_type}' is not a text-only decoder; name a causal language model")
+
+    def check_known(self, model_type: object, config: Mapping[str, Any]) -> None:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+        if model_type not in CONFIG_MAPPING_NAMES:
+            if "auto_map" in config:
+                raise self.refuse(
+                    f"model_type '{model_type}' needs code from its repository (auto_map), and remote code is never "
+                    "run; name a model that transformers knows"
+                )
+            raise self.refuse(f"model_type '{model_type}' is unknown to transformers; upgrade it or name another model")
+        wanted = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+        written = config.get("architectures") or [wanted]
+        if wanted is None or wanted not in written:
+            raise self.refuse(f"{written[0] or model_type} is not a causal language model; name one")
+
+    def adapter(self, source: Source, folder: Path) -> Path:
+        """Return the folder of a plain LoRA adapter, fetched whole."""
+        settings = self.json(folder / "adapter_config.json")
+        if settings.get("peft_type") != "LORA":
+            raise self.refuse(f"adapter of type {settings.get('peft_type')}; only LORA can be merged")
+        for key, allowed in _PLAIN_LORA.items():
+            if settings.get(key) is not None and settings[key] not in allowed:
+                raise self.refuse(
+                    f"the adapter has {key} = {settings[key]!r}; only plain LoRA is merged: merge it with PEFT's "
+                    "merge_and_unload, save the model and name that folder"
+                )
+        if source.folder is None:
+            fetch(self.name, source.text, source.revision, [ADAPTER_WEIGHTS], self.hub_dir)
+        if not (folder / ADAPTER_WEIGHTS).is_file():
+            raise self.refuse(f"{folder / ADAPTER_WEIGHTS} is missing; {self.remedy(folder)}")
+        return folder
+
+    def own_base(self, folder: Path) -> Source:
+        """Return the base that the adapter names itself: a folder that exists, else a hub id."""
+        settings = self.json(folder / "adapter_config.json")
+        written = settings.get("base_model_name_or_path")
+        if not written:
+            raise self.refuse("the adapter names no base model; write base = an expert, a folder or a hub id")
+        if (path := Path(os.path.normpath(folder / Path(written).expanduser()))).is_dir():
+            return Source(written, path)
+        if Path(written).is_absolute() or written.count("/") != 1 or written.startswith("."):
+            raise self.refuse(
+                f"the adapter's base '{written}' is not here; write base = an expert, a folder or a hub id"
+            )
+        return Source(written, None, settings.get("revision"))
+
+    def tokenizer_dir(self, folder: Path, adapter: Path | None) -> Path:
+        for candidate in filter(None, (adapter, folder)):
+            if any((candidate / name).is_file() for name in _TOKENIZERS):
+                return candidate
+        raise self.refuse(f"{folder} has no tokenizer ({', '.join(_TOKENIZERS)}); add its files")
+
+    def generation(self, folder: Path, chosen: Sampling) -> Sampling:
+        """Lay the configuration's defaults over the model's own; how to sample counts where it wants to be sampled."""
+        path = folder / "generation_config.json"
+        own = self.json(path) if path.is_file() else {}
+        keys = ["repetition_penalty", *(("temperature", "top_p", "top_k", "min_p") if own.get("do_sample") else ())]
+        missing = {key: own[key] for key in keys if getattr(chosen, key) is None and own.get(key) is not None}
+        return replace(chosen, **missing)
+
+    def chat_template(self, path: Path | None) -> str | None:
+        try:
+            return path.read_text(encoding="utf-8") if path else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self.refuse(f"chat template {path} cannot be read ({error}); name a UTF-8 file") from error
+
+    def json(self, path: Path) -> dict[str, Any]:
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self.refuse(f"{path} cannot be read ({error}); fetch it again") from error
+        if not isinstance(value, dict):
+            raise self.refuse(f"{path} is not a JSON object; fetch it again")
+        return value
+
+
+def _is_adapter(folder: Path) -> bool:
+    """Tell an adapter from a model as transformers does; a folder may hold the other's configuration too."""
+    is_model = (folder / "config.json").is_file() and any((folder / name).is_file() for name in (WEIGHTS, INDEX))
+    return (folder / "adapter_config.json").is_file() and not is_model

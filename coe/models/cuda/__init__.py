@@ -1,0 +1,1 @@
+"""CUDA: paged KV memory, decode steps with fixed addresses, their capture and replay."""

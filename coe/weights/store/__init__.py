@@ -1,0 +1,1 @@
+"""Weights on disk: importing sources, the layout of units, the content-addressed unit store."""

@@ -1,0 +1,266 @@
+"""Imports an expert: its tensors cast, merged and packed into units of the store, once.
+
+Owns the order of work and what is checked on the way; memory stays bounded by one unit. A second import of an
+unchanged source is a look-up. Knows nothing about memory tiers: what it leaves behind are files and a manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coe.config.catalog import ExpertSpec
+from coe.errors import WeightsError
+from coe.weights.store.checkpoint import Checkpoint, weight_files
+from coe.weights.store.layout import Parameter, lay_out, padded_bytes, plan_model
+from coe.weights.store.lora import LoraAdapter
+from coe.weights.store.unit_store import UnitStore
+from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
+
+__all__ = ["DTYPES", "Import", "Progress", "identity_of", "import_expert", "quantise", "resident_dtype"]
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+FORMAT = 1  # part of every manifest's key: raise it when the layout changes
+
+_NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
+_MATRICES = {"bfloat16": "BF16", "int8": "I8"}  # expert option `weights` -> safetensors'
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
+
+
+def import_expert(
+    store: UnitStore,
+    spec: ExpertSpec,
+    *,
+    device: str = "cpu",
+    keeps_bfloat16: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Return the expert's manifest, writing what the store lacks.
+
+    `device` (cpu, cuda, emulated) decides what dtype "auto" means. `keeps_bfloat16`: where that is float32, matrices
+    that are stored in bfloat16 and that no adapter changes stay so, which loses nothing. Raises SourceError when the
+    source cannot become units and WeightsError when bytes are missing, do not fit or cannot be written; either names
+    the expert, and nothing half-written stays.
+    """
+    with _errors_of(spec, store), store.hold(), ExitStack() as stack:
+        checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
+        dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
+        keeps_bfloat16 = keeps_bfloat16 and dtype == "float32" and checkpoint.main_dtype == "BF16"
+        key = _key(spec, dtype, keeps_bfloat16=keeps_bfloat16)
+        if (manifest := store.lookup(key)) is not None:
+            return manifest
+        adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
+        manifest = Import(spec, checkpoint, adapter, dtype, keeps_bfloat16=keeps_bfloat16).run(store, key, progress)
+        store.save(manifest)
+        return manifest
+
+
+def resident_dtype(stored: str, device: str) -> str:
+    """Return the dtype to compute in, given the stored one (safetensors' name).
+
+    A GPU keeps the stored one. A CPU without native bfloat16 or float16 multiplies those 3–4 times slower than
+    float32, so there they become float32.
+    """
+    if device == "cuda":
+        is_native = stored in ("BF16", "F16")
+    elif stored == "BF16":
+        is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        is_native = stored == "F16" and torch.cpu._is_amx_fp16_supported()
+    return {"BF16": "bfloat16", "F16": "float16"}[stored] if is_native else "float32"
+
+
+@contextmanager
+def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(
+            spec.name,
+            f"cannot be imported into {store.folder} ({error}); free space there, or name another [cache] dir",
+        ) from error
+
+
+def _key(spec: ExpertSpec, dtype: str, *, keeps_bfloat16: bool) -> str:
+    """Return the identity of what an import reads: paths, sizes, times and inodes, never the bytes themselves."""
+    folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
+    described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
+    adapter = (
+        [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")] if spec.adapter else []
+    )
+    files = [identity_of(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
+    facts = [FORMAT, dtype, spec.source, str(spec.tokenizer_dir), files]
+    if spec.weights != "full":
+        facts += [spec.weights, "float32"]
+    elif keeps_bfloat16:
+        facts += ["kept bfloat16"]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def identity_of(path: Path) -> tuple[str, int, int, int]:
+    """Path, size, time and inode: what changes when a file does."""
+    status = path.stat()
+    return str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino
+
+
+class Import:
+    """One import under way: what goes into which unit, and from where."""
+
+    def __init__(
+        self,
+        spec: ExpertSpec,
+        checkpoint: Checkpoint,
+        adapter: LoraAdapter | None,
+        dtype: str,
+        *,
+        keeps_bfloat16: bool = False,
+    ) -> None:
+        self.keeps_bfloat16 = keeps_bfloat16
+        self.spec = spec
+        self.checkpoint = checkpoint
+        self.adapter = adapter
+        self.dtype = dtype
+        self.config = _json(spec.folder / "config.json")
+        self.plan = plan_model(spec.name, self.config)
+
+    def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
+        sources, layouts = self.sources(), self.layouts()
+        total = sum(padded_bytes(specs) for specs in layouts.values())
+        units: list[Unit] = []
+        for name, specs in layouts.items():
+            data = self.pack(specs, sources)
+            units.append(Unit(name, store.put(data.numpy().data), data.numel(), specs))
+            if progress is not None:
+                progress(sum(unit.size_bytes for unit in units), total)
+        return self.manifest(key, units)
+
+    def layouts(self) -> dict[str, tuple[TensorSpec, ...]]:
+        """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
+        self.check_adapter()
+        name = _NAMES[self.dtype] if self.spec.weights == "full" else "F32"  # computed in, and the rest is little
+        sources = self.sources()
+
+        def matrix_dtype(group: Collection[str]) -> str:
+            if self.spec.weights != "full":
+                return _MATRICES[self.spec.weights]
+            is_merged = self.adapter is not None and not self.adapter.targets.isdisjoint(group)
+            is_kept = all(self.checkpoint.dtype(sources[each]) == "BF16" for each in group) and not is_merged
+            return "BF16" if self.keeps_bfloat16 and is_kept else name
+
+        return {unit.name: lay_out(unit.parameters, name, matrix_dtype) for unit in self.plan.units}
+
+    def manifest(self, key: str, units: Sequence[Unit]) -> Manifest:
+        generation = self.spec.folder / "generation_config.json"
+        return Manifest(
+            key,
+            self.spec.source,
+            self.dtype_of(units),
+            self.config,
+            _json(generation) if generation.is_file() else {},
+            str(self.spec.tokenizer_dir),
+            tuple(units),
+            dict(self.plan.tied),
+        )
+
+    def dtype_of(self, units: Sequence[Unit]) -> str:
+        """What the matrices are in; where an adapter has made some of them wider, what is computed in."""
+        if self.spec.weights != "full":
+            return self.spec.weights
+        kinds = {spec.dtype for unit in units for spec in unit.tensors if len(spec.shape) > 1}
+        return "bfloat16" if kinds == {"BF16"} else self.dtype
+
+    def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
+        """Return one unit's flat bytes: cast, merged and quantised tensors at their offsets, zeros between."""
+        data = torch.zeros(padded_bytes(specs), dtype=torch.uint8)
+        places = {
+            spec.name: data[spec.offset : spec.offset + spec.size_bytes].view(DTYPES[spec.dtype]).view(spec.shape)
+            for spec in specs
+        }
+        for name in places.keys() & sources.keys():
+            tensor = self.checkpoint.read(sources[name])
+            if self.adapter and name in self.adapter.targets:
+                tensor = self.adapter.merge(name, tensor)
+            if places[name].dtype is torch.int8:
+                tensor, scales = quantise(tensor)
+                places[name + SCALE].copy_(scales)
+            places[name].copy_(tensor)
+        return data
+
+    def sources(self) -> dict[str, str]:
+        """Return the checkpoint's name for every parameter, having checked that all fit and none is left over."""
+        found = {name: self.find(parameter) for name, parameter in self.plan.parameters.items()}
+        left = self.checkpoint.names.keys() - set(found.values())
+        self.check_tied(left, found)
+        tied = {candidate for name in self.plan.tied for candidate in self.spellings(name)}
+        unknown = sorted(
+            name for name in left - tied if not any(re.search(pattern, name) for pattern in self.plan.ignored)
+        )
+        if unknown:
+            raise self.error(
+                f"{self.checkpoint.names[unknown[0]]}: tensor '{unknown[0]}' ({len(unknown)} in all) is not part of "
+                f"the model that config.json describes; fetch both again"
+            )
+        return found
+
+    def find(self, parameter: Parameter) -> str:
+        aliases = [name for name, owner in self.plan.tied.items() if owner == parameter.name]
+        candidates = [spelling for name in (parameter.name, *aliases) for spelling in self.spellings(name)]
+        name = next((candidate for candidate in candidates if candidate in self.checkpoint.names), None)
+        if name is None:
+            raise self.error(
+                f"tensor '{parameter.name}' is missing in {self.spec.folder}; fetch it again (a checkpoint whose "
+                "tensors transformers splits or joins while loading, such as most mixtures of experts, is not read)"
+            )
+        if self.checkpoint.shape(name) != parameter.shape:
+            raise self.error(
+                f"{self.checkpoint.names[name]}: tensor '{name}' is {self.checkpoint.shape(name)} and config.json "
+                f"asks for {parameter.shape}; fetch both again"
+            )
+        return name
+
+    def spellings(self, name: str) -> list[str]:
+        """Return a parameter's names: some checkpoints leave out the model's prefix."""
+        prefix = f"{self.plan.prefix}."
+        return [name, name.removeprefix(prefix)] if name.startswith(prefix) else [name]
+
+    def check_tied(self, left: set[str], found: dict[str, str]) -> None:
+        for name, owner in self.plan.tied.items():
+            for spelling in left & set(self.spellings(name)):
+                if not torch.equal(self.checkpoint.read(spelling), self.checkpoint.read(found[owner])):
+                    raise self.error(
+                        f"config.json ties {name} to {owner} and their tensors differ; set tie_word_embeddings to "
+                        "false there"
+                    )
+
+    def check_adapter(self) -> None:
+        for name in sorted(self.adapter.targets if self.adapter else ()):
+            if name in self.plan.tied or name in self.plan.tied.values():
+                raise self.error(
+                    f"the adapter changes {name}, which is tied; merge it with PEFT's merge_and_unload, save the "
+                    "model and name that folder"
+                )
+            if name not in self.plan.parameters:
+                raise self.error(f"the adapter changes {name}, which the base has not; name its base with base = ...")
+
+    def error(self, message: str) -> WeightsError:
+        return WeightsError(self.spec.name, message)
+
+
+def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a matrix (out, in) as int8 and the float32 scale of each row: symmetric, rounded to nearest."""
+    rows = weight.float()
+    scales = rows.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    return (rows / scales[:, None]).round().to(torch.int8), scales
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

@@ -1,0 +1,145 @@
+"""Experts read from their own files, for whom the disk has no room for a copy: `[cache] store = "in-place"`.
+
+Nothing is written. The price: each load is gathered tensor by tensor through the page cache, cast and merged anew, and
+only units made from the very same tensors of the very same files are shared, in memory. Bytes are not hashed; a file
+whose size, time or inode is not what it was at start fails its experts by name. Reads copy through at most 8 MiB a
+thread beside the frame, and one whole tensor where an adapter is merged. Knows nothing about budgets or tiers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from coe.config.catalog import ExpertSpec
+from coe.errors import WeightsError
+from coe.weights.store.checkpoint import Checkpoint, Location, weight_files
+from coe.weights.store.importer import DTYPES, Import, identity_of, resident_dtype
+from coe.weights.store.layout import padded_bytes
+from coe.weights.store.lora import LoraAdapter
+from coe.weights.store.reading import PIECE_BYTES, read_buffered
+from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
+
+__all__ = ["OriginalFiles"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One tensor of a unit, and where its bytes come from."""
+
+    spec: TensorSpec
+    location: Location
+    dtype: str  # stored, safetensors' name
+    shape: tuple[int, ...]
+    is_merged: bool  # an adapter changes it
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How to make a unit. `files` are what it depends on, as they were at start."""
+
+    parts: tuple[_Part, ...]
+    files: tuple[tuple[str, int, int, int], ...]
+    expert: str
+    adapter: Path | None
+
+
+class OriginalFiles:
+    """A source of units (`transfer.UnitSource`) without a store."""
+
+    def __init__(self) -> None:
+        self._recipes: dict[str, _Recipe] = {}
+
+    def add(self, spec: ExpertSpec, *, device: str = "cpu", keeps_bfloat16: bool = False) -> Manifest:
+        """Describe the units that `import_expert` would make; raises SourceError or WeightsError as it would."""
+        if spec.weights == "int8":
+            raise WeightsError(spec.name, 'weights = "int8" are made by an import; write [cache] store = "units"')
+        try:
+            with ExitStack() as stack:
+                checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
+                adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
+                dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
+                keeps = keeps_bfloat16 and dtype == "float32" and checkpoint.main_dtype == "BF16"
+                return self._describe(Import(spec, checkpoint, adapter, dtype, keeps_bfloat16=keeps), checkpoint)
+        except OSError as error:
+            raise WeightsError(spec.name, f"cannot be read ({error}); make its files readable") from error
+
+    def _describe(self, work: Import, checkpoint: Checkpoint) -> Manifest:
+        sources, units = work.sources(), []
+        for name, specs in work.layouts().items():
+            recipe = _recipe(work, checkpoint, specs, sources)
+            facts = [[repr(part) for part in recipe.parts], recipe.files]
+            digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=32).hexdigest()
+            self._recipes[digest] = recipe
+            units.append(Unit(name, digest, padded_bytes(specs), specs))
+        return work.manifest("in-place", units)
+
+    def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
+        """Return one call per tensor."""
+        recipe = self._recipes[unit.hash]
+        return [
+            partial(_fill, recipe, part, target[part.spec.offset : part.spec.offset + part.spec.size_bytes])
+            for part in recipe.parts
+        ] or [lambda: None]
+
+    def check(self, unit: Unit, target: memoryview) -> None:
+        """Raise ValueError if a file is not what it was at start."""
+        del target
+        for before in self._recipes[unit.hash].files:
+            if identity_of(Path(before[0])) != before:
+                raise ValueError(f"{before[0]} has changed since the start; restart to read it anew")
+
+
+def _recipe(work: Import, checkpoint: Checkpoint, specs: Sequence[TensorSpec], sources: dict[str, str]) -> _Recipe:
+    targets = work.adapter.targets if work.adapter else frozenset()
+    parts = []
+    for spec in specs:
+        source = sources[spec.name]
+        where, is_merged = checkpoint.location(source), spec.name in targets
+        parts.append(_Part(spec, where, checkpoint.dtype(source), checkpoint.shape(source), is_merged))
+        if parts[-1].dtype not in DTYPE_SIZES:
+            checkpoint.read(source)  # raises, and says why
+    adapter = work.spec.adapter if any(part.is_merged for part in parts) else None
+    paths = {part.location.path for part in parts}
+    if adapter is not None:
+        paths |= {adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")}
+    return _Recipe(tuple(parts), tuple(identity_of(path) for path in sorted(paths)), work.spec.name, adapter)
+
+
+def _fill(recipe: _Recipe, part: _Part, target: memoryview) -> None:
+    """Make one tensor's bytes as its unit has them."""
+    if part.is_merged:
+        _merge(recipe, part, target)
+    elif part.dtype == part.spec.dtype:
+        read_buffered(part.location.path, target, part.location.offset)
+    else:
+        _cast(part, target)
+
+
+def _cast(part: _Part, target: memoryview) -> None:
+    """Read and cast piece by piece: what is not yet cast must not need a frame of its own."""
+    path, start, size = part.location
+    out = torch.frombuffer(target, dtype=DTYPES[part.spec.dtype])
+    width = DTYPE_SIZES[part.dtype]
+    for at in range(0, size, PIECE_BYTES):
+        scratch = bytearray(min(PIECE_BYTES, size - at))
+        read_buffered(path, memoryview(scratch), start + at)
+        numbers = torch.frombuffer(scratch, dtype=DTYPES[part.dtype])
+        out[at // width : at // width + numbers.numel()].copy_(numbers)
+
+
+def _merge(recipe: _Recipe, part: _Part, target: memoryview) -> None:
+    assert recipe.adapter is not None
+    scratch = bytearray(part.location.size_bytes)
+    read_buffered(part.location.path, memoryview(scratch), part.location.offset)
+    weight = torch.frombuffer(scratch, dtype=DTYPES[part.dtype]).view(part.shape)
+    with LoraAdapter(recipe.expert, recipe.adapter) as adapter:
+        merged = adapter.merge(part.spec.name, weight)
+    torch.frombuffer(target, dtype=DTYPES[part.spec.dtype]).view(part.spec.shape).copy_(merged)

@@ -1,0 +1,212 @@
+"""The unit store: flat files named by the hash of their bytes, and one manifest per imported source.
+
+Owns a folder (units/, manifests/, tmp/) and the promise that a file under units/ is whole: everything is written under
+tmp/, flushed and renamed. A unit whose bytes were hashed carries a seal: its modification time is derived from its
+hash, so whoever writes to the file, replaces it or swaps it with another breaks the seal, and looking at it costs one
+`stat`. A load trusts a sealed unit and hashes any other. Covered: a process killed at any moment, several processes at
+once, changes through the file system. Not covered: a disk that changes bytes by itself; `verify` and `rehash` find
+those. Knows nothing about torch, sources or what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from coe.errors import CoeError
+from coe.weights.store.reading import pieces_of
+from coe.weights.unit import Manifest, TensorSpec, Unit
+
+__all__ = ["UnitStore"]
+
+HASH_BYTES = 32  # BLAKE2b-256
+
+
+class UnitStore:
+    """A content-addressed folder of units. All methods may raise OSError; callers know whose bytes they were."""
+
+    def __init__(self, folder: Path, *, rehash: bool = False, heals: bool = True) -> None:
+        self.folder = folder
+        self._heals = heals  # a look-up takes no manifest with wrong bytes, so that its expert is imported anew
+        self._rehash = rehash  # hash every load, sealed or not
+        for part in ("units", "manifests", "tmp"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+
+    def path(self, unit: Unit) -> Path:
+        """Return where the unit's bytes lie (or would)."""
+        return self._unit_path(unit.hash)
+
+    def put(self, data: memoryview) -> str:
+        """Store these bytes unless they are there already; return their hash in hex."""
+        digest = _hash_of(data)
+        path = self._unit_path(digest)
+        if not (_has_size(path, data.nbytes) and _is_sealed(path, digest)):
+            path.parent.mkdir(exist_ok=True)
+            self._write(path, data, digest)
+        return digest
+
+    def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
+        """Return calls that together read the unit into `target`."""
+        return pieces_of(self.path(unit), target)
+
+    def check(self, unit: Unit, target: memoryview) -> None:
+        """Raise ValueError if `target` is not the unit; only an unsealed file is hashed, and sealed by that."""
+        path = self.path(unit)
+        if not self._rehash and _is_sealed(path, unit.hash):
+            return
+        if _hash_of(target) != unit.hash:
+            raise ValueError(
+                f"{path} does not hold the bytes that were imported; restart to import the expert again, or run "
+                "`coe experts verify`"
+            )
+        _seal(path, unit.hash)
+
+    def save(self, manifest: Manifest) -> None:
+        """Make an import visible; its units must be stored."""
+        text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
+        self._write(self._manifest_path(manifest.key), memoryview(text.encode()))
+
+    def lookup(self, key: str) -> Manifest | None:
+        """Return the manifest with this key if all its units are there and right; only unsealed ones are hashed.
+
+        A store that does not heal looks at their sizes alone: for those who want to see what is wrong.
+        """
+        path = self._manifest_path(key)
+        if not path.is_file():
+            return None
+        manifest = _manifest(json.loads(path.read_text()))
+        is_right = self._is_right if self._heals else lambda unit: _has_size(self.path(unit), unit.size_bytes)
+        return manifest if all(is_right(unit) for unit in manifest.units) else None
+
+    def verify(self, manifest: Manifest) -> list[Unit]:
+        """Read and re-hash every unit; return those that are missing, short or changed."""
+        return [unit for unit in manifest.units if not self._is_right(unit, rehash=True)]
+
+    def drop(self, units: Iterable[Unit]) -> None:
+        """Remove units (bad ones, so that the next import writes them anew)."""
+        for unit in units:
+            self.path(unit).unlink(missing_ok=True)
+
+    def gc(self, live: Iterable[Manifest]) -> int:
+        """Remove all that no live manifest needs, orphaned temporary files included; return the bytes freed.
+
+        Raises CoeError while anybody holds the store.
+        """
+        manifests = list(live)
+        kept = {self.path(unit) for manifest in manifests for unit in manifest.units}
+        kept |= {self._manifest_path(manifest.key) for manifest in manifests}
+        freed = 0
+        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            for path in [path for path in self._files() if path not in kept]:
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
+
+    def disk_bytes(self) -> int:
+        """Return the bytes of all files in the store."""
+        return sum(path.stat().st_size for path in self._files())
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep `gc` away, in this process and others; any number may hold the store at once."""
+        with self._lock(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, kind)
+            except BlockingIOError:
+                raise CoeError(
+                    f"store {self.folder} is in use; try again when imports and servers have ended"
+                ) from None
+            yield
+
+    def _write(self, path: Path, data: memoryview, digest: str | None = None) -> None:
+        """Write a file that is there in full or not at all, sealed if it has a hash."""
+        handle, name = tempfile.mkstemp(dir=self.folder / "tmp")
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fdatasync(file.fileno())  # a rename must not outlive its bytes in a power cut
+            if digest is not None:
+                _seal(Path(name), digest)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _is_right(self, unit: Unit, *, rehash: bool = False) -> bool:
+        path = self.path(unit)
+        if not _has_size(path, unit.size_bytes):
+            return False
+        if not rehash and _is_sealed(path, unit.hash):
+            return True
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
+        if digest == unit.hash:
+            _seal(path, digest)
+        return digest == unit.hash
+
+    def _files(self) -> list[Path]:
+        parts = (self.folder / part for part in ("units", "manifests", "tmp"))
+        return [path for part in parts for path in part.rglob("*") if path.is_file()]
+
+    def _unit_path(self, digest: str) -> Path:
+        return self.folder / "units" / digest[:2] / digest
+
+    def _manifest_path(self, key: str) -> Path:
+        return self.folder / "manifests" / f"{key}.json"
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    try:
+        return path.stat().st_size == size_bytes
+    except FileNotFoundError:
+        return False
+
+
+def _hash_of(data: memoryview) -> str:
+    return hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()
+
+
+def _seal(path: Path, digest: str) -> None:
+    """Say that these bytes were hashed; a store that may only be read stays unsealed and is hashed each time."""
+    try:
+        os.utime(path, (_seal_s(digest), _seal_s(digest)))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EPERM, errno.EACCES):
+            raise
+
+
+def _is_sealed(path: Path, digest: str) -> bool:
+    return int(path.stat().st_mtime) == _seal_s(digest)
+
+
+def _seal_s(digest: str) -> int:
+    """A whole, even second between 2001 and 2035: every file system keeps those."""
+    return (1 << 30) + (int(digest[:8], 16) & 0x3FFF_FFFE)
+
+
+def _manifest(raw: Mapping[str, Any]) -> Manifest:
+    units = (
+        Unit(
+            unit["name"],
+            unit["hash"],
+            unit["size_bytes"],
+            tuple(TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in unit["tensors"]),
+        )
+        for unit in raw["units"]
+    )
+    return Manifest(**{**raw, "units": tuple(units)})

@@ -1,0 +1,90 @@
+"""Bytes of KV among jobs: who can grow, who goes for it, and that the books stay right."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from virtual_machine import BLOCK, blocks
+
+from coe.scheduling.job import Job
+from coe.scheduling.kv_budget import Growth, KvBooking
+
+
+class Books:
+    """Jobs of whole blocks, one block a byte, numbered in order of arrival; each can come to ten blocks."""
+
+    def __init__(self, budget: int, *num_blocks: int) -> None:
+        self.in_step: set[str] = set()
+        self.kv = KvBooking(budget, lambda job: job.id in self.in_step)
+        self.jobs = [
+            Job(f"{at}", "a", BLOCK * n, 10 * BLOCK, blocks, 0.0, number=at) for at, n in enumerate(num_blocks)
+        ]
+        for job in self.jobs:
+            self.kv.book(job)
+            job.num_prefilled = job.num_prompt_tokens
+        self.kv.check_integrity(self.jobs)
+
+    def says(self, *at: int) -> list[Job]:
+        """These come to know one token more, and want to run it."""
+        for index in at:
+            self.jobs[index].num_generated = 1
+        return [self.jobs[index] for index in at]
+
+    def growth(self, *at: int) -> tuple[list[str], list[str]]:
+        found = self.kv.growth(self.says(*at))
+        return [job.id for job in found.able], [job.id for job in found.dropped]
+
+
+def test_what_is_free_is_enough_for_all() -> None:
+    assert Books(9, 2, 2, 2).growth(0, 1, 2) == (["0", "1", "2"], [])
+
+
+def test_the_youngest_goes_and_what_it_leaves_serves_the_next_ones_too() -> None:
+    assert Books(8, 1, 2, 2, 3).growth(0, 1, 2, 3) == (["0", "1", "2"], ["3"])
+
+
+def test_as_many_go_as_it_takes_and_no_more() -> None:
+    assert Books(3, 1, 1, 1).growth(0, 1, 2) == (["0"], ["2"])
+    assert Books(4, 1, 1, 1, 1).growth(0, 1, 2, 3) == (["0", "1"], ["3", "2"])
+
+
+def test_one_that_goes_need_not_be_in_the_step() -> None:
+    assert Books(4, 1, 1, 2).growth(0, 1) == (["0", "1"], ["2"])
+
+
+def test_older_ones_and_those_in_a_step_keep_theirs() -> None:
+    books = Books(4, 2, 1, 1)
+    books.in_step = {"2"}
+    assert books.growth(1) == ([], [])
+    assert books.growth(0) == (["0"], ["1"])
+
+
+def test_one_that_needs_no_block_goes_on_where_another_is_left_out() -> None:
+    books = Books(3, 1, 1, 1)
+    books.in_step = {"2"}
+    books.says(1)
+    assert books.kv.growth([books.jobs[1]]) == Growth([], [])
+    books.jobs[1].num_generated = 0
+    assert books.kv.growth([books.jobs[1]]) == Growth([books.jobs[1]], [])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_can_grow_has_the_room_when_the_dropped_are_gone(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(200):
+        sizes = [chance.randrange(1, 5) for _ in range(chance.randrange(1, 8))]
+        books = Books(max(sum(sizes) + chance.randrange(0, 4), sizes[0] + 1), *sizes)  # each fits alone
+        books.in_step = {job.id for job in books.jobs if chance.random() < 0.2}
+        asking = [at for at in range(len(sizes)) if f"{at}" not in books.in_step and chance.random() < 0.7]
+        able, dropped = books.kv.growth(books.says(*asking))
+        assert not {job.id for job in dropped} & books.in_step
+        assert not {job.id for job in dropped} & {job.id for job in able}
+        for job in dropped:
+            assert any(job.number > older.number for older in able)
+            books.kv.free(job)
+        for job in able:
+            books.kv.book(job)
+        books.kv.check_integrity(books.jobs)
+        if 0 in asking:
+            assert books.jobs[0] in able or books.in_step, "the oldest finds room unless steps under way have it"

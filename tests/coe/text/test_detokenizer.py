@@ -1,0 +1,94 @@
+"""Any tokens at all: the text is transformers' own, and no sequence of bytes can make the detokenizer raise."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+import pytest
+import tiny_models
+from tokenizers import Tokenizer, decoders, models
+
+from coe.text.detokenizer import Detokenizer
+
+TEXTS = (
+    "the cat sat\non the mat",
+    " leading and  double  spaces ",
+    "Müller, Straße, 你好, 🎉🎉 done\n\n",
+    "\t\ttabs\r\n",
+    "e\u0301 combining",
+)
+
+
+@cache
+def byte_level() -> Tokenizer:
+    return tiny_models.tiny_tokenizer().backend_tokenizer
+
+
+@cache
+def byte_fallback() -> Tokenizer:
+    """The decoder of Llama 2, Mistral and Gemma: a run of byte tokens is UTF-8 as a whole or not at all."""
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "▁the", "▁cat", *"abcdehmost.,"]
+    tokenizer = Tokenizer(models.BPE(vocab={name: at for at, name in enumerate(names)}, merges=[], byte_fallback=True))
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(steps)
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return tokenizer
+
+
+def fallback_ids(text: str) -> list[int]:
+    vocabulary = byte_fallback().get_vocab()
+    ids = []
+    for character in "▁" + text.replace(" ", "▁"):
+        known = vocabulary.get(character)
+        ids += [known] if known is not None else [vocabulary[f"<0x{byte:02X}>"] for byte in character.encode()]
+    return ids
+
+
+def text_of(tokenizer: Tokenizer, ids: list[int], *stop: str) -> str:
+    out, pieces = Detokenizer(tokenizer, stop), []
+    for token_id in ids:
+        pieces.append(out.push(token_id))
+        if out.is_stopped:
+            break
+    return "".join(pieces) + out.finish()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_tokens_give_what_the_tokenizer_decodes(seed: int) -> None:
+    chance, tokenizer = random.Random(seed), byte_level()
+    for _ in range(20):
+        ids = [chance.randrange(chance.choice((260, 512))) for _ in range(chance.randrange(1, 40))]
+        assert text_of(tokenizer, ids) == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_byte_tokens_in_valid_text_give_the_text(text: str) -> None:
+    ids = fallback_ids(text)
+    assert text_of(byte_fallback(), ids) == text == byte_fallback().decode(ids)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bytes_that_are_no_utf8_raise_nothing_and_lose_no_later_text(seed: int) -> None:
+    """tokenizers' DecodeStream raises "Invalid prefix encountered" here, which ended every expert's requests."""
+    chance = random.Random(seed)
+    for _ in range(20):
+        noise = [chance.randrange(259) for _ in range(chance.randrange(1, 30))]
+        assert text_of(byte_fallback(), [*noise, *fallback_ids("cat\nthe end 🎉")]).endswith(" cat\nthe end 🎉")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_stop_string_cuts_where_the_text_first_has_it(seed: int) -> None:
+    chance, tokenizer = random.Random(seed), byte_level()
+    text = " ".join(chance.choice(tiny_models.LINES) for _ in range(2))
+    ids = tokenizer.encode(text).ids
+    for _ in range(10):
+        at = chance.randrange(len(text) - 9)
+        stop = text[at : at + chance.randrange(1, 9)]
+        assert text_of(tokenizer, ids, stop, "never in it") == text[: text.index(stop)]
+        assert text_of(tokenizer, ids, "never in it", text + "!") == text
+
+
+def test_special_tokens_give_no_text() -> None:
+    ids = byte_level().encode("one<|im_end|> two<|im_start|>").ids
+    assert text_of(byte_level(), ids) == "one two"

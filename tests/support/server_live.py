@@ -1,0 +1,54 @@
+"""A live server for tests: uvicorn in a thread over a real runtime with tiny random models."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from coe.assembly.wire import build_runtime
+from coe.config.schema import load_config
+from coe.runtime import Runtime
+from coe.types import Router
+from router import GeneralOnly
+from server.app import create_app
+from server.serve import bind
+
+
+class Live:
+    """A running server. `url` has no trailing slash."""
+
+    def __init__(self, runtime: Runtime, url: str) -> None:
+        self.runtime = runtime
+        self.url = url
+
+
+@contextmanager
+def live_server(config_file: Path, router: Router | None = None, **settings: float) -> Iterator[Live]:
+    """Serve a configuration on a free port until the block ends, by default without a classifier."""
+    config = load_config(config_file)
+    runtime = build_runtime(config, router or GeneralOnly(general=config.router.general, names=config.names))
+    listener = bind("127.0.0.1", 0)
+    app = create_app(runtime, drain_s=1.0, max_body_bytes=config.server.max_body_bytes, **settings)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        wait_ready(url)
+        yield Live(runtime, url)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def wait_ready(url: str) -> None:
+    """Ask /ready until it says yes; the socket queues requests until the server accepts them."""
+    with httpx.Client(timeout=60) as client:
+        while client.get(f"{url}/ready").status_code != 200:
+            pass

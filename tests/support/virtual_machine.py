@@ -1,0 +1,135 @@
+"""A fake device under a virtual clock that carries out what a scheduler decides, and keeps books of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from coe.scheduling.job import Job
+from coe.scheduling.scheduler import Acquire, Drop, Fail, Limits, Plan, Release, Run, Scheduler
+
+__all__ = ["BLOCK", "UNITS", "Machine", "blocks"]
+
+UNITS = 4  # per expert
+BLOCK = 64  # tokens
+
+
+def blocks(num_tokens: int) -> int:
+    return -(-num_tokens // BLOCK)
+
+
+class Machine:
+    """A fake device: experts of one unit size, room for `room` of them, loads that take virtual time."""
+
+    def __init__(self, room: int, resident: Iterable[str] = (), **limits: float) -> None:
+        self.room = room
+        self.ready = dict.fromkeys(resident, UNITS)
+        self.leased: set[str] = set()
+        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 1000, **limits}))  # type: ignore[arg-type]
+        self.now_s = 0.0
+        self.running: dict[str, dict[str, int]] = {}
+        self.left: dict[str, int] = {}  # tokens that a job still wants
+        self.kv: dict[str, int] = {}  # tokens whose KV it has
+        self.log: list[tuple[float, object]] = []
+        self.failed: dict[str, Exception] = {}
+        self.dropped: list[str] = []
+        self.first_step_s: dict[str, float] = {}
+
+    # the scheduler's view
+    def is_resident(self, expert: str) -> bool:
+        return self.ready.get(expert, 0) == UNITS
+
+    def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
+        return len((self.leased - set(giving_up)) | {expert}) <= self.room
+
+    def num_ready(self, expert: str) -> int:
+        return self.ready.get(expert, 0)
+
+    def load_s(self, expert: str) -> float:
+        return 0.0 if self.is_resident(expert) else 1.0
+
+    # the world
+    def arrive(self, job_id: str, expert: str, num_tokens: int = 3, prompt: int = 5, kv: int = 10) -> None:
+        """A job whose KV takes `kv` bytes from its first token on."""
+        self.submit(Job(job_id, expert, prompt, prompt + num_tokens - 1, lambda _: kv, self.now_s), num_tokens)
+
+    def grow(self, job_id: str, expert: str, prompt: int, num_tokens: int, *, most: int = 0, leader: str = "") -> Job:
+        """A job whose KV takes a byte for every BLOCK tokens begun; it may say `most` and says `num_tokens`."""
+        num_tokens_max = prompt + max(most, num_tokens) - 1
+        job = Job(job_id, expert, prompt, num_tokens_max, blocks, self.now_s, leader=leader or None)
+        self.submit(job, num_tokens)
+        return job
+
+    def submit(self, job: Job, num_tokens: int) -> None:
+        self.scheduler.arrive(job)
+        self.left[job.id], self.kv[job.id] = num_tokens, 0
+
+    def turn(self, step_s: float = 0.1) -> Plan:
+        """Decide and do; a step takes `step_s` and every turn one unit of a leased expert arrives."""
+        plan = self.scheduler.decide(self.now_s)
+        self._check_drops(plan)
+        for effect in plan.effects:
+            self.log.append((self.now_s, effect))
+            if isinstance(effect, Acquire):
+                self._evict_for(effect.expert)
+                self.leased.add(effect.expert)
+            elif isinstance(effect, Release):
+                self.leased.remove(effect.expert)
+            elif isinstance(effect, Fail):
+                self.failed[effect.job_id] = effect.error
+            elif isinstance(effect, Drop):
+                self.kv[effect.job_id] = 0
+                self.dropped.append(effect.job_id)
+            elif isinstance(effect, Run):
+                self.running[effect.expert] = dict(effect.num_tokens)
+        if plan.step is not None:
+            self._step(plan.step.expert, step_s)
+        self.now_s += step_s
+        for expert in self.leased:
+            if not self.is_resident(expert):
+                self.ready[expert] = self.ready.get(expert, 0) + 1
+                break
+        self.scheduler.check_integrity()
+        return plan
+
+    def _check_drops(self, plan: Plan) -> None:
+        """Whoever goes, goes for an older job that runs in this very step."""
+        dropped = [effect.job_id for effect in plan.effects if isinstance(effect, Drop)]
+        if dropped:
+            assert isinstance(plan.step, Run), f"{dropped} dropped for nobody"
+            jobs = self.scheduler._jobs
+            oldest = min(jobs[job_id].number for job_id in plan.step.num_tokens)
+            assert all(jobs[job_id].number > oldest for job_id in dropped), f"{dropped} dropped for younger ones"
+
+    def _step(self, expert: str, step_s: float) -> None:
+        if not self.is_resident(expert):
+            self.scheduler.stopped(expert, self.ready[expert], self.now_s + step_s)
+            return
+        tokens = self.running.pop(expert)
+        jobs = self.scheduler._jobs
+        for name, count in tokens.items():
+            self.kv[name] += count
+            assert jobs[name].kv_bytes(self.kv[name]) <= jobs[name].booked_bytes, f"{name} has more than it booked"
+            assert self.kv[name] <= jobs[name].num_known, f"{name} was asked for tokens that it does not have"
+        sampled = [
+            name for name, count in tokens.items() if jobs[name].num_prefilled + count >= jobs[name].num_prompt_tokens
+        ]
+        for name in tokens:
+            self.first_step_s.setdefault(name, self.now_s)
+        for name in sampled:
+            self.left[name] -= 1
+        self.scheduler.stepped(expert, [name for name in sampled if self.left[name] <= 0], self.now_s + step_s)
+
+    def _evict_for(self, expert: str) -> None:
+        kept = self.leased | {expert}
+        others = [name for name in self.ready if name not in kept]
+        while len(kept | set(others)) > self.room and others:
+            self.ready.pop(others.pop(0))
+
+    def run(self, max_turns: int = 2000) -> None:
+        while self.scheduler.num_jobs:
+            self.turn()
+            max_turns -= 1
+            assert max_turns, f"{self.scheduler.num_jobs} jobs never ended"
+
+    def steps(self) -> list[str]:
+        return [effect.expert for _, effect in self.log if isinstance(effect, Run)]
