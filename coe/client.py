@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -23,11 +23,23 @@ from coe.errors import (
     ShutdownError,
     UnknownExpertError,
 )
-from coe.types import ExpertStatus, Part, StoreStatus, Switch, SwitchKind, Tier, Usage
+from coe.types import (
+    CostTerm,
+    Decision,
+    ExpertStatus,
+    Neighbour,
+    Part,
+    StoreStatus,
+    Switch,
+    SwitchKind,
+    Tier,
+    Usage,
+)
 
-__all__ = ["Answer", "AsyncClient", "AsyncStream", "Choice", "Client", "Cost", "Nearest", "Route", "Stream"]
+__all__ = ["Answer", "AsyncClient", "AsyncStream", "Choice", "Client", "Stream"]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+T = TypeVar("T")
 Prompt = str | Sequence[Mapping[str, str]]
 
 
@@ -41,55 +53,11 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
-    """A training prompt like the one asked; `text` is None where its licence is not the server's to pass on."""
-
-    id: str
-    source: str
-    category: str
-    license: str
-    cosine: float
-    text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What residency weighed: expected scores of the mapped expert and of the one chosen, perhaps the same."""
-
-    epsilon: float
-    mapped: str
-    mapped_score: float
-    chosen: str
-    chosen_score: float
-    missing_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A router's decision. `why` is a word and `because` a sentence; `probabilities` has the likeliest category first.
-
-    `rule` is the number of the rule that decided; `instead_of` is the expert that would have answered but for
-    residency (`cost`), the conversation, or its being broken.
-    """
-
-    expert: str
-    category: str | None
-    confidence: float | None
-    why: str
-    because: str
-    rule: int | None
-    instead_of: str | None
-    cost: Cost | None
-    probabilities: Mapping[str, float]
-    nearest: tuple[Nearest, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What an expert said, why it was this one, and what switching to it cost; more than one choice with `n`."""
 
     choices: tuple[Choice, ...]
-    decision: Route
+    decision: Decision
     tier: Tier
     usage: Usage | None
     switch: Switch
@@ -180,7 +148,7 @@ class Client:
         """Ask and iterate over pieces of text."""
         return Stream(self._http, _stream_body(prompt, model, sampling), _headers(conversation))
 
-    def route(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None) -> Route:
+    def route(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None) -> Decision:
         """Ask who would answer, and why."""
         return _route(self._post("/v1/route", _chat_body(prompt, model, {}), _headers(conversation)))
 
@@ -242,7 +210,7 @@ class AsyncClient:
     ) -> AsyncStream:
         return AsyncStream(self._http, _stream_body(prompt, model, sampling), _headers(conversation))
 
-    async def route(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None) -> Route:
+    async def route(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None) -> Decision:
         return _route(await self._post("/v1/route", _chat_body(prompt, model, {}), _headers(conversation)))
 
     async def experts(self) -> list[ExpertStatus]:
@@ -381,11 +349,16 @@ def _usage(each: dict[str, Any]) -> Usage:
     return Usage(each["prompt_tokens"], each["completion_tokens"], details.get("cached_tokens", 0))
 
 
-def _route(body: dict[str, Any]) -> Route:
-    known = {field.name: body[field.name] for field in fields(Route)}
-    cost = None if body["cost"] is None else Cost(**{field.name: body["cost"][field.name] for field in fields(Cost)})
-    nearest = [Nearest(**{field.name: each[field.name] for field in fields(Nearest)}) for each in body["nearest"]]
-    return Route(**{**known, "cost": cost, "nearest": tuple(nearest)})
+def _route(body: dict[str, Any]) -> Decision:
+    known = {field.name: body[field.name] for field in fields(Decision) if field.name in body}
+    cost = None if body["cost"] is None else _of(CostTerm, body["cost"])
+    nearest = tuple(_of(Neighbour, each) for each in body["nearest"])
+    return Decision(**{**known, "text": "", "cost": cost, "nearest": nearest})
+
+
+def _of(kind: type[T], body: Mapping[str, Any]) -> T:
+    """The value that a JSON object of the same field names describes; fields of newer servers are left out."""
+    return kind(**{field.name: body[field.name] for field in fields(kind)})  # type: ignore[arg-type]
 
 
 def _statuses(body: dict[str, Any]) -> list[ExpertStatus]:

@@ -122,69 +122,62 @@ class RouteQuery:
     snapshot: Snapshot = field(default_factory=Snapshot)
 
 
-class Neighbour(Protocol):
-    """A training prompt and its cosine to the prompt. `text` is None where it may not be passed on."""
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A training prompt and its cosine to the prompt. `text` is None where its licence is not ours to pass on."""
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def category(self) -> str: ...
-    @property
-    def license(self) -> str: ...
-    @property
-    def cosine(self) -> float: ...
-    @property
-    def text(self) -> str | None: ...
+    id: str
+    source: str
+    category: str
+    license: str
+    cosine: float
+    text: str | None = None
 
 
-class CostTerm(Protocol):
-    """What residency weighed: the expert that the mapping names against the one that was chosen, perhaps the same."""
+@dataclass(frozen=True, slots=True)
+class CostTerm:
+    """What residency weighed: the expert that the mapping names against the one that was chosen, perhaps the same.
 
-    @property
-    def epsilon(self) -> float: ...
-    @property
-    def mapped(self) -> str: ...
-    @property
-    def mapped_score(self) -> float: ...
-    @property
-    def chosen(self) -> str: ...
-    @property
-    def chosen_score(self) -> float: ...
-    @property
-    def missing_bytes(self) -> int | None: ...
-
-
-class Decision(Protocol):
-    """A router's answer. `text` is the last user turn as the expert should see it (an `@expert` mention stripped).
-
-    `why` is a word, `because` a sentence; `rule` is the number of the rule that decided, `instead_of` the expert that
-    would have answered but for residency, the conversation or its being broken.
+    Scores are expected scores for the category. `missing_bytes` is what loading the mapped expert would have moved.
     """
 
-    @property
-    def expert(self) -> str: ...
-    @property
-    def category(self) -> str | None: ...
-    @property
-    def confidence(self) -> float | None: ...
-    @property
-    def why(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def probabilities(self) -> Mapping[str, float]: ...
-    @property
-    def because(self) -> str: ...
-    @property
-    def rule(self) -> int | None: ...
-    @property
-    def instead_of(self) -> str | None: ...
-    @property
-    def cost(self) -> CostTerm | None: ...
-    @property
-    def nearest(self) -> Sequence[Neighbour]: ...
+    epsilon: float
+    mapped: str
+    mapped_score: float
+    chosen: str
+    chosen_score: float
+    missing_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who answers and why.
+
+    `why` is one of
+        "model"         the client named the expert
+        "mention"       a leading `@expert` did
+        "rule"          a rule of the configuration (`rule` is its number, from 1)
+        "category"      the classifier was sure, also where its category is mapped to nobody and the general one answers
+        "resident"      as "category", and a near-equal of the category's expert was already in memory (`cost`)
+        "conversation"  a follow-up whose topic has not clearly moved
+        "abstain"       the classifier was not sure, or the prompt is unlike anything seen
+        "general"       there was nothing to classify
+        "broken"        as one of the above, but that expert (`instead_of`) cannot be had
+    and `because` says it in a sentence. `text` is the last user turn as the expert should see it. `probabilities`
+    covers every category where the classifier was asked, and is empty otherwise.
+    """
+
+    expert: str
+    category: str | None
+    confidence: float | None
+    why: str
+    text: str
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    because: str = ""
+    rule: int | None = None
+    instead_of: str | None = None
+    cost: CostTerm | None = None
+    nearest: tuple[Neighbour, ...] = ()
 
 
 class Router(Protocol):

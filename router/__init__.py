@@ -5,7 +5,7 @@ about serving: it imports nothing else of this project, and takes anything that 
 query. Importing it, and using `GeneralOnly`, loads neither torch nor transformers.
 """
 
-from router.decision import Decision
+from coe.types import Decision
 from router.router import GeneralOnly, Router
 
 __all__ = ["Decision", "GeneralOnly", "Router"]

@@ -7,10 +7,12 @@ same query gives the same decision. Knows nothing about embeddings, files, torch
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-__all__ = ["CostTerm", "Decision", "Message", "Neighbour", "Previous", "Query", "Snapshot", "Turn", "last_user_turn"]
+from coe.types import Neighbour
+
+__all__ = ["Message", "Previous", "Query", "Snapshot", "Turn", "last_user_turn"]
 
 
 class Message(Protocol):
@@ -57,33 +59,6 @@ class Query(Protocol):
     def snapshot(self) -> Snapshot: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A training prompt and its cosine to the prompt. `text` is None where its licence is not ours to pass on."""
-
-    id: str
-    source: str
-    category: str
-    license: str
-    cosine: float
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CostTerm:
-    """What residency weighed: the expert that the mapping names against the one that was chosen, perhaps the same.
-
-    Scores are expected scores for the category. `missing_bytes` is what loading the mapped expert would have moved.
-    """
-
-    epsilon: float
-    mapped: str
-    mapped_score: float
-    chosen: str
-    chosen_score: float
-    missing_bytes: int | None
-
-
 class Previous(NamedTuple):
     """Who answered a conversation's turn before this one, and the category that it was about, if that was clear."""
 
@@ -98,37 +73,6 @@ class Turn:
     text: str
     probabilities: Mapping[str, float]
     doubt: str
-    nearest: tuple[Neighbour, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Who answers and why.
-
-    `why` is one of
-        "model"         the client named the expert
-        "mention"       a leading `@expert` did
-        "rule"          a rule of the configuration (`rule` is its number, from 1)
-        "category"      the classifier was sure, also where its category is mapped to nobody and the general one answers
-        "resident"      as "category", and a near-equal of the category's expert was already in memory (`cost`)
-        "conversation"  a follow-up whose topic has not clearly moved
-        "abstain"       the classifier was not sure, or the prompt is unlike anything seen
-        "general"       there was nothing to classify
-        "broken"        as one of the above, but that expert (`instead_of`) cannot be had
-    and `because` says it in a sentence. `text` is the last user turn as the expert should see it. `probabilities`
-    covers every category where the classifier was asked, and is empty otherwise.
-    """
-
-    expert: str
-    category: str | None
-    confidence: float | None
-    why: str
-    text: str
-    probabilities: Mapping[str, float] = field(default_factory=dict)
-    because: str = ""
-    rule: int | None = None
-    instead_of: str | None = None
-    cost: CostTerm | None = None
     nearest: tuple[Neighbour, ...] = ()
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coe.types import Neighbour
 from router.artefact import DEFAULT_FOLDER, Artefact
-from router.decision import Neighbour
 from router.own import own_prompts
 from router.scores import Scores, score
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from router.decision import Decision, Previous, Query, Snapshot, Turn, last_user_turn
+from coe.types import Decision
+from router.decision import Previous, Query, Snapshot, Turn, last_user_turn
 from router.directory import Directory
 from router.mapping import checked_mapping
 from router.residency import Residency

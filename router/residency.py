@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from router.decision import CostTerm, Snapshot
+from coe.types import CostTerm
+from router.decision import Snapshot
 from router.directory import Directory
 
 __all__ = ["Expected", "Residency", "read_expected"]

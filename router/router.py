@@ -15,8 +15,9 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from coe.types import Decision
 from router.artefact import DEFAULT_FOLDER, Artefact
-from router.decision import Decision, Message, Previous, Query, Snapshot, Turn, last_user_turn
+from router.decision import Message, Previous, Query, Snapshot, Turn, last_user_turn
 from router.directory import Directory
 from router.explain import doubt, neighbours, with_texts
 from router.policy import Policy

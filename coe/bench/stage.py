@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,22 +164,12 @@ class _Explicit:
     """A router that sends each prompt to the expert that it names."""
 
     def route(self, queries: Sequence[RouteQuery]) -> Sequence[Decision]:
-        return [_Named(query.expert or "", query.messages[-1].content) for query in queries]
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    expert: str
-    text: str
-    category: str | None = None
-    confidence: float | None = None
-    why: str = "model"
-    probabilities: dict[str, float] = field(default_factory=dict)
-    because: str = "the benchmark names it"
-    rule: None = None
-    instead_of: None = None
-    cost: None = None
-    nearest: tuple[()] = ()
+        return [
+            Decision(
+                query.expert or "", None, None, "model", query.messages[-1].content, because="the benchmark names it"
+            )
+            for query in queries
+        ]
 
 
 def drop_from_page_cache(files: Sequence[Path]) -> None:

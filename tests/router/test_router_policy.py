@@ -9,7 +9,8 @@ import pytest
 from router_fakes import Ask, State, ask
 from router_fakes import Turn as Said
 
-from router.decision import CostTerm, Decision, Previous, Turn
+from coe.types import CostTerm, Decision
+from router.decision import Previous, Turn
 from router.directory import Directory
 from router.policy import Policy
 from router.residency import Expected, Residency
