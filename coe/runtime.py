@@ -16,8 +16,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
+from coe.engine.events import Cancel, Hint, Submit
+from coe.engine.loaded_expert import LoadedExpert
 from coe.engine.logits_processor import processors_of
-from coe.engine.loop import Cancel, Engine, Hint, LoadedExpert, Submit
+from coe.engine.loop import Engine
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
 from coe.errors import CoeError, ExpertError, InvalidRequestError, ShutdownError, UnknownExpertError
@@ -56,7 +58,6 @@ class ServedExpert:
 
     loaded: LoadedExpert
     text: ExpertText
-    path: str  # "llama" or "modules"
     aliases: tuple[str, ...] = ()
     defaults: Sampling = field(default_factory=Sampling)
     is_pinned: bool = False
@@ -129,7 +130,7 @@ class Runtime:
         self._num_running = 0
         self._idle = asyncio.Event()
         self._state = "starting"
-        metrics.read_gauges_with(engine.gauges)
+        metrics.read_gauges_with(engine.status.gauges)
 
     # -- the path of a prompt
 
@@ -164,7 +165,7 @@ class Runtime:
         submitted_s = time.monotonic()
         decision = await self.route(_query(request))
         expert = self._expert(decision.expert)
-        tier = self.engine.residency(decision.expert).tier  # before the hint moves it
+        tier = self.engine.status.residency(decision.expert).tier  # before the hint moves it
         self.engine.post(Hint(decision.expert))
         token_ids = await self._text.run(_encode, expert.text, request, decision)
         sampling = _settle(request.sampling, expert, len(token_ids))
@@ -206,11 +207,11 @@ class Runtime:
 
     def _snapshot(self) -> Snapshot:
         """On the text worker: what the router may know of the experts now, read without asking the engine thread."""
-        failed = {name: error for name in self.served if (error := self.engine.error(name))}
+        failed = {name: error for name in self.served if (error := self.engine.status.error(name))}
         broken = {name: str(error) for name, error in self._errors.items()} | failed
         weighed = self.served if self._weighs_residency else ()
         return Snapshot(
-            {name: self.engine.missing_bytes(name) for name in weighed},
+            {name: self.engine.status.missing_bytes(name) for name in weighed},
             {name: error.removeprefix(f"expert '{name}': ") for name, error in broken.items()},
         )
 
@@ -232,20 +233,20 @@ class Runtime:
 
     async def load(self, expert: str) -> None:
         """Bring an expert to the device; returns when all of it is there. Raises UnknownExpertError, WeightsError."""
-        await asyncio.wrap_future(self.engine.load(self._known(expert)))
+        await asyncio.wrap_future(self.engine.operator.load(self._known(expert)))
 
     async def unload(self, expert: str) -> None:
         """Free an expert's memory in every tier, but for what others share and what runs."""
-        await asyncio.wrap_future(self.engine.unload(self._known(expert)))
+        await asyncio.wrap_future(self.engine.operator.unload(self._known(expert)))
 
     async def pin(self, expert: str) -> None:
         """Load an expert and keep it."""
         name = self._known(expert)
-        await asyncio.wrap_future(self.engine.pin(name))
-        await asyncio.wrap_future(self.engine.load(name))
+        await asyncio.wrap_future(self.engine.operator.pin(name))
+        await asyncio.wrap_future(self.engine.operator.load(name))
 
     async def unpin(self, expert: str) -> None:
-        await asyncio.wrap_future(self.engine.unpin(self._known(expert)))
+        await asyncio.wrap_future(self.engine.operator.unpin(self._known(expert)))
 
     # -- life
 
@@ -279,7 +280,7 @@ class Runtime:
         verb, _, name = self._state.partition(" ")
         if verb != "loading":
             return self._state
-        now = self.engine.residency(name)
+        now = self.engine.status.residency(name)
         return f"loading {name}, {now.device_bytes * 100 // max(1, now.size_bytes)} %"
 
     # -- small parts
@@ -314,18 +315,18 @@ class Runtime:
 
     def _status(self, expert: ServedExpert) -> ExpertStatus:
         name, manifest = expert.loaded.name, expert.loaded.manifest
-        residency = self.engine.residency(name)
+        residency = self.engine.status.residency(name)
         return ExpertStatus(
             name=name,
             aliases=expert.aliases,
             source=manifest.source,
-            path=expert.path,
+            backend=expert.loaded.model.backend,
             dtype=manifest.dtype,
             num_parameters=manifest.num_parameters,
-            num_requests=self.engine.num_requests(name),
-            last_used_s=self.engine.idle_s(name),
-            parts=self.engine.parts(name),
-            error=self.engine.error(name),
+            num_requests=self.engine.status.num_requests(name),
+            last_used_s=self.engine.status.idle_s(name),
+            parts=self.engine.status.parts(name),
+            error=self.engine.status.error(name),
             **residency._asdict(),
         )
 
@@ -476,7 +477,7 @@ def _absent(name: str, error: str) -> ExpertStatus:
         name=name,
         aliases=(),
         source="",
-        path="",
+        backend="",
         dtype="",
         num_parameters=0,
         size_bytes=0,

@@ -332,7 +332,7 @@ class ExpertStatus:
     name: str
     aliases: tuple[str, ...]
     source: str
-    path: str  # "llama" (fast path) or "modules" (transformers' own)
+    backend: str  # what runs it, for example "llama/cpu-compiled/bf16" or "transformers/torch/f32"
     dtype: str
     num_parameters: int
     size_bytes: int

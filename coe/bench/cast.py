@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from coe.assembly.wire import Imported, imported_experts, open_store
+from coe.assembly.import_experts import Imported, imported_experts, open_store
 from coe.bench.stage import Stage
 from coe.bench.synthetic import bytes_of, check_disk, is_made, make_synthetic, synthetic_config, write_checkpoint
 from coe.bench.variants import make_variants
@@ -56,7 +56,7 @@ def configured_cast(config: Config, num_experts: int | None) -> Cast:
 def synthetic_cast(shape: str, folder: Path, num_experts: int | None, *, with_checkpoint: bool) -> Cast:
     """Random experts of a shape in a store of their own; raises ConfigError where the disk has no room for them."""
     config = synthetic_config(folder)
-    store, count, size = open_store(config), num_experts or DEFAULT_EXPERTS["synthetic"], bytes_of(shape)
+    store, count, size = open_store(config.cache), num_experts or DEFAULT_EXPERTS["synthetic"], bytes_of(shape)
     checkpoint = folder / "synthetic" / f"{shape}-checkpoint"
     num_missing = sum(not is_made(store, shape, number) for number in range(1, count + 1))
     num_missing += with_checkpoint and not checkpoint.is_dir()

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from coe.assembly.wire import Imported, build_runtime, wire
+from coe.assembly.import_experts import Imported
+from coe.assembly.wire import build_runtime, wire
 from coe.config.schema import Config, RouterConfig
-from coe.engine.loop import Submit
+from coe.engine.events import Submit
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence
 from coe.errors import CoeError
@@ -73,7 +74,7 @@ class Coe:
         self.manifest = self._served.loaded.manifest
         self.name = f"coe, {self.manifest.dtype}"
         self._runtime.engine.start()
-        self._runtime.engine.load(expert).result()
+        self._runtime.engine.operator.load(expert).result()
         self._count = 0
 
     @classmethod

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from coe.assembly.wire import Imported, choose_device, imported_experts
+from coe.assembly.import_experts import Imported, imported_experts
+from coe.assembly.processor import choose_device
 from coe.bench.contenders import Coe
 from coe.bench.device_step import DeviceProfile, bytes_per_token, device_read_bytes_per_s, profile_device_steps
 from coe.bench.report import emit, hardware, median, table

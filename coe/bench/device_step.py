@@ -15,11 +15,13 @@ import torch
 
 from coe.bench.report import median
 from coe.errors import WeightsError
+from coe.models.cuda.cuda_llama import CudaLlama
 from coe.models.cuda.graphs import DecodeGraphs, Recorder
 from coe.models.cuda.paged_kv import KvPages, PagedStore, page_bytes_of
-from coe.models.cuda.static_step import Bucket, StaticStep, fill, num_blocks
+from coe.models.cuda.static_step import Bucket, fill, num_blocks
 from coe.models.kv import KV_BLOCK_TOKENS
-from coe.models.llama.model import LlamaModel, LlamaShape
+from coe.models.llama.model import kv_shape_of
+from coe.models.llama.shape import LlamaShape
 from coe.models.model import Row, Step
 from coe.weights.store.reading import read_buffered
 from coe.weights.store.unit_store import UnitStore
@@ -93,10 +95,10 @@ class _Driven:
         shape = LlamaShape.of(manifest)
         if shape is None:
             raise WeightsError(manifest.source, "it runs through transformers' modules, which cannot be taken apart")
-        self.model = LlamaModel(shape, manifest.config, device)
-        self.model.kv = self._kv = _pages(self.model, num_tokens)
-        self.weights = [self.model.bind(unit, _read(store, unit, device)) for unit in manifest.units]
+        self._kv = _pages(shape, device, num_tokens)
         self._graphs = DecodeGraphs(GRAPH_BYTES, recorder, worth_steps=1)
+        self.model = CudaLlama(shape, manifest.config, device, self._kv, self._graphs)
+        self.weights = [self.model.bind(unit, _read(store, unit, device)) for unit in manifest.units]
         self._row: Row | None = None
 
     def prefill(self, context: int) -> None:
@@ -110,12 +112,12 @@ class _Driven:
         self._step(self._one)
 
     def captured(self) -> None:
-        if self._graphs.run(self.model, self.weights, [self._one]) is None:
+        if self._graphs.run(self.model.static_step, self.weights, [self._one]) is None:
             raise WeightsError("the expert", f"its step could not be captured within {GRAPH_BYTES:,} bytes")
 
     def static_step(self) -> Callable[[], None]:
         """The work that is captured, to be launched one kernel after the other."""
-        step, window = StaticStep(self.model, self._kv), self.model.shape.window
+        step, window = self.model.static_step, self.model.shape.window
         bucket = Bucket.of(1, num_blocks(self._one, window))
         assert bucket is not None
         inputs = torch.tensor(fill(bucket, [self._one], window), device=self.model.device)
@@ -141,11 +143,12 @@ class _Driven:
         self._graphs.close()
 
 
-def _pages(model: LlamaModel, num_tokens: int) -> PagedStore:
-    page_bytes = page_bytes_of([model.kv_shape])
+def _pages(shape: LlamaShape, device: torch.device, num_tokens: int) -> PagedStore:
+    kv_shape = kv_shape_of(shape, device)
+    page_bytes = page_bytes_of([kv_shape])
     assert page_bytes is not None  # one shape always has a page
     num_pages = num_tokens // KV_BLOCK_TOKENS + 3
-    return PagedStore(KvPages(num_pages * page_bytes, page_bytes, model.device), model.kv_shape)
+    return PagedStore(KvPages(num_pages * page_bytes, page_bytes, device), kv_shape)
 
 
 def _read(store: UnitStore, unit: Unit, device: torch.device) -> torch.Tensor:

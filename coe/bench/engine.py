@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from coe.assembly.wire import Imported, imported_experts
+from coe.assembly.import_experts import Imported, imported_experts
 from coe.bench import device_engine
 from coe.bench.contenders import (
     Coe,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from coe.assembly.wire import choose_device
+from coe.assembly.forms import stored_form
+from coe.assembly.processor import choose_device, processor_of
 from coe.bench.report import emit, hardware, table
 from coe.bench.running_text import TEXT
 from coe.bench.step_profile import HandDriven, profile_step
@@ -50,12 +51,14 @@ class Loss:
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """Import the int8 forms; with --report measure them too, print a table, then one JSON line."""
-    store, device = UnitStore(config.cache.dir), choose_device(config.engine.device)
+    store, processor = UnitStore(config.cache.dir), processor_of(choose_device(config.engine.device))
     text = _text(arguments.text)
     losses = []
     for spec in _chosen(config, arguments.expert):
-        full = import_expert(store, replace(spec, weights="full"), device=device)
-        int8 = import_expert(store, replace(spec, weights="int8"), device=device)
+        full, int8 = (
+            import_expert(store, each, stored_form(each, processor))
+            for each in (replace(spec, weights="full"), replace(spec, weights="int8"))
+        )
         print(f"{spec.name}: {full.dtype} {full.size_bytes:,} bytes, int8 {int8.size_bytes:,} bytes")
         if arguments.report:
             losses.append(_measure(store, spec, full, int8, text))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from coe.assembly.wire import Imported
+from coe.assembly.import_experts import Imported
 from coe.bench.stage import Stage
 from coe.types import Tier
 from coe.weights.store.unit_store import UnitStore
@@ -73,5 +73,5 @@ async def _count(stage: Stage, device: str, source: UnitSource | None = None) ->
         for name in stage.names:
             await runtime.load(name)
         moved = runtime.metrics.snapshot().loaded_bytes
-        used = runtime.engine.gauges().used_bytes
+        used = runtime.engine.status.gauges().used_bytes
     return _Counted(moved.get(Tier.HOST, 0), moved.get(Tier.DEVICE, 0), used[Tier.HOST], used[Tier.DEVICE])

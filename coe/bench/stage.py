@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coe.assembly.wire import Imported, wire
+from coe.assembly.import_experts import Imported
+from coe.assembly.wire import wire
 from coe.config.schema import Config
 from coe.runtime import Runtime
 from coe.types import Decision, Delta, Finished, GenerateRequest, Message, RouteQuery, Sampling, Switch
@@ -201,4 +202,4 @@ def cached_bytes(file: Path) -> int:
 async def unload(runtime: Runtime, names: Sequence[str], *, keeps_host: bool = False) -> None:
     """Free experts' device memory, and their host memory too unless it is kept."""
     for name in names:
-        await asyncio.wrap_future(runtime.engine.unload(name, keeps_host=keeps_host))
+        await asyncio.wrap_future(runtime.engine.operator.unload(name, keeps_host=keeps_host))

@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
+from coe.assembly.backends import Backends, choose
+from coe.assembly.processor import processor_of
 from coe.bench.report import median
 from coe.errors import WeightsError
-from coe.models.llama.model import LlamaModel, LlamaShape
-from coe.models.model import Row
+from coe.models.cpu.compiled_llama import CompiledLlama
+from coe.models.llama.torch_llama import TorchLlama
+from coe.models.model import Row, Step
 from coe.weights.memory.allocation import SystemMemory
 from coe.weights.store.reading import read_into
 from coe.weights.store.unit_store import UnitStore
@@ -51,10 +54,11 @@ class HandDriven:
     """An imported expert on the calling thread: no cache, no scheduler. Raises WeightsError without the fast path."""
 
     def __init__(self, store: UnitStore, manifest: Manifest) -> None:
-        shape = LlamaShape.of(manifest)
-        if shape is None:
+        processor = processor_of("cpu")
+        model = Backends(processor).model_for(manifest, choose(manifest.source, manifest, processor))
+        if not isinstance(model, CompiledLlama | TorchLlama):
             raise WeightsError(manifest.source, "it runs through transformers' modules, which cannot be taken apart")
-        self.model = LlamaModel(shape, manifest.config, torch.device("cpu"))
+        self.model = model
         self.weights = [self.model.bind(unit, _read(store, unit)) for unit in manifest.units]
 
     def step(self, row: Row) -> int:
@@ -72,10 +76,9 @@ class HandDriven:
     @torch.inference_mode()
     def rows(self, rows: Sequence[Row]) -> torch.Tensor:
         """One pass; float32 logits, row after row."""
-        state = self.model.begin(rows)
-        for index, weights in enumerate(self.weights):
-            self.model.run_unit(index, weights, state)
-        return self.model.logits(state)
+        step = Step(self.model, rows, len(self.weights))
+        step.advance(len(self.weights), self.weights.__getitem__)
+        return step.logits()
 
 
 def profile_step(expert: HandDriven, num_steps: int) -> StepProfile:

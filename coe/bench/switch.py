@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from coe.assembly.wire import choose_device
+from coe.assembly.processor import choose_device
 from coe.bench.cast import Cast, configured_cast, synthetic_cast
 from coe.bench.ceilings import Ceilings, measure_ceilings
 from coe.bench.overlap import measure_overlap
@@ -223,7 +223,7 @@ class _Rounds:
         for name in names[:2]:
             await self._ask(runtime, self.resident, name)
         for name in names[:2]:
-            self.resident.ready_s.append(await asyncio.wrap_future(runtime.engine.switch_to(name)))
+            self.resident.ready_s.append(await asyncio.wrap_future(runtime.engine.operator.switch_to(name)))
 
     async def _host(self, runtime: Runtime, names: Sequence[str]) -> None:
         for name in names[:2]:  # one to run, one to have been run before
@@ -252,7 +252,7 @@ class _Rounds:
         """Time a load alone, then, from the same state, a request's first token."""
         for step in prepare:
             await step()
-        missing = runtime.engine.missing_bytes(name)
+        missing = runtime.engine.status.missing_bytes(name)
         started_s = time.perf_counter()
         await runtime.load(name)
         case.ready_s.append(time.perf_counter() - started_s)

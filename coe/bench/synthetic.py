@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coe.assembly.wire import Imported, Progress
+from coe.assembly.import_experts import Imported, Progress
 from coe.config.catalog import INDEX, ExpertSpec
 from coe.config.schema import CacheConfig, Config, RouterConfig
 from coe.errors import ConfigError

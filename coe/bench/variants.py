@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from coe.assembly.wire import Imported
+from coe.assembly.import_experts import Imported
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import DTYPE_SIZES, Manifest, Unit
 

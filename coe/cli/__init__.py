@@ -199,13 +199,26 @@ def _where(parts: Sequence[Part]) -> str:
 
 
 def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
-    heads = ("expert", "tier", "bytes", "shared", "host", "device", "path", "dtype", "pin", "leases", "loads", "GB/s")
+    heads = (
+        "expert",
+        "tier",
+        "bytes",
+        "shared",
+        "host",
+        "device",
+        "backend",
+        "dtype",
+        "pin",
+        "leases",
+        "loads",
+        "GB/s",
+    )
     rows: list[tuple[str, ...]] = [(*heads, "last used", "units", "error")]
     for status in statuses:
         speed = f"{status.loaded_bytes / status.load_s / 1e9:.2f}" if status.load_s else "-"
         used = "never" if status.last_used_s is None else f"{status.last_used_s:.0f} s ago"
         sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
-        facts = (status.path, status.dtype, _pin(status), status.num_leases, status.num_loads)
+        facts = (status.backend, status.dtype, _pin(status), status.num_leases, status.num_loads)
         cells = (status.name, status.tier, *map(_in_gib, sizes), *facts, speed, used)
         cells = (*cells, _where(status.parts), status.error or "-")
         rows.append(tuple(str(cell) for cell in cells))
@@ -217,7 +230,7 @@ def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     """Re-hash every stored unit of every expert."""
     config = load_config(arguments.config)
-    from coe.assembly.wire import imported_experts
+    from coe.assembly.import_experts import imported_experts
 
     store, imported, errors = imported_experts(config)
     bad = {expert.spec.name: store.verify(expert.manifest) for expert in imported}
@@ -241,7 +254,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
 def _gc(arguments: argparse.Namespace) -> int:
     """Free what no configured expert needs."""
     config = load_config(arguments.config)
-    from coe.assembly.wire import imported_experts
+    from coe.assembly.import_experts import imported_experts
     from coe.progress import in_gib
 
     store, imported, _ = imported_experts(config)

@@ -1,18 +1,20 @@
-"""Keys and values of answers that have ended, kept for the next turn of their conversation.
+"""Prefix reuse: a new sequence starts from a copy of KV whose tokens begin like its own, instead of computing it.
 
-A new sequence of the same expert whose tokens begin like a kept one starts from a copy instead of computing them again.
-What is kept takes only bytes that no running sequence has booked: the engine trims it before every step.
-Knows nothing about models or schedules; least recently used goes first.
+Owns the KV of ended answers, kept for the next turn of their conversation, and the choice of a donor. Kept KV takes
+only bytes that no running sequence has reserved: it is trimmed before every step, least recently used first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
-from coe.models.model import Kv
+from coe.engine.live_sequences import LiveSequences
+from coe.engine.sequence import Sequence
+from coe.models.model import Kv, Model
 
-__all__ = ["MIN_TOKENS", "Prefix", "PrefixCache", "num_common"]
+__all__ = ["MIN_TOKENS", "Prefix", "PrefixCache", "PrefixReuse", "num_common"]
 
 MIN_TOKENS = 16  # fewer are computed faster than they are worth keeping
 
@@ -67,6 +69,66 @@ class PrefixCache:
     def check_integrity(self) -> None:
         """Raise AssertionError if the bytes are booked wrongly."""
         assert self.used_bytes == sum(kept.size_bytes for kept in self._kept.values())
+
+
+class PrefixReuse:
+    """Gives a new sequence the KV of leading tokens that another sequence has computed.
+
+    The donor is the first choice of the same request while it runs, else an ended sequence whose KV is kept. Kept KV
+    takes at most what no running sequence has reserved of `kv_bytes`. With `keeps` False nothing outlives its sequence.
+    """
+
+    def __init__(self, sequences: LiveSequences, used_bytes: Callable[[], int], kv_bytes: int, *, keeps: bool) -> None:
+        self._sequences, self._used_bytes, self._kv_bytes = sequences, used_bytes, kv_bytes
+        self._kept = PrefixCache() if keeps else None
+
+    def donor(self, sequence: Sequence, model: Model) -> Sequence | None:
+        """Return the first choice of the sequence's request, if copying the prompt that they share is worth it."""
+        donor = self._sequences.get(sequence.leader)
+        if donor is None or donor.expert != sequence.expert:  # the first choice was refused: its id was another's
+            return None
+        return donor if model.copies_kv and sequence.num_reusable >= MIN_TOKENS else None
+
+    def new_kv(self, sequence: Sequence, model: Model) -> Kv:
+        """Return KV for a sequence, with as many of its leading tokens as can be copied."""
+        found = self._of_donor(sequence, model) or self._of_ended(sequence)
+        if found is None:
+            return model.new_kv(sequence.num_tokens_max)
+        return model.copy_kv(found.kv, found.num_tokens, sequence.num_tokens_max)
+
+    def keep(self, sequence: Sequence, model: Model) -> None:
+        """Leave an ended sequence's KV to the next turn of its conversation."""
+        if self._kept is None or not model.copies_kv or sequence.kv is None or sequence.kv.length < MIN_TOKENS:
+            return
+        length = sequence.kv.length
+        self._kept.put(sequence.expert, sequence.known_ids(0, length), sequence.kv, model.kv_bytes(length))
+
+    def trim(self) -> None:
+        """Free kept KV beyond what running sequences leave."""
+        if self._kept is not None:
+            self._kept.trim(self._kv_bytes - self._used_bytes())
+
+    def _of_donor(self, sequence: Sequence, model: Model) -> Prefix | None:
+        donor = self.donor(sequence, model)
+        if donor is None or donor.kv is None:
+            return None
+        self.trim()
+        shared = num_common(donor.known_ids(0, donor.kv.length), sequence.known_ids(0, sequence.num_reusable))
+        return Prefix(donor.kv, shared)
+
+    def _of_ended(self, sequence: Sequence) -> Prefix | None:
+        """Return a kept prefix that is still there when this step has the room that it reserved."""
+        if self._kept is None:
+            return None
+        found = self._kept.longest(sequence.expert, sequence.known_ids(0, sequence.num_reusable))
+        self.trim()  # frees last what was just found
+        return found if found is not None and found in self._kept else None
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError if kept and reserved KV exceed the budget."""
+        if self._kept is not None:
+            self._kept.check_integrity()
+            assert self._kept.used_bytes + self._used_bytes() <= self._kv_bytes
 
 
 def num_common(a: tuple[int, ...], b: tuple[int, ...]) -> int:

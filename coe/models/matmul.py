@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-__all__ = ["Int8", "Weight", "embedded", "int8_is_exact", "int8_sums", "num_inputs", "product"]
+__all__ = ["Int8", "Weight", "embedded", "full", "int8_is_exact", "int8_sums", "num_inputs", "product", "quantised"]
 
 # float32 on a CPU: MKL packs the wider operand anew in every call. From 4 rows on it is faster to make the weight the
 # left one (1.3-2 times at 8 to 37 rows); from about 128 on packing no longer shows.
@@ -72,3 +72,15 @@ def int8_sums(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     if num_rows == 1 or values.shape[0] <= _BLOCK_OUT:
         return torch._int_mm(rows, columns)
     return torch.cat([torch._int_mm(rows, block) for block in columns.split(_BLOCK_OUT, dim=1)], dim=1)
+
+
+def full(weight: Weight) -> torch.Tensor:
+    """Return a weight that is not quantised."""
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
+def quantised(weight: Weight) -> Int8:
+    """Return a weight that is int8."""
+    assert isinstance(weight, Int8)
+    return weight

@@ -8,19 +8,18 @@ needs all units before it computes. Slower than `llama.py`, right for anything t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from coe.models.kv import KvShape
+from coe.models.llama.shape import TORCH_DTYPES
+from coe.models.llama.torch_llama import dtype_name
 from coe.models.model import Kv, Row
 from coe.weights.unit import Manifest, Unit
 
-__all__ = ["ModulesModel"]
-
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+__all__ = ["TransformersModel"]
 
 
 class _CacheKv:
@@ -37,14 +36,7 @@ class _CacheKv:
         """It grows by itself, a layer at a time."""
 
 
-@dataclass(slots=True)
-class _State:
-    rows: Sequence[Row]
-    bound: dict[str, torch.Tensor] = field(default_factory=dict)
-    logits: list[torch.Tensor] = field(default_factory=list)
-
-
-class ModulesModel:
+class TransformersModel:
     """Runs any expert of one configuration through transformers' modules; holds a skeleton, no weights."""
 
     runs_by_unit = False
@@ -52,15 +44,17 @@ class ModulesModel:
 
     def __init__(self, manifest: Manifest, device: torch.device) -> None:
         self.device = device
-        self._num_units = len(manifest.units)
+        self.num_units = len(manifest.units)
         self._tied = dict(manifest.tied)
         self._skeleton = _build_skeleton(manifest.config, device)
         self._slots = _parameter_slots(self._skeleton)
-        self._kv_shape = _kv_shape(self._skeleton.config, _DTYPES[manifest.units[0].tensors[0].dtype], device)
+        dtype = TORCH_DTYPES[manifest.units[0].tensors[0].dtype]
+        self._kv_shape = _kv_shape(self._skeleton.config, dtype, device)
+        self.backend = f"transformers/torch/{dtype_name(dtype)}"
 
     def bind(self, unit: Unit, flat: torch.Tensor) -> dict[str, torch.Tensor]:
         return {
-            spec.name: flat[spec.offset : spec.offset + spec.size_bytes].view(_DTYPES[spec.dtype]).view(spec.shape)
+            spec.name: flat[spec.offset : spec.offset + spec.size_bytes].view(TORCH_DTYPES[spec.dtype]).view(spec.shape)
             for spec in unit.tensors
         }
 
@@ -77,21 +71,22 @@ class ModulesModel:
         del kv, num_tokens, room
         raise AssertionError("it copies no KV")
 
-    def begin(self, rows: Sequence[Row]) -> _State:
-        return _State(rows)
+    def begin(self, rows: Sequence[Row], *, is_whole: bool = False) -> _Pass:  # noqa: ARG002
+        return _Pass(self, rows)
 
-    def run_unit(self, index: int, weights: Mapping[str, torch.Tensor], state: _State) -> None:
-        state.bound.update(weights)
-        if index == self._num_units - 1:
-            self._point(state.bound)
-            state.logits = [self._run(row) for row in state.rows]
-            self._let_go(state)
+    def close(self) -> None:
+        """Do nothing: the skeleton lives in the process's own memory."""
 
-    def attach(self, first: Mapping[str, torch.Tensor], state: _State) -> None:
-        pass  # it runs whole, with everything where it computes
+    def check_integrity(self) -> None:
+        """Do nothing, as `close`."""
 
-    def logits(self, state: _State) -> torch.Tensor:
-        return torch.cat(state.logits)
+    def run(self, rows: Sequence[Row], tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Point the skeleton at these parameters, run one sequence after another, and let go of the parameters."""
+        self._point(tensors)
+        try:
+            return [self._run(row) for row in rows]
+        finally:
+            self._let_go()
 
     def _run(self, row: Row) -> torch.Tensor:
         assert isinstance(row.kv, _CacheKv)
@@ -108,11 +103,31 @@ class ModulesModel:
             assert source is not None, f"no unit holds {slot.name}"
             slot.module._parameters[slot.attribute] = nn.Parameter(source, requires_grad=False)
 
-    def _let_go(self, state: _State) -> None:
+    def _let_go(self) -> None:
         """Point at nothing again: a skeleton that held an evicted expert's bytes would keep them in memory."""
-        state.bound.clear()
         for slot in self._slots:
             slot.module._parameters[slot.attribute] = slot.absent
+
+
+class _Pass:
+    """One forward pass: it collects the units' parameters and runs at the last one; see `model.ForwardPass`."""
+
+    def __init__(self, model: TransformersModel, rows: Sequence[Row]) -> None:
+        self._model, self._rows = model, rows
+        self._bound: dict[str, torch.Tensor] = {}
+        self._logits: list[torch.Tensor] = []
+
+    def run_unit(self, index: int, weights: Mapping[str, torch.Tensor]) -> None:
+        self._bound.update(weights)
+        if index == self._model.num_units - 1:
+            self._logits = self._model.run(self._rows, self._bound)
+            self._bound.clear()
+
+    def attach(self, first: Mapping[str, torch.Tensor]) -> None:
+        self._bound.update(first)
+
+    def logits(self) -> torch.Tensor:
+        return torch.cat(self._logits)
 
 
 def _build_skeleton(config: Mapping[str, Any], device: torch.device) -> Any:

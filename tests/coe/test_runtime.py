@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from compositions import ask, integrity, with_runtime, write_config
 
-from coe.assembly.wire import build_runtime, imported_experts
+from coe.assembly.import_experts import imported_experts
+from coe.assembly.wire import build_runtime
 from coe.config.schema import load_config
 from coe.errors import (
     CancelledError,

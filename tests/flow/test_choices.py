@@ -8,7 +8,7 @@ import pytest
 from compositions import integrity, with_runtime, write_config
 
 from coe.models.llama.model import LlamaModel
-from coe.models.transformers import ModulesModel
+from coe.models.transformers import TransformersModel
 from coe.runtime import Runtime
 from coe.types import Delta, Finished, GenerateRequest, Message, Sampling, Usage
 
@@ -23,9 +23,9 @@ class Counted:
         self.num_run = 0
         real = LlamaModel.begin
 
-        def begin(model: LlamaModel, rows: object) -> object:
+        def begin(model: LlamaModel, rows: object, **options: bool) -> object:
             self.num_run += sum(len(row.token_ids) for row in rows)  # type: ignore[attr-defined]
-            return real(model, rows)  # type: ignore[arg-type]
+            return real(model, rows, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(LlamaModel, "begin", begin)
 
@@ -85,7 +85,7 @@ def test_choices_of_one_token_find_the_prompt_that_the_first_left_behind(tmp_pat
 
 
 def test_transformers_own_modules_compute_it_for_each(tmp_path: Path, gpt2_folder: Path) -> None:
-    assert not ModulesModel.copies_kv
+    assert not TransformersModel.copies_kv
 
     async def work(runtime: Runtime) -> list[int]:
         return [usage.cached_tokens for usage in (await choices(runtime, "gpt2", "r"))[1]]

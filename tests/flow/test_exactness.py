@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 from compositions import ask, integrity, with_runtime, write_config
+from processors import fake_processor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from coe.models.cpu.fused import Fused
 from coe.runtime import Runtime
 
 PROMPTS = (
@@ -75,17 +75,17 @@ def references(folders: dict[str, Path]) -> dict[str, Reference]:
     return {shape: Reference(folder) for shape, folder in folders.items()}
 
 
-@pytest.mark.parametrize(("device", "is_fused"), [("cpu", True), ("cpu", False), ("emulated", True)])
+@pytest.mark.parametrize(("device", "is_compiled"), [("cpu", True), ("cpu", False), ("emulated", True)])
 def test_answers_equal_transformers_alone_batched_and_across_switches(
     tmp_path: Path,
     folders: dict[str, Path],
     references: dict[str, Reference],
     monkeypatch: pytest.MonkeyPatch,
     device: str,
-    is_fused: bool,
+    is_compiled: bool,
 ) -> None:
-    if not is_fused:  # as without numba, on a GPU, or in bfloat16
-        monkeypatch.setattr(Fused, "load", lambda: None)
+    if not is_compiled:  # as without numba, on a GPU, or in bfloat16
+        fake_processor(monkeypatch, has_compiler=False)
     config = write_config(tmp_path, folders, f"max_step_tokens = 40\nmax_batch_size = 8\ndevice = '{device}'")
     config.write_text(config.read_text().replace('device = "cpu"\n', ""))
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from compositions import ask, integrity, with_runtime, write_config
 from decode_steps import Replayer
+from processors import fake_processor
 
 import coe.assembly.wire
+from coe.models.cuda.cuda_llama import CudaLlama
 from coe.models.cuda.graphs import DecodeGraphs
 from coe.models.cuda.paged_kv import PagedStore
+from coe.models.model import Model
 from coe.runtime import Runtime
 from coe.types import Delta, Finished, GenerateRequest, Message, Sampling
 
@@ -30,7 +33,7 @@ def folders(request: pytest.FixtureRequest) -> dict[str, Path]:
 def _like_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulated device with pages and with captures that are run again in a replay's place."""
     derive = coe.assembly.wire.derive_budgets
-    monkeypatch.setattr(coe.assembly.wire, "_has_pages", lambda device: device == "emulated")
+    fake_processor(monkeypatch, device="emulated", has_pages=True, has_compiler=False)
     monkeypatch.setattr(coe.assembly.wire, "CudaRecorder", lambda _: Replayer())
     monkeypatch.setattr(
         coe.assembly.wire, "derive_budgets", lambda *words: replace(derive(*words), graph_bytes=GRAPH_BYTES)
@@ -47,9 +50,13 @@ def config_of(folder: Path, folders: dict[str, Path], more: str = "") -> Path:
 
 
 def graphs_of(runtime: Runtime) -> DecodeGraphs:
-    graphs = runtime.engine._graphs
+    (graphs,) = {model.graphs for model in models_of(runtime) if isinstance(model, CudaLlama)}
     assert graphs is not None
     return graphs
+
+
+def models_of(runtime: Runtime) -> list[Model]:
+    return [expert.loaded.model for expert in runtime.served.values()]
 
 
 def used_kv_bytes(runtime: Runtime) -> int:
@@ -177,7 +184,7 @@ def test_another_architecture_keeps_all_contiguous_and_says_so(
     async def work(runtime: Runtime) -> bool:
         await ask(runtime, "gpt2", PROMPTS[0], 4)
         await ask(runtime, "llama", PROMPTS[0], 4)
-        return runtime.engine._graphs is None
+        return all(model.backend != "llama/cuda/f32" for model in models_of(runtime))
 
     some = {"llama": folders["llama"], "gpt2": gpt2_folder}
     assert with_runtime(config_of(tmp_path / "pages", some), work)
@@ -186,7 +193,7 @@ def test_another_architecture_keeps_all_contiguous_and_says_so(
 
 def test_graphs_can_be_switched_off(tmp_path: Path, folders: dict[str, Path]) -> None:
     async def work(runtime: Runtime) -> list[int]:
-        assert runtime.engine._graphs is None
+        assert {model.graphs for model in models_of(runtime) if isinstance(model, CudaLlama)} == {None}
         return await ask(runtime, "llama", PROMPTS[0], 20)
 
     off = with_runtime(config_of(tmp_path / "off", folders, "cuda_graphs = false"), work)

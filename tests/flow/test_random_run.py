@@ -20,7 +20,8 @@ import pytest
 from compositions import ask, integrity, outcome, with_runtime, write_config
 
 from coe.errors import WeightsError
-from coe.models.llama.model import LlamaModel
+from coe.models.cpu.compiled_llama import DecodePass
+from coe.models.llama.ragged import RaggedPass
 from coe.runtime import Runtime
 from coe.weights.memory.device import EmulatedDevice
 from coe.weights.store import reading
@@ -50,7 +51,8 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     for owner, name, rate, error in (
         (reading, "_read_cached", 0.02, lambda: OSError(errno.EIO, "Input/output error")),
         (EmulatedDevice, "copy", 0.01, lambda: RuntimeError("a copy failed")),
-        (LlamaModel, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),
+        (RaggedPass, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),
+        (DecodePass, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),
     ):
         monkeypatch.setattr(owner, name, faults.wrap(getattr(owner, name), rate, error))
     return faults

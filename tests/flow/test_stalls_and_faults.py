@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models
 from compositions import ask, integrity, with_runtime, write_config
 
 from coe.errors import DeadlineError, ExpertError, WeightsError
+from coe.models.cpu.compiled_llama import DecodePass
 from coe.models.llama.model import LlamaModel
+from coe.models.llama.ragged import RaggedPass
 from coe.runtime import Runtime
 from coe.types import GenerateRequest, Message, Sampling, SwitchKind
 from coe.weights.store.unit_store import UnitStore
@@ -73,12 +77,12 @@ def test_a_cancelled_request_does_not_hold_a_lease_while_its_weights_load(config
     async def work(runtime: Runtime) -> None:
         waiting = asyncio.create_task(ask(runtime, "other", "hello", 4))
         await reached(disk.reached)
-        while not await asyncio.wrap_future(runtime.engine.call(lambda: bool(runtime.engine._steps))):
+        while not await asyncio.wrap_future(runtime.engine.call(lambda: bool(runtime.engine._steps.experts))):
             await asyncio.sleep(0)  # until its step has begun with the units that are here
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        while runtime.engine.residency("other").num_leases:
+        while runtime.engine.status.residency("other").num_leases:
             await asyncio.sleep(0)
         await integrity(runtime)
         disk.opened.set()
@@ -92,17 +96,19 @@ def test_a_step_that_raises_ends_its_own_requests_by_name_and_nothing_else(
     config: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """Whatever a kernel raised used to end the engine thread, and with it everybody's requests."""
-    real, broken = getattr(LlamaModel, place), threading.Event()
+    owners, broken = (LlamaModel,) if place == "new_kv" else (RaggedPass, DecodePass), threading.Event()
 
-    def raising(model: LlamaModel, *arguments: object) -> object:
-        if broken.is_set() and model.shape.max_positions == 257:
+    def raising(owner: Any, real: Callable[..., object], *arguments: object) -> object:
+        shape = owner.shape if isinstance(owner, LlamaModel) else owner._shape
+        if broken.is_set() and shape.max_positions == 257:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return real(model, *arguments)
+        return real(owner, *arguments)
 
     async def work(runtime: Runtime) -> None:
         other = runtime.served["other"].loaded.model
         object.__setattr__(other.shape, "max_positions", 257)  # type: ignore[attr-defined]
-        monkeypatch.setattr(LlamaModel, place, raising)
+        for owner in owners:
+            monkeypatch.setattr(owner, place, partialmethod(raising, getattr(owner, place)))
         before = await ask(runtime, "other", "hello", 4)
         broken.set()
         healthy = asyncio.create_task(ask(runtime, "llama", "hello", 16))
@@ -170,7 +176,7 @@ def test_an_unload_right_after_an_answer_frees_what_it_ran_on(config: Path) -> N
     async def work(runtime: Runtime) -> None:
         for _ in range(20):
             assert await ask(runtime, "other", "hello", 1)
-            assert await asyncio.wrap_future(runtime.engine.unload("other")) > 0
+            assert await asyncio.wrap_future(runtime.engine.operator.unload("other")) > 0
 
     with_runtime(config, work)
 

@@ -13,8 +13,10 @@ from decode_steps import LENGTHS, SHAPES, Tiny, decode_rows, greedy
 
 from coe.engine.sampling import Sampler, Waiting, sample
 from coe.models.cuda.capture import CudaRecorder
-from coe.models.cuda.graphs import DecodeGraphs, DecodeStep
+from coe.models.cuda.cuda_llama import CudaLlama
+from coe.models.cuda.graphs import DecodeGraphs
 from coe.models.cuda.paged_kv import PagedStore
+from coe.models.model import Step
 from coe.runtime import Runtime
 from coe.types import Sampling
 
@@ -38,10 +40,11 @@ def graphs_of(budget_bytes: int = BUDGET) -> DecodeGraphs:
 
 
 def decoded(tiny: Tiny, graphs: DecodeGraphs, lengths: tuple[int, ...], num_steps: int) -> list[list[int]]:
+    tiny.model.graphs = graphs
     kvs, tokens = tiny.prefilled(tiny.model, lengths)
     found = [tokens]
     for _ in range(num_steps):
-        step = DecodeStep(graphs, tiny.model, decode_rows(kvs, tokens), len(tiny.weights))
+        step = Step(tiny.model, decode_rows(kvs, tokens), len(tiny.weights), is_whole=True)
         step.advance(len(tiny.weights), tiny.weights.__getitem__)
         tokens = greedy(step.logits())
         found.append(tokens)
@@ -74,7 +77,7 @@ def test_bfloat16_logits_of_a_captured_step_are_the_eager_ones_up_to_rounding(tm
     kvs, tokens = tiny.prefilled(tiny.model, LENGTHS)
     theirs, _ = tiny.prefilled(tiny.contiguous, LENGTHS)
     for _ in range(2):  # captured, then replayed
-        found = graphs.run(tiny.model, tiny.weights, decode_rows(kvs, tokens))
+        found = graphs.run(tiny.model.static_step, tiny.weights, decode_rows(kvs, tokens))
         assert found is not None
         expected = tiny.eager_logits(tiny.contiguous, decode_rows(theirs, tokens))
         assert float((found - expected).norm() / expected.norm()) < 0.03
@@ -164,8 +167,10 @@ async def answers(runtime: Runtime) -> dict[tuple[str, str], list[int]]:
 
 def test_a_runtime_answers_as_without_captures(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     async def counted(runtime: Runtime) -> tuple[dict[tuple[str, str], list[int]], int]:
-        assert runtime.engine._graphs is not None
-        return await answers(runtime), runtime.engine._graphs.num_replays
+        model = runtime.served["llama"].loaded.model
+        assert isinstance(model, CudaLlama)
+        assert model.graphs is not None
+        return await answers(runtime), model.graphs.num_replays
 
     more = 'kv_bytes = "40MB"\ngraph_bytes = "100MB"'
     found, num_replays = with_runtime(config_of(tmp_path / "on", request, more), counted)

@@ -11,11 +11,14 @@ import torch
 
 from coe.config.catalog import ExpertSpec
 from coe.config.schema import Dtype
+from coe.models.cuda.cuda_llama import CudaLlama
 from coe.models.cuda.graphs import Recording
 from coe.models.cuda.paged_kv import KvPages, PagedStore, page_bytes_of
-from coe.models.llama.model import LlamaModel, LlamaShape
+from coe.models.llama.model import LlamaModel, kv_shape_of
+from coe.models.llama.shape import LlamaShape
+from coe.models.llama.torch_llama import TorchLlama
 from coe.models.model import Kv, Row, Step
-from coe.weights.store.importer import import_expert
+from coe.weights.store.importer import StoredForm, import_expert
 from coe.weights.store.unit_store import UnitStore
 
 # name -> (model type, config)
@@ -50,16 +53,16 @@ class Tiny:
         kind, config = SHAPES[shape]
         source = tiny_models.tiny_model(kind, folder / f"model-{seed}", seed, dtype=stored, **config)
         store = UnitStore(folder / "store")
-        self.manifest = import_expert(store, ExpertSpec("tiny", str(source), source, source, dtype=dtype))
+        self.manifest = import_expert(store, ExpertSpec("tiny", str(source), source, source), StoredForm(dtype))
         found = LlamaShape.of(self.manifest)
         assert found is not None
         self.device = device
-        self.model = LlamaModel(found, self.manifest.config, device)
-        page_bytes = page_bytes_of([self.model.kv_shape])
+        kv_shape = kv_shape_of(found, device)
+        page_bytes = page_bytes_of([kv_shape])
         assert page_bytes is not None
         self.pages = KvPages(NUM_PAGES * page_bytes, page_bytes, device)
-        self.model.kv = PagedStore(self.pages, self.model.kv_shape)
-        self.contiguous = LlamaModel(found, self.manifest.config, device)
+        self.model = CudaLlama(found, self.manifest.config, device, PagedStore(self.pages, kv_shape))
+        self.contiguous = TorchLlama(found, self.manifest.config, device)
         self.flats = [self._flat(store.path(unit)) for unit in self.manifest.units]
         self.weights: list[Any] = [
             self.model.bind(unit, flat) for unit, flat in zip(self.manifest.units, self.flats, strict=True)

@@ -1,4 +1,4 @@
-"""Fused loops over rows of float32 activations, compiled by numba: what lies between a CPU step's matrix products.
+"""RowOps loops over rows of float32 activations, compiled by numba: what lies between a CPU step's matrix products.
 
 Between two products a decode step does a dozen small things to a few hundred numbers. As torch operators each costs
 2 to 30 µs; as one loop they cost about one. Every row is computed by itself, in an order that does not depend on the

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from coe.models.cuda.paged_kv import PagedKv, PagedStore
+from coe.models.cuda.paged_kv import PagedKv
 from coe.models.cuda.pinned import sent
 from coe.models.cuda.static_step import BATCH_BUCKETS, Bucket, StaticStep, fill, num_blocks
-from coe.models.llama.model import LlamaModel
-from coe.models.model import Model, Row, Step
+from coe.models.model import Row
 
-__all__ = ["DecodeGraphs", "DecodeStep", "Recorder", "Recording", "is_decode"]
+__all__ = ["DecodeGraphs", "Recorder", "Recording"]
 
 log = logging.getLogger("coe.models.cuda.graphs")
 
@@ -54,7 +53,7 @@ class Recorder(Protocol):
 
 
 class _Key(NamedTuple):
-    model: int  # which StaticStep
+    step: StaticStep
     addresses: tuple[int, ...]
     bucket: Bucket
 
@@ -73,11 +72,6 @@ class _Buffers(NamedTuple):
     logits: torch.Tensor  # (largest batch, vocab), float32
 
 
-def is_decode(rows: Sequence[Row]) -> bool:
-    """Whether every row brings one token and wants its logits."""
-    return all(len(row.token_ids) == 1 and row.num_logits == 1 for row in rows)
-
-
 class DecodeGraphs:
     """Captured decode steps under a byte budget; see the module docstring."""
 
@@ -85,7 +79,6 @@ class DecodeGraphs:
         self.budget_bytes = budget_bytes
         self._recorder = recorder
         self._worth_steps = worth_steps
-        self._steps: dict[int, StaticStep] = {}
         self._captured: OrderedDict[_Key, _Captured] = OrderedDict()  # least recently used first
         self._wanted: OrderedDict[_Key, int] = OrderedDict()
         self._logits: dict[int, torch.Tensor] = {}  # per vocabulary, (largest batch, vocab)
@@ -108,33 +101,26 @@ class DecodeGraphs:
 
     # -- running
 
-    def run(self, model: Model, weights: Sequence[Any], rows: Sequence[Row]) -> torch.Tensor | None:
-        """One decode step of these rows: logits, (rows, vocab), float32, good until the next call.
+    def run(self, step: StaticStep, weights: Sequence[Any], rows: Sequence[Row]) -> torch.Tensor | None:
+        """Run one decode step of these rows and return logits, (rows, vocab), float32, valid until the next call.
 
-        None where there is no captured step and none is made: the caller runs the rows eagerly.
+        Returns None where there is no captured step and none is made: the caller runs the rows eagerly.
         """
-        if not isinstance(model, LlamaModel) or not isinstance(model.kv, PagedStore):
-            return None
-        step = self._static(model, model.kv)
-        bucket = Bucket.of(len(rows), max(num_blocks(row, model.shape.window) for row in rows))
+        window = step.shape.window
+        bucket = Bucket.of(len(rows), max(num_blocks(row, window) for row in rows))
         if bucket is None or step.workspace_bytes(bucket) > self._workspace_bytes:
             return None
-        key = _Key(id(model), tuple(each[0].data_ptr() for each in weights), bucket)
+        key = _Key(step, tuple(each[0].data_ptr() for each in weights), bucket)
         captured = self._captured.get(key)
         if captured is None and not self._is_worth_it(key):
             return None
-        values = torch.tensor(fill(bucket, rows, model.shape.window))
-        logits = self._captured_now(key, step, weights, values) if captured is None else self._replay(key, values)
+        values = torch.tensor(fill(bucket, rows, window))
+        logits = self._captured_now(key, weights, values) if captured is None else self._replay(key, values)
         if logits is not None:
             for row in rows:
                 assert isinstance(row.kv, PagedKv)
                 row.kv.advance(1)
         return None if logits is None else logits[: len(rows)]
-
-    def _static(self, model: LlamaModel, store: PagedStore) -> StaticStep:
-        if id(model) not in self._steps:
-            self._steps[id(model)] = StaticStep(model, store)  # which keeps the model, so that its id stays its own
-        return self._steps[id(model)]
 
     def _replay(self, key: _Key, values: torch.Tensor) -> torch.Tensor:
         captured = self._captured[key]
@@ -144,12 +130,10 @@ class DecodeGraphs:
         self.num_replays += 1
         return captured.logits
 
-    def _captured_now(
-        self, key: _Key, step: StaticStep, weights: Sequence[Any], values: torch.Tensor
-    ) -> torch.Tensor | None:
+    def _captured_now(self, key: _Key, weights: Sequence[Any], values: torch.Tensor) -> torch.Tensor | None:
         """Capture a step and have it run once; None where there is no memory for it."""
         try:
-            captured = self._capture(key, step, weights, values)
+            captured = self._capture(key, weights, values)
         except torch.OutOfMemoryError as error:
             log.warning("no memory to capture %s (%s): it runs eagerly; lower [cache] device_bytes", key.bucket, error)
             captured = None
@@ -159,9 +143,9 @@ class DecodeGraphs:
         self._keep(key, captured)
         return captured.logits  # they are there, whether the step is kept or not
 
-    def _capture(self, key: _Key, step: StaticStep, weights: Sequence[Any], values: torch.Tensor) -> _Captured | None:
+    def _capture(self, key: _Key, weights: Sequence[Any], values: torch.Tensor) -> _Captured | None:
         """Capture a step and have it run once; None where the budget does not even hold what it reads and writes."""
-        device = step.model.device
+        step, device = key.step, key.step.device
         buffers = self._buffers(weights, device)
         if buffers is None:
             return None
@@ -235,7 +219,6 @@ class DecodeGraphs:
     def close(self) -> None:
         for key in list(self._captured):
             self._drop(key)
-        self._steps.clear()
         self._logits.clear()
         self._workspace = None
 
@@ -243,41 +226,6 @@ class DecodeGraphs:
         """Raise AssertionError if more is taken than the budget has."""
         assert self.used_bytes <= self.budget_bytes
         assert not self._captured.keys() & self._wanted.keys()
-
-
-class DecodeStep:
-    """A step of a fully resident expert in which every row brings one token: captured if it can be, else eager."""
-
-    def __init__(self, graphs: DecodeGraphs, model: Model, rows: Sequence[Row], num_units: int) -> None:
-        self._graphs, self._model, self._rows = graphs, model, rows
-        self._logits: torch.Tensor | None = None
-        self._eager: Step | None = None
-        self.num_logits = [1] * len(rows)
-        self.num_units = num_units
-        self.next_unit = 0
-
-    @property
-    def is_done(self) -> bool:
-        return self.next_unit == self.num_units
-
-    def advance(self, num_ready: int, weights_of: Callable[[int], Any]) -> None:
-        """See Step.advance."""
-        if self._eager is None and num_ready == self.num_units:
-            self._logits = self._graphs.run(self._model, [weights_of(i) for i in range(num_ready)], self._rows)
-        if self._logits is not None:
-            self.next_unit = self.num_units
-            return
-        self._eager = self._eager or Step(self._model, self._rows, self.num_units)
-        self._eager.advance(num_ready, weights_of)
-        self.next_unit = self._eager.next_unit
-
-    def logits(self) -> torch.Tensor:
-        """(rows, vocab), float32."""
-        assert self.is_done
-        if self._logits is not None:
-            return self._logits
-        assert self._eager is not None
-        return self._eager.logits()
 
 
 def _logits_bytes(vocab: int) -> int:

@@ -19,7 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from coe.models.cuda.paged_kv import PagedKv, PagedStore
 from coe.models.kv import KV_BLOCK_TOKENS
-from coe.models.llama.model import LlamaModel
+from coe.models.llama.rotary import RotaryTable
+from coe.models.llama.shape import LlamaShape
 from coe.models.model import Row
 
 __all__ = ["BATCH_BUCKETS", "Bucket", "StaticStep", "fill", "num_blocks"]
@@ -97,9 +98,10 @@ class _Shared(NamedTuple):
 class StaticStep:
     """One Llama shape's decode step; holds no weights."""
 
-    def __init__(self, model: LlamaModel, store: PagedStore) -> None:
-        self.model, self.store, self.shape = model, store, model.shape
-        half = torch.ones(self.shape.head_dim // 2, dtype=self.shape.dtype, device=model.device)
+    def __init__(self, shape: LlamaShape, store: PagedStore, rotary: RotaryTable) -> None:
+        self.shape, self.store, self.device = shape, store, store.shape.device
+        self._rotary = rotary
+        half = torch.ones(shape.head_dim // 2, dtype=shape.dtype, device=self.device)
         self._sign = torch.cat((-half, half))
 
     def workspace_bytes(self, bucket: Bucket) -> int:
@@ -109,7 +111,7 @@ class StaticStep:
     def run(self, weights: Sequence[Any], inputs: torch.Tensor, workspace: torch.Tensor) -> torch.Tensor:
         """Return logits, (rows, vocab), in the model's dtype; keys and values go to their slots.
 
-        `weights` are what `LlamaModel.bind` made of every unit, `inputs` a bucket's (see `fill`) on the device,
+        `weights` are what `binding.bind` made of every unit, `inputs` a bucket's (see `fill`) on the device,
         `workspace` at least `workspace_bytes` of flat bytes.
         """
         embed, *layers, head = weights
@@ -126,7 +128,7 @@ class StaticStep:
         shape, layers = self.shape, self.store.layers
         num_rows, length = inputs.shape[1], (inputs.shape[0] - _NUM_FACTS) * KV_BLOCK_TOKENS
         _, positions, slots, starts, ends = inputs[:_NUM_FACTS].unbind(0)
-        cos, sin = self.model.rotary(positions)
+        cos, sin = self._rotary.compute(positions)
         heads, rest = shape.num_heads + shape.num_kv_heads, (num_rows, shape.num_kv_heads, shape.head_dim)
         keys = torch.arange(length, device=inputs.device)
         is_hidden = (keys < starts[:, None]) | (keys >= ends[:, None])

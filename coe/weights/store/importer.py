@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -24,58 +25,54 @@ from coe.weights.store.lora import LoraAdapter
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["DTYPES", "Import", "Progress", "identity_of", "import_expert", "quantise", "resident_dtype"]
+__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "identity_of", "import_expert", "quantise"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 FORMAT = 1  # part of every manifest's key: raise it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
-_MATRICES = {"bfloat16": "BF16", "int8": "I8"}  # expert option `weights` -> safetensors'
+_MATRICES = {"bfloat16": "BF16", "int8": "I8"}  # `StoredForm.matrices` -> safetensors'
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredForm:
+    """How an import stores weights. `dtype` is what is computed in: float32, bfloat16 or float16.
+
+    `matrices`: "same" as `dtype`; "bfloat16" or "int8" whatever they were; "kept-bfloat16" where they are in bfloat16
+    already and no adapter changes them, else `dtype`, which loses nothing.
+    """
+
+    dtype: str
+    matrices: Literal["same", "kept-bfloat16", "bfloat16", "int8"] = "same"
+
+
+FLOAT32 = StoredForm("float32")
 
 
 def import_expert(
     store: UnitStore,
     spec: ExpertSpec,
+    form: StoredForm = FLOAT32,
     *,
-    device: str = "cpu",
-    keeps_bfloat16: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
     """Return the expert's manifest, writing what the store lacks.
 
-    `device` (cpu, cuda, emulated) decides what dtype "auto" means. `keeps_bfloat16`: where that is float32, matrices
-    that are stored in bfloat16 and that no adapter changes stay so, which loses nothing. Raises SourceError when the
-    source cannot become units and WeightsError when bytes are missing, do not fit or cannot be written; either names
-    the expert, and nothing half-written stays.
+    Raises SourceError when the source cannot become units and WeightsError when bytes are missing, do not fit or cannot
+    be written; either names the expert, and nothing half-written stays.
     """
-    with _errors_of(spec, store), store.hold(), ExitStack() as stack:
-        checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
-        dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
-        keeps_bfloat16 = keeps_bfloat16 and dtype == "float32" and checkpoint.main_dtype == "BF16"
-        key = _key(spec, dtype, keeps_bfloat16=keeps_bfloat16)
+    with _errors_of(spec, store), store.hold():
+        key = _key(spec, form)
         if (manifest := store.lookup(key)) is not None:
             return manifest
-        adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
-        manifest = Import(spec, checkpoint, adapter, dtype, keeps_bfloat16=keeps_bfloat16).run(store, key, progress)
+        with ExitStack() as stack:
+            checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
+            adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
+            manifest = Import(spec, checkpoint, adapter, form).run(store, key, progress)
         store.save(manifest)
         return manifest
-
-
-def resident_dtype(stored: str, device: str) -> str:
-    """Return the dtype to compute in, given the stored one (safetensors' name).
-
-    A GPU keeps the stored one. A CPU without native bfloat16 or float16 multiplies those 3–4 times slower than
-    float32, so there they become float32.
-    """
-    if device == "cuda":
-        is_native = stored in ("BF16", "F16")
-    elif stored == "BF16":
-        is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    else:
-        is_native = stored == "F16" and torch.cpu._is_amx_fp16_supported()
-    return {"BF16": "bfloat16", "F16": "float16"}[stored] if is_native else "float32"
 
 
 @contextmanager
@@ -89,7 +86,7 @@ def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
         ) from error
 
 
-def _key(spec: ExpertSpec, dtype: str, *, keeps_bfloat16: bool) -> str:
+def _key(spec: ExpertSpec, form: StoredForm) -> str:
     """Return the identity of what an import reads: paths, sizes, times and inodes, never the bytes themselves."""
     folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
     described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
@@ -97,11 +94,7 @@ def _key(spec: ExpertSpec, dtype: str, *, keeps_bfloat16: bool) -> str:
         [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")] if spec.adapter else []
     )
     files = [identity_of(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
-    facts = [FORMAT, dtype, spec.source, str(spec.tokenizer_dir), files]
-    if spec.weights != "full":
-        facts += [spec.weights, "float32"]
-    elif keeps_bfloat16:
-        facts += ["kept bfloat16"]
+    facts = [FORMAT, form.dtype, form.matrices, spec.source, str(spec.tokenizer_dir), files]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -119,15 +112,12 @@ class Import:
         spec: ExpertSpec,
         checkpoint: Checkpoint,
         adapter: LoraAdapter | None,
-        dtype: str,
-        *,
-        keeps_bfloat16: bool = False,
+        form: StoredForm,
     ) -> None:
-        self.keeps_bfloat16 = keeps_bfloat16
         self.spec = spec
         self.checkpoint = checkpoint
         self.adapter = adapter
-        self.dtype = dtype
+        self.form = form
         self.config = _json(spec.folder / "config.json")
         self.plan = plan_model(spec.name, self.config)
 
@@ -145,15 +135,15 @@ class Import:
     def layouts(self) -> dict[str, tuple[TensorSpec, ...]]:
         """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
         self.check_adapter()
-        name = _NAMES[self.dtype] if self.spec.weights == "full" else "F32"  # computed in, and the rest is little
+        name = _NAMES[self.form.dtype]
         sources = self.sources()
 
         def matrix_dtype(group: Collection[str]) -> str:
-            if self.spec.weights != "full":
-                return _MATRICES[self.spec.weights]
+            if self.form.matrices in _MATRICES:
+                return _MATRICES[self.form.matrices]
             is_merged = self.adapter is not None and not self.adapter.targets.isdisjoint(group)
             is_kept = all(self.checkpoint.dtype(sources[each]) == "BF16" for each in group) and not is_merged
-            return "BF16" if self.keeps_bfloat16 and is_kept else name
+            return "BF16" if self.form.matrices == "kept-bfloat16" and is_kept else name
 
         return {unit.name: lay_out(unit.parameters, name, matrix_dtype) for unit in self.plan.units}
 
@@ -172,10 +162,10 @@ class Import:
 
     def dtype_of(self, units: Sequence[Unit]) -> str:
         """What the matrices are in; where an adapter has made some of them wider, what is computed in."""
-        if self.spec.weights != "full":
-            return self.spec.weights
+        if self.form.matrices in _MATRICES:
+            return self.form.matrices
         kinds = {spec.dtype for unit in units for spec in unit.tensors if len(spec.shape) > 1}
-        return "bfloat16" if kinds == {"BF16"} else self.dtype
+        return "bfloat16" if kinds == {"BF16"} else self.form.dtype
 
     def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
         """Return one unit's flat bytes: cast, merged and quantised tensors at their offsets, zeros between."""

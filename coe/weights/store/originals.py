@@ -21,7 +21,7 @@ import torch
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
 from coe.weights.store.checkpoint import Checkpoint, Location, weight_files
-from coe.weights.store.importer import DTYPES, Import, identity_of, resident_dtype
+from coe.weights.store.importer import DTYPES, Import, StoredForm, identity_of
 from coe.weights.store.layout import padded_bytes
 from coe.weights.store.lora import LoraAdapter
 from coe.weights.store.reading import PIECE_BYTES, read_buffered
@@ -57,17 +57,15 @@ class OriginalFiles:
     def __init__(self) -> None:
         self._recipes: dict[str, _Recipe] = {}
 
-    def add(self, spec: ExpertSpec, *, device: str = "cpu", keeps_bfloat16: bool = False) -> Manifest:
+    def add(self, spec: ExpertSpec, form: StoredForm) -> Manifest:
         """Describe the units that `import_expert` would make; raises SourceError or WeightsError as it would."""
-        if spec.weights == "int8":
+        if form.matrices == "int8":
             raise WeightsError(spec.name, 'weights = "int8" are made by an import; write [cache] store = "units"')
         try:
             with ExitStack() as stack:
                 checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
                 adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
-                dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
-                keeps = keeps_bfloat16 and dtype == "float32" and checkpoint.main_dtype == "BF16"
-                return self._describe(Import(spec, checkpoint, adapter, dtype, keeps_bfloat16=keeps), checkpoint)
+                return self._describe(Import(spec, checkpoint, adapter, form), checkpoint)
         except OSError as error:
             raise WeightsError(spec.name, f"cannot be read ({error}); make its files readable") from error
 

@@ -9,8 +9,8 @@ import pytest
 import tiny_models
 from compositions import ask, with_runtime, write_config
 
-import coe.assembly.wire
-from coe.assembly.wire import build_runtime, choose_device, imported_experts
+from coe.assembly.import_experts import imported_experts
+from coe.assembly.wire import build_runtime
 from coe.config.schema import load_config
 from coe.errors import ConfigError
 from coe.runtime import Runtime
@@ -31,11 +31,11 @@ def test_experts_of_one_shape_share_a_model_and_others_do_not(
     models = {name: expert.loaded.model for name, expert in runtime.served.items()}
     assert models["a"] is models["b"]
     assert len({id(model) for model in models.values()}) == 3
-    assert {name: expert.path for name, expert in runtime.served.items()} == {
-        "a": "llama",
-        "b": "llama",
-        "c": "llama",
-        "d": "modules",
+    assert {name: expert.loaded.model.backend for name, expert in runtime.served.items()} == {
+        "a": "llama/cpu-compiled/f32",
+        "b": "llama/cpu-compiled/f32",
+        "c": "llama/cpu-compiled/f32",
+        "d": "transformers/torch/f32",
     }
     runtime.engine.close()
 
@@ -104,11 +104,3 @@ def test_a_composition_without_its_general_expert_is_refused(tmp_path: Path, lla
     (broken / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"general expert.*'broken'"):
         build(write_config(tmp_path, {"broken": broken, "llama": llama_folder}))
-
-
-def test_cuda_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coe.assembly.wire.torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="no CUDA device"):
-        choose_device("cuda")
-    assert choose_device("auto") == "cpu"
-    assert choose_device("emulated") == "emulated"

@@ -11,6 +11,7 @@ import pytest
 import torch
 from compositions import write_config
 from decode_steps import Replayer
+from processors import fake_processor
 
 import coe.assembly.wire
 from coe.bench.device_engine import run_on
@@ -30,7 +31,7 @@ def test_every_figure_of_every_expert(
     tmp_path: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     derive = coe.assembly.wire.derive_budgets
-    monkeypatch.setattr(coe.assembly.wire, "_has_pages", lambda device: device == "emulated")
+    fake_processor(monkeypatch, device="emulated", has_pages=True, has_compiler=False)
     monkeypatch.setattr(coe.assembly.wire, "CudaRecorder", lambda _: Replayer())
     monkeypatch.setattr(
         coe.assembly.wire, "derive_budgets", lambda *words: replace(derive(*words), graph_bytes=16 << 20)

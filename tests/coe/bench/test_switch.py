@@ -14,7 +14,7 @@ import torch
 from compositions import write_config
 from transformers import AutoModelForCausalLM
 
-from coe.assembly.wire import imported_experts
+from coe.assembly.import_experts import imported_experts
 from coe.bench import overlap, switch, synthetic
 from coe.bench.cast import synthetic_cast
 from coe.bench.stage import cached_bytes, drop_from_page_cache

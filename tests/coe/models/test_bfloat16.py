@@ -9,9 +9,11 @@ import pytest
 import tiny_models
 import torch
 from compositions import ask, with_runtime, write_config
+from processors import fake_processor
 
-from coe.models.cpu.fused import Fused
-from coe.models.llama.model import LlamaModel, LlamaShape, widens_bfloat16
+from coe.models.cpu.compiled_llama import CompiledLlama
+from coe.models.cpu.layer_math import FloatMath
+from coe.models.llama.shape import LlamaShape
 from coe.runtime import Runtime
 from coe.weights.unit import Manifest
 
@@ -20,8 +22,7 @@ PROMPTS = ("What is the capital of France?", "one two three four five six seven 
 
 @pytest.fixture(autouse=True)
 def _no_native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    fake_processor(monkeypatch, has_bfloat16=False)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_asked_for_an_adapter_is_rounded_too(tmp_path: Path, folders: dict[str, 
 def test_without_numba_matrices_are_widened_at_import(
     tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Fused, "is_available", lambda: False)
+    fake_processor(monkeypatch, has_bfloat16=False, has_compiler=False)
 
     async def work(runtime: Runtime) -> Manifest:
         await ask(runtime, "llama", PROMPTS[0], 4)
@@ -141,7 +142,7 @@ def test_an_architecture_without_the_fast_path_is_refused_by_name(
     async def work(runtime: Runtime) -> str:
         return str({status.name: status.error for status in runtime.experts()}["other"])
 
-    assert "expert 'other': weights = \"bfloat16\" cannot be used: only the fast path" in with_runtime(config, work)
+    assert "expert 'other': weights = \"bfloat16\" cannot be used: its architecture runs" in with_runtime(config, work)
 
 
 def test_a_head_whose_vocabulary_no_tile_divides_is_torchs(tmp_path: Path, folders: dict[str, Path]) -> None:
@@ -151,14 +152,8 @@ def test_a_head_whose_vocabulary_no_tile_divides_is_torchs(tmp_path: Path, folde
     manifest = with_runtime(config_of(tmp_path / "kept", {"llama": folders["llama"]}, "auto"), work)
     shape = LlamaShape.of(manifest)
     assert shape is not None
-    model = LlamaModel(shape, manifest.config, torch.device("cpu"))
+    model = CompiledLlama(shape, manifest.config, "bf16")
+    assert isinstance(model._math, FloatMath)
     weight, hidden = torch.randn(509, 64).bfloat16(), torch.randn(3, 64)
-    found = model._product(hidden, weight)
+    found = model._math.product(hidden, weight)
     torch.testing.assert_close(found, hidden @ weight.float().t())
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "llama"}'])
-def test_a_configuration_that_cannot_be_read_is_left_to_the_import_to_refuse(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "config.json"
-    file.write_text(content)
-    assert not widens_bfloat16(file)

@@ -8,25 +8,30 @@ from pathlib import Path
 import pytest
 import torch
 from compositions import ask, integrity, with_runtime, write_config
+from processors import fake_processor
 from transformers import AutoModelForCausalLM
 
 from coe.config.catalog import ExpertSpec
-from coe.models.cpu.fused import Fused
-from coe.models.llama.model import LlamaModel, LlamaShape
+from coe.models.cpu.compiled_llama import CompiledLlama
+from coe.models.cpu.row_ops import RowOps
+from coe.models.llama.shape import LlamaShape
 from coe.models.matmul import Int8, embedded, int8_is_exact
 from coe.models.model import Row, Step
 from coe.runtime import Runtime
-from coe.weights.store.importer import import_expert, quantise
+from coe.weights.store.importer import StoredForm, import_expert, quantise
 from coe.weights.store.unit_store import UnitStore
+from coe.weights.unit import Manifest
 
 pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="this processor's int8 products overflow")
 
 PROMPTS = ("What is the capital of France?", "one two three four five six seven " * 8, "SELECT name FROM customers")
 
 
-def specs(folder: Path) -> tuple[ExpertSpec, ExpertSpec]:
-    full = ExpertSpec("tiny", str(folder), folder, folder, dtype="float32")
-    return full, ExpertSpec("tiny", str(folder), folder, folder, dtype="float32", weights="int8")
+def manifests(folder: Path, store: UnitStore) -> tuple[Manifest, Manifest]:
+    """The same model with float32 and with int8 matrices."""
+    spec = ExpertSpec("tiny", str(folder), folder, folder)
+    full, int8 = (import_expert(store, spec, StoredForm("float32", form)) for form in ("same", "int8"))
+    return full, int8
 
 
 def write_int8_config(folder: Path, experts: dict[str, Path], more: str = "") -> Path:
@@ -40,7 +45,7 @@ def write_int8_config(folder: Path, experts: dict[str, Path], more: str = "") ->
 
 
 def product(x: torch.Tensor, weight: Int8) -> torch.Tensor:
-    fused = Fused()
+    fused = RowOps()
     return fused.product(fused.quantised(x), weight)
 
 
@@ -59,7 +64,7 @@ def test_product_is_the_exact_sum_of_what_was_quantised(num_rows: int) -> None:
 @pytest.mark.parametrize("num_rows", [1, 2, 5])
 def test_two_digits_keep_what_one_outlier_hides(num_rows: int) -> None:
     """The MLP's last product: one value of 500 makes an int8 step of 4, and everything else would be rounded away."""
-    fused, stream = Fused(), torch.Generator().manual_seed(num_rows)
+    fused, stream = RowOps(), torch.Generator().manual_seed(num_rows)
     x = torch.randn(num_rows, 64, generator=stream)
     first = Int8(*quantise(torch.randn(192, 64, generator=stream)))
     first.scales[96 + 5] = 1.0  # of an up projection: its product is the outlier
@@ -81,7 +86,7 @@ def test_rows_of_zeros_stay_zeros() -> None:
 
 def test_units_take_a_quarter_of_float32_and_count_the_same_parameters(tmp_path: Path, llama_folder: Path) -> None:
     store = UnitStore(tmp_path)
-    full, int8 = (import_expert(store, spec) for spec in specs(llama_folder))
+    full, int8 = manifests(llama_folder, store)
     assert int8.key != full.key
     assert int8.dtype == "int8"
     assert int8.num_parameters == full.num_parameters
@@ -98,10 +103,10 @@ def rounded(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tup
 def test_logits_are_those_of_transformers_with_the_same_rounding(tmp_path: Path, llama_folder: Path) -> None:
     """Weights rounded per row and every product's input per token, in transformers' own modules."""
     store = UnitStore(tmp_path)
-    manifest = import_expert(store, specs(llama_folder)[1])
+    manifest = manifests(llama_folder, store)[1]
     shape = LlamaShape.of(manifest)
     assert shape is not None
-    model = LlamaModel(shape, manifest.config, torch.device("cpu"))
+    model = CompiledLlama(shape, manifest.config, "int8")
     flats = [torch.frombuffer(bytearray(store.path(u).read_bytes()), dtype=torch.uint8) for u in manifest.units]
     weights = [model.bind(unit, flat) for unit, flat in zip(manifest.units, flats, strict=True)]
     theirs = AutoModelForCausalLM.from_pretrained(llama_folder, dtype=torch.float32).eval()
@@ -156,7 +161,7 @@ def test_an_architecture_without_the_fast_path_is_refused_by_name(
 def test_without_numba_such_an_expert_is_refused_with_the_remedy(
     tmp_path: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Fused, "load", lambda: None)
+    fake_processor(monkeypatch, has_compiler=False)
 
     async def work(runtime: Runtime) -> str:
         return str({status.name: status.error for status in runtime.experts()}["tiny"])

@@ -12,12 +12,13 @@ import tiny_models
 import torch
 from transformers import AutoModelForCausalLM
 
+from coe.assembly.backends import Backends, choose
+from coe.assembly.processor import processor_of
 from coe.config.catalog import ExpertSpec
 from coe.config.schema import Dtype
-from coe.models.llama.model import LlamaModel, LlamaShape
 from coe.models.model import Kv, Model, Row, Step
-from coe.models.transformers import ModulesModel
-from coe.weights.store.importer import import_expert
+from coe.models.transformers import TransformersModel
+from coe.weights.store.importer import StoredForm, import_expert
 from coe.weights.store.unit_store import UnitStore
 
 CPU = torch.device("cpu")
@@ -68,12 +69,10 @@ class Bench:
     """One imported expert, its model here and in transformers."""
 
     def __init__(self, folder: Path, store: UnitStore, dtype: Dtype = "float32") -> None:
-        self.manifest = import_expert(store, ExpertSpec("tiny", str(folder), folder, folder, dtype=dtype))
-        shape = LlamaShape.of(self.manifest)
-        self.is_fast = shape is not None
-        self.model: Model = (
-            LlamaModel(shape, self.manifest.config, CPU) if shape is not None else ModulesModel(self.manifest, CPU)
-        )
+        self.manifest = import_expert(store, ExpertSpec("tiny", str(folder), folder, folder), StoredForm(dtype))
+        processor = processor_of("cpu")
+        self.model: Model = Backends(processor).model_for(self.manifest, choose("tiny", self.manifest, processor))
+        self.is_fast = not isinstance(self.model, TransformersModel)
         flats = [
             torch.frombuffer(bytearray(store.path(unit).read_bytes()), dtype=torch.uint8)
             for unit in self.manifest.units

@@ -18,7 +18,7 @@ from coe.models.cpu.decode import Block, CompiledLayers, Heads
 from coe.models.kv import KvShape, SequenceKv
 from coe.models.matmul import Int8
 from coe.models.model import Kv, Row
-from coe.weights.store.importer import import_expert, quantise
+from coe.weights.store.importer import StoredForm, import_expert, quantise
 from coe.weights.store.unit_store import UnitStore
 
 HIDDEN, INNER, DIM, VOCABULARY, LAYERS, EPS = 96, 160, 32, 200, 3, 1e-5
@@ -201,8 +201,8 @@ def test_sizes_that_no_register_divides_are_left_to_torch() -> None:
 def test_attention_alone_is_the_one_of_the_step(tmp_path: Path, llama_folder: Path) -> None:
     """A token beside somebody's prompt takes the ragged step; in int8 one bit more or less can be another word."""
     store = UnitStore(tmp_path)
-    spec = ExpertSpec("tiny", str(llama_folder), llama_folder, llama_folder, dtype="float32", weights="int8")
-    expert = HandDriven(store, import_expert(store, spec))
+    spec = ExpertSpec("tiny", str(llama_folder), llama_folder, llama_folder)
+    expert = HandDriven(store, import_expert(store, spec, StoredForm("float32", "int8")))
 
     def after(prompt: tuple[int, ...]) -> torch.Tensor:
         """Logits of two decoding rows, with a prompt beside them or without."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 from decode_steps import Replayer, Tiny, decode_rows, greedy
 
-from coe.models.cuda.graphs import WORTH_STEPS, DecodeGraphs, DecodeStep, is_decode
-from coe.models.model import Row
+from coe.models.cuda.graphs import WORTH_STEPS, DecodeGraphs
+from coe.models.model import Row, Step, is_decode_row
 
 CPU = torch.device("cpu")
 BUDGET = 8 << 20
@@ -25,11 +25,12 @@ def graphs_of(recorder: Replayer, budget_bytes: int = BUDGET, worth_steps: int =
 
 
 def decoded(tiny: Tiny, graphs: DecodeGraphs, lengths: tuple[int, ...], num_steps: int) -> list[list[int]]:
-    """Greedy tokens through DecodeStep, after the prompts of `prefilled`."""
+    """Greedy tokens through steps of a whole expert, after the prompts of `prefilled`."""
+    tiny.model.graphs = graphs
     kvs, tokens = tiny.prefilled(tiny.model, lengths)
     found = [[token] for token in tokens]
     for _ in range(num_steps):
-        step = DecodeStep(graphs, tiny.model, decode_rows(kvs, tokens), len(tiny.weights))
+        step = Step(tiny.model, decode_rows(kvs, tokens), len(tiny.weights), is_whole=True)
         step.advance(len(tiny.weights), tiny.weights.__getitem__)
         assert step.is_done
         tokens = greedy(step.logits())
@@ -131,9 +132,9 @@ def test_too_many_rows_or_too_long_a_context_run_eagerly(tiny: Tiny) -> None:
 
 def test_only_rows_of_one_token_with_logits_are_decode_rows(tiny: Tiny) -> None:
     kv = tiny.model.new_kv(8)
-    assert is_decode([Row((3,), kv), Row((4,), kv)])
-    assert not is_decode([Row((3,), kv), Row((4, 5), kv)])
-    assert not is_decode([Row((3,), kv, num_logits=0)])
+    assert all(map(is_decode_row, [Row((3,), kv), Row((4,), kv)]))
+    assert not is_decode_row(Row((4, 5), kv))
+    assert not is_decode_row(Row((3,), kv, num_logits=0))
 
 
 def test_no_memory_for_a_capture_means_eager_steps(tiny: Tiny) -> None:

@@ -9,7 +9,7 @@ import torch
 from decode_steps import LENGTHS, SHAPES, Tiny, decode_rows, greedy
 
 from coe.models.cuda.paged_kv import PagedStore
-from coe.models.cuda.static_step import Bucket, StaticStep, fill, num_blocks
+from coe.models.cuda.static_step import Bucket, fill, num_blocks
 
 CPU = torch.device("cpu")
 NUM_STEPS = 20
@@ -27,7 +27,7 @@ def test_tokens_are_those_of_the_ragged_step_on_contiguous_kv(tiny: Tiny, batch_
     theirs, their_tokens = tiny.prefilled(tiny.contiguous, lengths)
     assert tokens == their_tokens
     assert isinstance(tiny.model.kv, PagedStore)
-    static, window = StaticStep(tiny.model, tiny.model.kv), tiny.model.shape.window
+    static, window = tiny.model.static_step, tiny.model.shape.window
     for _ in range(NUM_STEPS):
         rows = decode_rows(kvs, tokens)
         bucket = Bucket.of(batch_size, max(num_blocks(row, window) for row in rows))
@@ -48,7 +48,7 @@ def test_a_step_that_is_run_again_says_the_same(tiny: Tiny) -> None:
     """Warm-up, capture and first replay all run the first step."""
     kvs, tokens = tiny.prefilled(tiny.model, (70, 3))
     assert isinstance(tiny.model.kv, PagedStore)
-    static, bucket = StaticStep(tiny.model, tiny.model.kv), Bucket(4, 2)
+    static, bucket = tiny.model.static_step, Bucket(4, 2)
     inputs = torch.tensor(fill(bucket, decode_rows(kvs, tokens), tiny.model.shape.window))
     workspace = torch.zeros(static.workspace_bytes(bucket), dtype=torch.uint8)
     with torch.inference_mode():
@@ -66,7 +66,7 @@ def test_another_sequence_full_of_nan_changes_nothing(tmp_path: Path) -> None:
         tiny.pages._buffer[page].fill_(255)
     del poisoned
     kvs, tokens = tiny.prefilled(tiny.model, (130, 3))
-    static, bucket = StaticStep(tiny.model, tiny.model.kv), Bucket(4, 4)
+    static, bucket = tiny.model.static_step, Bucket(4, 4)
     inputs = torch.tensor(fill(bucket, decode_rows(kvs, tokens), None))
     workspace = torch.zeros(static.workspace_bytes(bucket), dtype=torch.uint8)
     with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_bfloat16_strays_no_further_than_the_ragged_step(tmp_path: Path) -> None
     eager_kvs, _ = tiny.prefilled(tiny.contiguous, LENGTHS)
     exact_kvs, _ = wide.prefilled(wide.contiguous, LENGTHS)
     assert isinstance(tiny.model.kv, PagedStore)
-    static, bucket = StaticStep(tiny.model, tiny.model.kv), Bucket(8, 4)
+    static, bucket = tiny.model.static_step, Bucket(8, 4)
     inputs = torch.tensor(fill(bucket, decode_rows(kvs, tokens), None))
     with torch.inference_mode():
         ours = static.run(tiny.weights, inputs, torch.zeros(static.workspace_bytes(bucket), dtype=torch.uint8))

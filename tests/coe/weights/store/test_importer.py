@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 import coe.weights.store.importer as importer
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
-from coe.weights.store.importer import import_expert, resident_dtype
+from coe.weights.store.importer import StoredForm, import_expert
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest
 
@@ -83,20 +83,11 @@ def test_padding_is_zeros_so_equal_tensors_are_equal_units(store: UnitStore, lla
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_tensors_are_cast_to_the_wanted_dtype(store: UnitStore, llama_folder: Path, dtype: str) -> None:
-    manifest = import_expert(store, spec_of(llama_folder, dtype=dtype))
+    manifest = import_expert(store, spec_of(llama_folder), StoredForm(dtype))
     source = load_file(llama_folder / "model.safetensors")
     assert manifest.dtype == dtype
     for name, tensor in tensors_of(store, manifest).items():
         assert torch.equal(tensor, source[name].to(getattr(torch, dtype)))
-
-
-def test_auto_dtype_is_what_the_device_multiplies_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has_bf16, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has_bf16: has)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        assert resident_dtype("BF16", "cpu") == resident_dtype("BF16", "emulated") == expected
-    assert [resident_dtype(stored, "cuda") for stored in ("F32", "BF16", "F16")] == ["float32", "bfloat16", "float16"]
-    assert resident_dtype("F32", "cpu") == resident_dtype("F64", "cuda") == "float32"
 
 
 def test_second_import_is_a_lookup(store: UnitStore, llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

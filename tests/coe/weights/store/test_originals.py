@@ -10,12 +10,12 @@ import pytest
 import tiny_models
 from compositions import ask, outcome, with_runtime, write_config
 
-from coe.assembly.wire import imported_experts
+from coe.assembly.import_experts import imported_experts
 from coe.config.catalog import ExpertSpec
 from coe.config.schema import load_config
 from coe.errors import ConfigError
 from coe.runtime import Runtime
-from coe.weights.store.importer import import_expert
+from coe.weights.store.importer import StoredForm, import_expert
 from coe.weights.store.originals import OriginalFiles
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Unit
@@ -42,7 +42,7 @@ def read(source: UnitStore | OriginalFiles, unit: Unit) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("stored", "dtype", "sharded", "tied"),
     [
-        ("float32", "auto", False, True),
+        ("float32", "float32", False, True),
         ("bfloat16", "float32", True, False),
         ("float16", "bfloat16", False, True),
     ],
@@ -50,8 +50,8 @@ def read(source: UnitStore | OriginalFiles, unit: Unit) -> dict[str, bytes]:
 def test_units_are_those_of_an_import(tmp_path: Path, stored: str, dtype: str, sharded: bool, tied: bool) -> None:
     folder = tiny_models.tiny_llama(tmp_path / "m", dtype=stored, sharded=sharded, tied=tied)
     store, originals = UnitStore(tmp_path / "store"), OriginalFiles()
-    imported = import_expert(store, spec(folder, dtype=dtype))
-    described = originals.add(spec(folder, dtype=dtype))
+    imported = import_expert(store, spec(folder), StoredForm(dtype))
+    described = originals.add(spec(folder), StoredForm(dtype))
     assert described.tied == imported.tied
     for ours, theirs in zip(described.units, imported.units, strict=True):
         assert (ours.name, ours.size_bytes, ours.tensors) == (theirs.name, theirs.size_bytes, theirs.tensors)
@@ -63,7 +63,8 @@ def test_an_adapter_is_merged_as_an_import_merges_it_and_shares_what_it_leaves_a
 ) -> None:
     store, originals = UnitStore(tmp_path / "store"), OriginalFiles()
     imported = import_expert(store, spec(llama_folder, adapter=lora_folder))
-    described, base = originals.add(spec(llama_folder, adapter=lora_folder)), originals.add(spec(llama_folder))
+    described = originals.add(spec(llama_folder, adapter=lora_folder), StoredForm("float32"))
+    base = originals.add(spec(llama_folder), StoredForm("float32"))
     for ours, theirs in zip(described.units, imported.units, strict=True):
         assert read(originals, ours) == read(store, theirs)
     shared = {unit.name for unit, own in zip(described.units, base.units, strict=True) if unit.hash == own.hash}

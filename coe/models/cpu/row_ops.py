@@ -1,21 +1,19 @@
 """A CPU step's float32 rows between its matrix products, and int8 products with what stands around them, fused.
 
-Wraps the compiled loops of `kernels.py`, for which the extra `cpu` brings numba: `Fused.load` is None without it. With
+Wraps the compiled loops of `row_kernels.py`; needs numba (the extra `cpu`). With
 int8 weights every token is quantised by itself and int32 sums are exact, so a token's result never depends on the
 others in its batch. Knows nothing about models.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 
 from coe.models.matmul import Int8, int8_sums
 
-__all__ = ["Fused", "Rows"]
+__all__ = ["RowOps", "Rows"]
 
 
 class Rows(NamedTuple):
@@ -25,23 +23,13 @@ class Rows(NamedTuple):
     steps: torch.Tensor
 
 
-class Fused:
+class RowOps:
     """The loops, with tensors for addresses. All are float32 and contiguous; results are new unless said otherwise."""
 
     def __init__(self) -> None:
         from coe.models.cpu import row_kernels as kernels
 
         self._run: Any = kernels
-
-    @classmethod
-    def load(cls) -> Fused | None:
-        """None where numba is not installed. The first call on a machine compiles for some seconds."""
-        return _fused() if cls.is_available() else None
-
-    @staticmethod
-    def is_available() -> bool:
-        """Whether numba is installed; it is not imported for the question."""
-        return find_spec("numba") is not None
 
     # -- what every dtype of weights needs
 
@@ -121,11 +109,6 @@ class Fused:
         out = torch.empty(hidden.shape)
         self._run.add_two_digits(*_scaled(sums, weight, rows), hidden.data_ptr(), *out.shape, out.data_ptr())
         return out
-
-
-@cache
-def _fused() -> Fused:
-    return Fused()
 
 
 def _rows(num_rows: int, size: int) -> Rows:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from coe.models.cpu.fused import Fused, Rows
+from coe.models.cpu.row_ops import RowOps, Rows
 from coe.models.matmul import Int8
 from coe.weights.store.importer import quantise
 
@@ -25,40 +25,40 @@ def dense(rows: Rows) -> torch.Tensor:
 @ROWS
 def test_norm_is_torchs(num_rows: int) -> None:
     x, weight = random(num_rows, 3, 64), random(64, seed=1)
-    torch.testing.assert_close(Fused().normed(x, weight, EPS), F.rms_norm(x, (64,), weight, EPS))
-    alone = torch.cat([Fused().normed(row[None], weight, EPS) for row in x])
-    assert torch.equal(Fused().normed(x, weight, EPS), alone)
+    torch.testing.assert_close(RowOps().normed(x, weight, EPS), F.rms_norm(x, (64,), weight, EPS))
+    alone = torch.cat([RowOps().normed(row[None], weight, EPS) for row in x])
+    assert torch.equal(RowOps().normed(x, weight, EPS), alone)
 
 
 def test_norm_reads_views_that_are_not_contiguous() -> None:
     x, weight = random(64, 5).t(), random(64, seed=1)
-    torch.testing.assert_close(Fused().normed(x, weight, EPS), F.rms_norm(x, (64,), weight, EPS))
+    torch.testing.assert_close(RowOps().normed(x, weight, EPS), F.rms_norm(x, (64,), weight, EPS))
 
 
 @ROWS
 def test_gate_is_torchs_from_the_smallest_to_the_largest_number(num_rows: int) -> None:
     gate, up = 50 * random(num_rows, 96), random(num_rows, 96, seed=1)
     gate[:, :6] = torch.tensor([0.0, -0.0, 1e-30, -200.0, 200.0, -87.5])
-    found = Fused().gated(torch.cat((gate, up), dim=1))
+    found = RowOps().gated(torch.cat((gate, up), dim=1))
     torch.testing.assert_close(found, F.silu(gate) * up, rtol=2e-6, atol=1e-30)
 
 
 @ROWS
 def test_quantised_is_within_half_a_step_and_the_largest_is_127(num_rows: int) -> None:
     x = random(num_rows, 80)
-    rows = Fused().quantised(x)
+    rows = RowOps().quantised(x)
     assert rows.values.abs().amax(1).tolist() == [127] * num_rows
     assert ((dense(rows) - x).abs() <= rows.steps[:, None] * 0.501).all()
 
 
 def test_halves_round_to_even_as_torch_rounds() -> None:
     x = torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 3.49]])
-    assert Fused().quantised(x).values[0].tolist() == [127, 0, 2, 2, 0, -2, -2, 3]
+    assert RowOps().quantised(x).values[0].tolist() == [127, 0, 2, 2, 0, -2, -2, 3]
 
 
 @ROWS
 def test_norm_before_a_product_and_sum_after_it_are_the_separate_ones(num_rows: int) -> None:
-    fused, x, norm = Fused(), random(num_rows, 64), random(64, seed=1)
+    fused, x, norm = RowOps(), random(num_rows, 64), random(64, seed=1)
     weight = Int8(*quantise(random(64, 64, seed=2)))
     rows = fused.quantised_norm(x, norm, EPS)
     torch.testing.assert_close(dense(rows), dense(fused.quantised(fused.normed(x, norm, EPS))), atol=1e-5, rtol=0)
@@ -68,7 +68,7 @@ def test_norm_before_a_product_and_sum_after_it_are_the_separate_ones(num_rows: 
 
 
 def test_bias_is_added() -> None:
-    fused, bias = Fused(), random(32)
+    fused, bias = RowOps(), random(32)
     weight, rows = Int8(*quantise(random(32, 64))), fused.quantised(random(3, 64, seed=1))
     torch.testing.assert_close(fused.product(rows, weight, bias), fused.product(rows, weight) + bias)
 
@@ -76,7 +76,7 @@ def test_bias_is_added() -> None:
 @pytest.mark.parametrize("has_norms", [True, False])
 @pytest.mark.parametrize("has_table", [True, False])
 def test_rotary_embedding_turns_q_and_k_and_leaves_v(has_norms: bool, has_table: bool) -> None:
-    fused, dim = Fused(), 16
+    fused, dim = RowOps(), 16
     qkv, norms = random(5, 4 + 2 + 2, dim), (random(dim, seed=1), random(dim, seed=2))
     angles = torch.outer(torch.arange(5.0), 1 / 100 ** (torch.arange(8) / 8)).repeat(1, 2)[:, None]
     cos, sin = angles.cos(), angles.sin()

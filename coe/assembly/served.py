@@ -1,0 +1,98 @@
+"""Imported experts made ready to be asked: a backend, a tokenizer and template, generation defaults.
+
+One expert that cannot be served does not stop the others: its error is returned beside what can be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from coe.assembly.backends import Backends, Choice, choose
+from coe.assembly.import_experts import Imported
+from coe.assembly.processor import Processor
+from coe.config.budgets import Budgets
+from coe.engine.loaded_expert import LoadedExpert
+from coe.errors import ExpertError
+from coe.runtime import ServedExpert
+from coe.text.templates import ExpertText, load_text
+from coe.types import Sampling
+from coe.weights.cache import check_fits
+
+__all__ = ["Prepared", "Readiness", "prepare", "serve"]
+
+log = logging.getLogger("coe.assembly.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An imported expert whose backend is chosen and whose text is loaded; its model is not built yet."""
+
+    imported: Imported
+    choice: Choice
+    text: ExpertText
+
+
+class Readiness(NamedTuple):
+    """Experts that can be served, and the errors of the others by name."""
+
+    experts: tuple[Prepared, ...]
+    errors: Mapping[str, ExpertError]
+
+
+def prepare(imported: Sequence[Imported], processor: Processor, budgets: Budgets) -> Readiness:
+    """Choose a backend for each expert, load its text and check that it fits."""
+    prepared: list[Prepared] = []
+    errors: dict[str, ExpertError] = {}
+    for expert in imported:
+        try:
+            prepared.append(_prepare(expert, processor, budgets))
+        except ExpertError as error:
+            log.error("serve expert=%s error=%s", expert.spec.name, error)
+            errors[expert.spec.name] = error
+    return Readiness(tuple(prepared), errors)
+
+
+def _prepare(expert: Imported, processor: Processor, budgets: Budgets) -> Prepared:
+    spec, manifest = expert.spec, expert.manifest
+    choice = choose(spec.name, manifest, processor)
+    text = load_text(spec.name, manifest.tokenizer_dir, manifest.config, manifest.generation_config, spec.chat_template)
+    check_fits(
+        spec.name,
+        manifest,
+        is_streamable=choice.shape is not None,
+        host_bytes=budgets.host_bytes,
+        device_bytes=budgets.device_bytes,
+    )
+    return Prepared(expert, choice, text)
+
+
+def serve(prepared: Prepared, backends: Backends, max_tokens: int) -> ServedExpert:
+    """Return the expert with its model; requests that name no `max_tokens` get these."""
+    spec, manifest = prepared.imported.spec, prepared.imported.manifest
+    model = backends.model_for(manifest, prepared.choice)
+    log.info("expert=%s backend=%s bytes=%d", spec.name, model.backend, manifest.size_bytes)
+    return ServedExpert(
+        loaded=LoadedExpert(spec.name, manifest, model, spec.keep_alive_s),
+        text=prepared.text,
+        aliases=spec.aliases,
+        defaults=_defaults(spec.generation, max_tokens),
+        is_pinned=spec.pin,
+        is_preloaded=spec.preload,
+    )
+
+
+def _defaults(chosen: Sampling, max_tokens: int) -> Sampling:
+    return replace(
+        chosen,
+        max_tokens=chosen.max_tokens or max_tokens,
+        temperature=1.0 if chosen.temperature is None else chosen.temperature,
+        top_p=1.0 if chosen.top_p is None else chosen.top_p,
+        top_k=chosen.top_k or 0,
+        min_p=chosen.min_p or 0.0,
+        repetition_penalty=1.0 if chosen.repetition_penalty is None else chosen.repetition_penalty,
+        presence_penalty=chosen.presence_penalty or 0.0,
+        frequency_penalty=chosen.frequency_penalty or 0.0,
+    )

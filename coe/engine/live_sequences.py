@@ -1,0 +1,49 @@
+"""The sequences that the engine has taken in and not yet ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coe.engine.sequence import Sequence
+from coe.errors import CoeError
+
+__all__ = ["LiveSequences"]
+
+
+class LiveSequences:
+    """Sequences by id. Owned by the engine thread."""
+
+    def __init__(self) -> None:
+        self._sequences: dict[str, Sequence] = {}
+
+    def __getitem__(self, sequence_id: str) -> Sequence:
+        return self._sequences[sequence_id]
+
+    def __contains__(self, sequence_id: str) -> bool:
+        return sequence_id in self._sequences
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return iter(list(self._sequences.values()))
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def get(self, sequence_id: str | None) -> Sequence | None:
+        return None if sequence_id is None else self._sequences.get(sequence_id)
+
+    def add(self, sequence: Sequence) -> None:
+        self._sequences[sequence.id] = sequence
+
+    def forget(self, sequence_id: str) -> None:
+        """Remove a sequence that has ended and free its KV."""
+        self._sequences.pop(sequence_id).drop_kv()  # the request's coroutine may hold the sequence for longer
+
+    def fail(self, sequence_id: str, error: CoeError) -> None:
+        """End a sequence with an error."""
+        sequence = self._sequences[sequence_id]
+        self.forget(sequence_id)
+        sequence.sink(error)
+
+    def fail_all(self, error: CoeError) -> None:
+        for sequence in self:
+            self.fail(sequence.id, error)

@@ -1,0 +1,56 @@
+"""Questions about the engine that any thread may ask.
+
+They read counters and sets that only the engine thread changes, so an answer may be one event old and is never torn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from coe.errors import ExpertError
+from coe.metrics import Gauges
+from coe.scheduling.scheduler import Scheduler
+from coe.types import Part, Tier
+from coe.weights.cache import ExpertResidency, WeightCache
+
+__all__ = ["EngineStatus"]
+
+
+class EngineStatus:
+    """What the engine is doing, expert by expert."""
+
+    def __init__(self, cache: WeightCache, scheduler: Scheduler, errors: Mapping[str, ExpertError]) -> None:
+        self._cache, self._scheduler, self._errors = cache, scheduler, errors
+
+    def residency(self, expert: str) -> ExpertResidency:
+        return self._cache.residency(expert)
+
+    def parts(self, expert: str) -> tuple[Part, ...]:
+        """Where each unit of the expert is."""
+        return self._cache.parts(expert)
+
+    def missing_bytes(self, expert: str) -> int:
+        """Bytes that a lease of the expert would have to move."""
+        return self._cache.front.missing_bytes(expert)
+
+    def num_requests(self, expert: str) -> int:
+        return self._scheduler.num_requests(expert)
+
+    def error(self, expert: str) -> str | None:
+        """What the expert's last failure was, None where it has run since."""
+        error = self._errors.get(expert)
+        return None if error is None else str(error)
+
+    def idle_s(self, expert: str) -> float | None:
+        """Seconds since the expert was last used, None if never."""
+        last_s = self._cache.front.last_used_s(expert)
+        return None if last_s is None else time.monotonic() - last_s
+
+    def gauges(self) -> Gauges:
+        pools = {Tier.HOST: self._cache.host, Tier.DEVICE: self._cache.front}
+        return Gauges(
+            queued=self._scheduler.queue_lengths(),
+            used_bytes={tier: pool.used_bytes for tier, pool in pools.items()},
+            budget_bytes={tier: pool.budget_bytes for tier, pool in pools.items()},
+        )

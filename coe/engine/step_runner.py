@@ -1,0 +1,147 @@
+"""Steps under way: begun with what the scheduler chose, run as far as units are here, finished with sampled tokens.
+
+A step stops where a unit is absent and goes on when it has arrived, so the engine thread never sleeps inside a step and
+experts that are here run while another one loads. Owned by the engine thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from coe.engine.live_sequences import LiveSequences
+from coe.engine.loaded_expert import LoadedExpert
+from coe.engine.math_threads import MathThreads
+from coe.engine.prefix_reuse import PrefixReuse
+from coe.engine.sampling import sample
+from coe.engine.sequence import Sequence
+from coe.errors import CancelledError
+from coe.metrics import Metrics
+from coe.models.model import Row, Step
+from coe.scheduling.scheduler import CANCELLED, Scheduler
+from coe.weights.lease import Lease
+
+__all__ = ["StepRunner"]
+
+log = logging.getLogger("coe.engine.step")
+
+
+@dataclass(slots=True)
+class _Running:
+    """A step under way, perhaps waiting for a unit."""
+
+    step: Step
+    sequences: list[Sequence]
+
+
+class StepRunner:
+    """Runs one step per expert at a time. `threads` None leaves torch's thread count alone."""
+
+    def __init__(
+        self,
+        experts: Mapping[str, LoadedExpert],
+        scheduler: Scheduler,
+        sequences: LiveSequences,
+        prefixes: PrefixReuse,
+        metrics: Metrics,
+        threads: MathThreads | None,
+    ) -> None:
+        self._experts, self._scheduler, self._sequences = experts, scheduler, sequences
+        self._prefixes, self._metrics, self._threads = prefixes, metrics, threads
+        self._steps: dict[str, _Running] = {}
+
+    def __contains__(self, expert: str) -> bool:
+        """Whether a step of the expert is under way."""
+        return expert in self._steps
+
+    @property
+    def experts(self) -> set[str]:
+        """Experts with a step under way."""
+        return set(self._steps)
+
+    def begin(self, expert: str, num_tokens: Mapping[str, int], lease: Lease) -> None:
+        """Begin a step: `num_tokens` are the new tokens of each sequence in it."""
+        now_s = time.monotonic()
+        loaded = self._experts[expert]
+        sequences = [self._sequences[sequence_id] for sequence_id in num_tokens]
+        for sequence in sequences:
+            if sequence.kv is None:
+                self._begin_sequence(sequence, loaded, lease, now_s)
+        self._prefixes.trim()
+        rows = [_row(sequence, count) for sequence, count in zip(sequences, num_tokens.values(), strict=True)]
+        step = Step(loaded.model, rows, len(loaded.manifest.units), is_whole=lease.is_whole)
+        self._steps[expert] = _Running(step, sequences)
+
+    def go_on(self, expert: str, lease: Lease) -> bool:
+        """Run the expert's step as far as its units are here; returns whether that finished it."""
+        self._set_threads()
+        running, bind = self._steps[expert], self._experts[expert].model.bind
+        running.step.advance(lease.num_ready(), lambda index: lease.payload(index, bind))
+        if not running.step.is_done:
+            self._scheduler.stopped(expert, running.step.next_unit, time.monotonic())
+            return False
+        del self._steps[expert]
+        lease.rewind()
+        self._finish(expert, running)
+        return True
+
+    def drop(self, expert: str) -> None:
+        """Forget the expert's step, if there is one."""
+        self._steps.pop(expert, None)
+
+    def _begin_sequence(self, sequence: Sequence, loaded: LoadedExpert, lease: Lease, now_s: float) -> None:
+        kv = self._prefixes.new_kv(sequence, loaded.model)
+        if kv.length:
+            self._scheduler.reused(sequence.id, kv.length)
+        sequence.begin(kv, lease, now_s)
+
+    def _set_threads(self) -> None:
+        """Give this thread's products the cores that other processes leave idle."""
+        if self._threads is not None and (wanted := self._threads.now(time.monotonic())) != torch.get_num_threads():
+            torch.set_num_threads(wanted)
+            log.debug("math threads=%d", wanted)
+
+    def _finish(self, expert: str, running: _Running) -> None:
+        """Score and sample what the step computed, and tell the scheduler which sequences ended with it."""
+        logits = running.step.logits()
+        now_s = time.monotonic()
+        ended, sampling, last, num_prefilled = [], [], [], 0
+        for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
+            if sequence.id not in self._sequences:
+                continue  # failed while the step waited for weights
+            sequence.score(own)
+            if not sequence.is_prefilled:
+                continue  # a chunk of the prompt: nothing to sample yet
+            num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids) - sequence.num_cached
+            if sequence.max_tokens:
+                sampling.append(sequence)
+                last.append(own[-1:])
+            else:
+                sequence.end(now_s)
+                ended.append(sequence.id)
+        rows = logits if len(last) == len(logits) else torch.cat([logits[:0], *last])
+        sampled = sample(rows, [sequence.waiting for sequence in sampling])
+        ended += [s.id for s, token in zip(sampling, sampled, strict=True) if s.take(token, now_s)]
+        self._metrics.stepped(num_prefilled, len(sampled))
+        self._end(expert, ended, now_s)
+
+    def _end(self, expert: str, ended: list[str], now_s: float) -> None:
+        model = self._experts[expert].model
+        for sequence_id in ended:
+            self._prefixes.keep(self._sequences[sequence_id], model)
+            self._sequences.forget(sequence_id)
+        for sequence_id in self._scheduler.stepped(expert, ended, now_s):
+            self._sequences.fail(sequence_id, CancelledError(CANCELLED))
+        self._prefixes.trim()
+
+
+def _row(sequence: Sequence, num_tokens: int) -> Row:
+    """Return a sequence's part of a step; its KV gets the room that is reserved for it."""
+    assert sequence.kv is not None
+    sequence.kv.reserve(sequence.num_known)
+    token_ids = sequence.next_ids(num_tokens)
+    return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)))

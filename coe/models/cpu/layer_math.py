@@ -1,0 +1,84 @@
+"""A layer's arithmetic on a CPU outside attention, for prompts and mixed steps: float32 activations, any matrices.
+
+`FloatMath` multiplies with float32 and bfloat16 matrices, `Int8Math` with int8 ones. Every token is computed by itself,
+so its result does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from coe.models.cpu.decode import CompiledLayers
+from coe.models.cpu.row_ops import RowOps
+from coe.models.llama.binding import LayerWeights
+from coe.models.llama.rotary import CosSin
+from coe.models.llama.shape import LlamaShape
+from coe.models.matmul import Int8, Weight, full, product, quantised
+
+__all__ = ["FloatMath", "Int8Math"]
+
+_GATE_ROWS = 16  # more are worth all cores, and the transposed products of a prompt no copy
+_TILED_ROWS = 128  # times a bfloat16 matrix read as it is; for more it is widened once for MKL
+
+
+class _RowMath:
+    """What both have in common: heads are normalised and rotated by one loop over rows."""
+
+    def __init__(self, shape: LlamaShape, ops: RowOps) -> None:
+        self._shape, self._ops, self._eps = shape, ops, shape.norm_eps
+
+    def rotate_(self, qkv: torch.Tensor, w: LayerWeights, table: CosSin | None) -> None:
+        shape = self._shape
+        self._ops.rotate_(qkv, shape.num_heads, shape.num_kv_heads, w.head_norms, self._eps, table)
+
+
+class FloatMath(_RowMath):
+    """Float32 activations, float32 or bfloat16 matrices; see `ragged.LayerMath`."""
+
+    def __init__(self, shape: LlamaShape, ops: RowOps, layers: CompiledLayers) -> None:
+        super().__init__(shape, ops)
+        self._layers = layers
+
+    def qkv(self, hidden: torch.Tensor, w: LayerWeights) -> torch.Tensor:
+        return self.product(self._norm(hidden, w.input_norm), full(w.qkv), w.qkv_bias).contiguous()
+
+    def rest(self, hidden: torch.Tensor, mixed: torch.Tensor, w: LayerWeights) -> torch.Tensor:
+        hidden = hidden + self.product(mixed, full(w.out))
+        gate_up = self.product(self._norm(hidden, w.mlp_norm), full(w.gate_up))
+        return hidden + self.product(self._gated(gate_up), full(w.down))
+
+    def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
+        return self.product(self._norm(hidden, norm), full(lm_head))
+
+    def product(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """Return x @ weight.T (+ bias) in float32."""
+        if weight.dtype is not x.dtype and len(x) <= _TILED_ROWS and self._layers.takes(weight):
+            return self._layers.product(x, weight, bias)
+        return product(x, weight, bias)
+
+    def _gated(self, gate_up: torch.Tensor) -> torch.Tensor:
+        if gate_up.shape[0] <= _GATE_ROWS:
+            return self._ops.gated(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate) * up
+
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return self._ops.normed(x, weight, self._eps)
+
+
+class Int8Math(_RowMath):
+    """Int8 matrices, activations quantised per token, exact int32 sums; see `ragged.LayerMath`."""
+
+    def qkv(self, hidden: torch.Tensor, w: LayerWeights) -> torch.Tensor:
+        ops = self._ops
+        return ops.product(ops.quantised_norm(hidden, w.input_norm, self._eps), quantised(w.qkv), w.qkv_bias)
+
+    def rest(self, hidden: torch.Tensor, mixed: torch.Tensor, w: LayerWeights) -> torch.Tensor:
+        ops = self._ops
+        hidden, rows = ops.add_product_and_norm(hidden, ops.quantised(mixed), quantised(w.out), w.mlp_norm, self._eps)
+        return ops.add_two_digits(hidden, ops.quantised_gate(rows, quantised(w.gate_up)), quantised(w.down))
+
+    def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
+        assert isinstance(lm_head, Int8)
+        return self._ops.product(self._ops.quantised(self._ops.normed(hidden, norm, self._eps)), lm_head)
