@@ -18,26 +18,28 @@ def admin_routes(runtime: Runtime) -> APIRouter:
     """Routes under /admin."""
     routes = APIRouter(prefix="/admin")
     wishes: dict[str, Callable[[str], Awaitable[None]]] = {
-        "load": runtime.load,
-        "unload": runtime.unload,
-        "pin": runtime.pin,
-        "unpin": runtime.unpin,
+        "load": runtime.operator.load,
+        "unload": runtime.operator.unload,
+        "pin": runtime.operator.pin,
+        "unpin": runtime.operator.unpin,
     }
 
     @routes.get("/experts")
     async def experts() -> dict[str, Any]:
-        return {"experts": [asdict(status) for status in runtime.experts()]}
+        return {"experts": [asdict(status) for status in runtime.operator.experts()]}
 
     @routes.get("/store")
     async def store() -> dict[str, Any]:
-        return asdict(await runtime.store())
+        return asdict(await runtime.operator.store())
 
     @routes.post("/experts/{name}/{wish}")
     async def wish_for(name: str, wish: str) -> dict[str, Any]:
         if wish not in wishes:
             raise InvalidRequestError(f"there is no '{wish}'; there are {', '.join(wishes)}", param="wish")
         await wishes[wish](name)
-        status = next(status for status in runtime.experts() if name.lower() in _words(status.name, status.aliases))
+        status = next(
+            status for status in runtime.operator.experts() if name.lower() in _words(status.name, status.aliases)
+        )
         return {"ok": True, "expert": asdict(status)}
 
     return routes

@@ -99,12 +99,12 @@ def _add_openai(app: FastAPI, runtime: Runtime, body_of: _Reader, keep_alive_s: 
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        names = [COMPOSITION, *(status.name for status in runtime.experts() if status.size_bytes)]
+        names = [COMPOSITION, *(status.name for status in runtime.operator.experts() if status.size_bytes)]
         return {"object": "list", "data": [model_object(name, started) for name in names]}
 
     @app.get("/v1/models/{name}")
     async def model(name: str) -> dict[str, Any]:
-        known = {COMPOSITION, *(status.name for status in runtime.experts())}
+        known = {COMPOSITION, *(status.name for status in runtime.operator.experts())}
         if name not in known:
             raise UnknownExpertError(f"there is no model '{name}'; there are {', '.join(sorted(known))}", param="model")
         return model_object(name, started)

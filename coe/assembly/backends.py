@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,10 +101,10 @@ class Backends:
         formats = _formats(manifest)
         key = json.dumps([manifest.config, sorted(formats), dict(manifest.tied), choice.kind], sort_keys=True)
         if key not in self._models:
-            self._models[key] = self._build(manifest, choice, formats)
+            self._models[key] = self._build(manifest, choice)
         return self._models[key]
 
-    def _build(self, manifest: Manifest, choice: Choice, formats: Collection[str]) -> Model:
+    def _build(self, manifest: Manifest, choice: Choice) -> Model:
         shape, device = choice.shape, self._processor.device
         if shape is None:
             return TransformersModel(manifest, device)

@@ -16,7 +16,7 @@ from coe.assembly.processor import Processor
 from coe.config.budgets import Budgets
 from coe.engine.loaded_expert import LoadedExpert
 from coe.errors import ExpertError
-from coe.runtime import ServedExpert
+from coe.experts import ServedExpert
 from coe.text.templates import ExpertText, load_text
 from coe.types import Sampling
 from coe.weights.cache import check_fits

@@ -20,6 +20,7 @@ from coe.config.catalog import load_catalog
 from coe.config.schema import CacheConfig, Config, EngineConfig, SchedulerConfig
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
+from coe.experts import Experts
 from coe.metrics import Metrics
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import DecodeGraphs
@@ -88,7 +89,7 @@ def wire(
         prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_residency = config.router.residency_epsilon > 0
-    return Runtime(served, errors, names, router, engine, metrics, store, weighs_residency=weighs_residency)
+    return Runtime(Experts(served, errors, names), router, engine, metrics, store, weighs_residency=weighs_residency)
 
 
 def _check_general(general: str, errors: Mapping[str, ExpertError]) -> None:

@@ -70,7 +70,7 @@ class Coe:
 
     def __init__(self, runtime: Runtime, expert: str) -> None:
         self._runtime = runtime
-        self._served = runtime.served[expert]
+        self._served = runtime.experts.served[expert]
         self.manifest = self._served.loaded.manifest
         self.name = f"coe, {self.manifest.dtype}"
         self._runtime.engine.start()

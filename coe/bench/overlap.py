@@ -36,7 +36,7 @@ async def _capped_wire(stage: Stage, prompt: str, num_runs: int) -> list[dict[st
     name, size = stage.names[0], stage.expert_bytes
     async with stage.runtime("emulated", fits=1, host_fits=1) as runtime:
         prompt = _repeated(runtime, name, prompt)
-        await runtime.load(name)
+        await runtime.operator.load(name)
         expected_s = median([(await ask(runtime, name, prompt)).first_token_s for _ in range(num_runs + 1)][1:])
     unit_bytes = median([unit.size_bytes for unit in stage.imported[0].manifest.units])
     rows = []
@@ -60,14 +60,17 @@ async def _capped_wire(stage: Stage, prompt: str, num_runs: int) -> list[dict[st
 
 def _repeated(runtime: Runtime, name: str, prompt: str) -> str:
     """The prompt as often as makes it nearly PROMPT_TOKENS long, the chat template included."""
-    once, twice = (len(runtime.encode(name, (Message("user", text),))) for text in (prompt, f"{prompt} {prompt}"))
+    once, twice = (
+        len(runtime.experts.find(name).text.encode_chat((Message("user", text),)))
+        for text in (prompt, f"{prompt} {prompt}")
+    )
     return " ".join([prompt] * (1 + max(0, PROMPT_TOKENS - once) // (twice - once)))
 
 
 async def _in_turns(runtime: Runtime, name: str, prompt: str, num_runs: int) -> tuple[float, float]:
     """Median seconds to the first token of a resident expert and of one that comes over the wire."""
     resident_s, host_s = [], []
-    await runtime.load(name)
+    await runtime.operator.load(name)
     await ask(runtime, name, prompt)
     for _ in range(num_runs):
         resident_s.append((await ask(runtime, name, prompt)).first_token_s)
@@ -82,12 +85,12 @@ async def _beside_a_load(stage: Stage, device: str, prompt: str, num_runs: int) 
     alone: list[float] = []
     beside: list[float] = []
     async with stage.runtime(device, fits=2, host_fits=2, source=disk) as runtime:
-        await runtime.load(warm)
+        await runtime.operator.load(warm)
         await ask(runtime, warm, prompt, NUM_TOKENS)
         for _ in range(num_runs):
             alone += (await ask(runtime, warm, prompt, NUM_TOKENS)).between_s
             await unload(runtime, [cold])
-            loading = asyncio.create_task(runtime.load(cold))
+            loading = asyncio.create_task(runtime.operator.load(cold))
             beside += await _while(loading, runtime, warm, prompt)
     ratio = p95(beside) / p95(alone)
     return {

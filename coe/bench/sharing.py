@@ -71,7 +71,7 @@ async def _count(stage: Stage, device: str, source: UnitSource | None = None) ->
     fits = stage.distinct_bytes / stage.expert_bytes + 0.01  # a page more than all of them
     async with stage.runtime(device, fits=fits, host_fits=fits, source=source) as runtime:
         for name in stage.names:
-            await runtime.load(name)
+            await runtime.operator.load(name)
         moved = runtime.metrics.snapshot().loaded_bytes
         used = runtime.engine.status.gauges().used_bytes
     return _Counted(moved.get(Tier.HOST, 0), moved.get(Tier.DEVICE, 0), used[Tier.HOST], used[Tier.DEVICE])

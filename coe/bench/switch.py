@@ -201,7 +201,9 @@ class _Rounds:
             wire = direct if is_wired else await enter(stage.runtime(device, fits=fits, host_fits=num_host))
             half = await enter(stage.runtime(device, fits=0.5, host_fits=1))
             sharing = await enter(self._sharing.runtime(home, fits=all_shared, host_fits=all_shared))
-            self.token_ids = direct.encode(stage.names[0], (Message("user", self._arguments.prompt),))
+            self.token_ids = direct.experts.find(stage.names[0]).text.encode_chat(
+                (Message("user", self._arguments.prompt),)
+            )
             for number in range(self._arguments.runs):
                 chosen = [stage.names[(number * VISITS + at) % len(stage.names)] for at in range(VISITS)]
                 names = list(dict.fromkeys(chosen))
@@ -219,7 +221,7 @@ class _Rounds:
     async def _device(self, runtime: Runtime, names: Sequence[str]) -> None:
         await unload(runtime, self._stage.names)  # what was asked more often would stay in their place
         for name in names[:2]:
-            await runtime.load(name)
+            await runtime.operator.load(name)
         for name in names[:2]:
             await self._ask(runtime, self.resident, name)
         for name in names[:2]:
@@ -227,14 +229,14 @@ class _Rounds:
 
     async def _host(self, runtime: Runtime, names: Sequence[str]) -> None:
         for name in names[:2]:  # one to run, one to have been run before
-            await runtime.load(name)
+            await runtime.operator.load(name)
         for name in names[:2]:
             await self._timed(runtime, self.host, name, partial(unload, runtime, names, keeps_host=True))
         await unload(runtime, names)
 
     async def _shared(self, runtime: Runtime) -> None:
         for name in self._sharing.names:  # all of them are here: only what differs has to move
-            await runtime.load(name)
+            await runtime.operator.load(name)
         for name in self._sharing.names:
             await self._timed(runtime, self.shared, name, partial(unload, runtime, [name]))
 
@@ -254,7 +256,7 @@ class _Rounds:
             await step()
         missing = runtime.engine.status.missing_bytes(name)
         started_s = time.perf_counter()
-        await runtime.load(name)
+        await runtime.operator.load(name)
         case.ready_s.append(time.perf_counter() - started_s)
         case.num_bytes.append(missing)
         for step in prepare:

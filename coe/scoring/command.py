@@ -52,7 +52,7 @@ def run(config: Config, arguments: argparse.Namespace, make_router: Callable[[Co
             raise
     write_table(out, labelled.rows, scored)
     costs_file = out.with_suffix(".costs.json")
-    costs_file.write_text(json.dumps(costs(runtime.served.values()), indent=1) + "\n", encoding="utf-8")
+    costs_file.write_text(json.dumps(costs(runtime.experts.served.values()), indent=1) + "\n", encoding="utf-8")
     _report(labelled, scored)
     print(f"next: coe router map {out} --costs {costs_file}")
     print(json.dumps({**_summary(labelled, scored), "table": str(out), "costs": str(costs_file)}))

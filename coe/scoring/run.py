@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from coe.errors import ConfigError, RequestError
-from coe.runtime import Runtime, ServedExpert
+from coe.experts import ServedExpert
+from coe.runtime import Runtime
 from coe.scoring.checks import TEXT_CHECKS, can_still_match
 from coe.scoring.labelled import LabelledRow
 from coe.scoring.results import Result, Results
@@ -52,12 +53,14 @@ async def score_experts(
     `results`, also when this is cancelled.
     """
     for expert in experts:
-        error = next((status.error for status in runtime.experts() if status.name == expert and status.error), None)
+        error = next(
+            (status.error for status in runtime.operator.experts() if status.name == expert and status.error), None
+        )
         if error is not None:
             raise ConfigError(f"{error}; mend it, or name the experts to score with --experts")
     scored: dict[str, list[Result]] = {}
     for expert in experts:
-        of = identity(runtime.served[expert])
+        of = identity(runtime.experts.served[expert])
         keys = [_key(row, expert, of, settings) for row in rows]
         todo = {key: row for key, row in zip(keys, rows, strict=True) if key not in results.known}
         with bar(f"score {expert}", len(set(keys)) - len(todo), len(set(keys))) as one_more:

@@ -122,7 +122,7 @@ def test_events_are_routed_then_deltas_then_finished(config: Path) -> None:
         assert isinstance(last, Finished)
         ids = [token for delta in deltas if isinstance(delta, Delta) for token in delta.token_ids]
         text = "".join(delta.text for delta in deltas if isinstance(delta, Delta))
-        tokenizer = runtime.served["llama"].text.tokenizer
+        tokenizer = runtime.experts.served["llama"].text.tokenizer
         assert text == tokenizer.decode(ids, skip_special_tokens=True)
         assert last.usage.completion_tokens == len(ids)
         assert last.usage.prompt_tokens == first.prompt_tokens
@@ -207,9 +207,9 @@ def test_the_router_sees_what_a_load_would_move_and_what_is_broken(
         door = Door()
         door.open.set()
         async with running(file, door) as runtime:
-            await runtime.load("llama")
+            await runtime.operator.load("llama")
             await runtime.route(RouteQuery((Message("user", "x"),), conversation="c"))
-            size = next(status.size_bytes for status in runtime.experts() if status.name == "other")
+            size = next(status.size_bytes for status in runtime.operator.experts() if status.name == "other")
         (query,) = door.queries
         assert query.conversation == "c"
         assert query.snapshot.missing_bytes == ({"llama": 0, "other": size} if weighs_residency else {})
@@ -240,7 +240,7 @@ def test_an_expert_that_failed_is_broken_to_the_router_until_it_has_loaded_again
             with pytest.raises(WeightsError, match="'other'"):
                 await events_of(runtime, replace(asked, id="3", expert="other"))
             path.write_bytes(content)
-            await runtime.load("other")
+            await runtime.operator.load("other")
             first, *_ = await events_of(runtime, replace(asked, id="4"))
             assert isinstance(first, Routed)
             assert (first.decision.expert, first.decision.why) == ("other", "rule")
@@ -275,7 +275,7 @@ def test_unknown_experts_are_refused_with_the_names_there_are(config: Path) -> N
     async def work(runtime: Runtime) -> None:
         with pytest.raises(UnknownExpertError, match=r"'nobody'.*llama, other"):
             await events_of(runtime, request("1", expert="nobody"))
-        for wish in (runtime.load, runtime.unload, runtime.pin, runtime.unpin):
+        for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.unpin):
             with pytest.raises(UnknownExpertError):
                 await wish("nobody")
 
@@ -306,7 +306,7 @@ def test_an_expert_that_could_not_be_had_is_shown_and_refused_the_same_way_each_
     config = write_config(tmp_path, {"llama": llama_folder, "broken": broken, "other": qwen3_folder})
 
     async def work(runtime: Runtime) -> None:
-        (status,) = [status for status in runtime.experts() if status.error]
+        (status,) = [status for status in runtime.operator.experts() if status.error]
         assert status.name == "broken"
         depths = set()
         for number in range(3):
@@ -330,15 +330,15 @@ def test_an_expert_whose_bytes_are_gone_fails_alone_and_recovers(config: Path) -
         with pytest.raises(WeightsError, match="'other'"):
             await ask(runtime, "other", "hello")
         with pytest.raises(WeightsError, match="'other'"):
-            await runtime.load("other")
+            await runtime.operator.load("other")
         assert await healthy
-        errors = {status.name: status.error for status in runtime.experts()}
+        errors = {status.name: status.error for status in runtime.operator.experts()}
         assert "layer.0" in str(errors["other"])
         assert errors["llama"] is None
         await integrity(runtime)
         path.write_bytes(content)
         assert await ask(runtime, "other", "hello", 4)
-        assert all(status.error is None for status in runtime.experts())
+        assert all(status.error is None for status in runtime.operator.experts())
 
     with_runtime(config, work)
 
@@ -364,13 +364,13 @@ def test_a_caller_who_stops_waiting_for_a_load_harms_nobody(config: Path) -> Non
     """A cancelled waiter cancelled the engine's future, and answering it killed the engine thread."""
 
     async def work(runtime: Runtime) -> None:
-        for wish in (runtime.load, runtime.unload, runtime.load):
+        for wish in (runtime.operator.load, runtime.operator.unload, runtime.load):
             task = asyncio.create_task(wish("other"))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        await runtime.load("other")
+        await runtime.operator.load("other")
         assert await ask(runtime, "other", "hello", 2)
 
     with_runtime(config, work)
@@ -430,7 +430,7 @@ def test_an_operators_wish_after_the_end_is_refused(config: Path) -> None:
     async def run() -> None:
         async with running(config, Door()) as runtime:
             await runtime.close()
-            for wish in (runtime.load, runtime.unload, runtime.pin, runtime.unpin):
+            for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.unpin):
                 with pytest.raises(ShutdownError):
                     await wish("llama")
 

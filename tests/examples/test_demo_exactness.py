@@ -49,7 +49,7 @@ def test_real_models_answer_as_in_transformers_alone_and_together(tmp_path: Path
 
     async def work(runtime: Runtime) -> list[list[int]]:
         alone = [await ask(runtime, expert, prompt, NUM_TOKENS) for expert, prompt in pairs]
-        await runtime.unload("intent")
+        await runtime.operator.unload("intent")
         together = await asyncio.gather(*(ask(runtime, expert, prompt, NUM_TOKENS) for expert, prompt in pairs))
         return alone + together
 

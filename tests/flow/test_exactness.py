@@ -95,7 +95,7 @@ def test_answers_equal_transformers_alone_batched_and_across_switches(
             for prompt in PROMPTS:
                 found["alone", shape, prompt] = await ask(runtime, shape, prompt, NUM_TOKENS)
         for shape in SHAPES:  # everything out of memory, then all at once: cold loads, mixed batches, chunked prompts
-            await runtime.unload(shape)
+            await runtime.operator.unload(shape)
             await integrity(runtime)
         pairs = [(shape, prompt) for prompt in PROMPTS for shape in SHAPES]
         answers = await asyncio.gather(*(ask(runtime, shape, prompt, NUM_TOKENS) for shape, prompt in pairs))
@@ -121,7 +121,7 @@ def test_answers_survive_eviction_by_others(
         for shape in (*SHAPES, *SHAPES):
             answers.append((shape, await ask(runtime, shape, PROMPTS[0], NUM_TOKENS)))
             await integrity(runtime)
-        loads = {status.name: status.num_loads for status in runtime.experts()}
+        loads = {status.name: status.num_loads for status in runtime.operator.experts()}
         assert sum(loads.values()) > len(SHAPES), f"nothing was ever re-loaded: {loads}"
         return answers
 

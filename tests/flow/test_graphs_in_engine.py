@@ -56,11 +56,11 @@ def graphs_of(runtime: Runtime) -> DecodeGraphs:
 
 
 def models_of(runtime: Runtime) -> list[Model]:
-    return [expert.loaded.model for expert in runtime.served.values()]
+    return [expert.loaded.model for expert in runtime.experts.served.values()]
 
 
 def used_kv_bytes(runtime: Runtime) -> int:
-    model = next(iter(runtime.served.values())).loaded.model
+    model = next(iter(runtime.experts.served.values())).loaded.model
     assert isinstance(model.kv, PagedStore)  # type: ignore[attr-defined]
     model.kv.pages.check_integrity()  # type: ignore[attr-defined]
     used: int = model.kv.pages.used_bytes  # type: ignore[attr-defined]
@@ -72,7 +72,7 @@ async def answers(runtime: Runtime) -> dict[tuple[str, str, str], list[int]]:
     for shape in SHAPES:
         found["alone", shape, PROMPTS[1]] = await ask(runtime, shape, PROMPTS[1], 40)
     for shape in SHAPES:
-        await runtime.unload(shape)
+        await runtime.operator.unload(shape)
     pairs = [(shape, prompt) for prompt in PROMPTS for shape in SHAPES]
     together = await asyncio.gather(*(ask(runtime, shape, prompt, 40) for shape, prompt in pairs))
     await integrity(runtime)

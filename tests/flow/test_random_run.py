@@ -78,7 +78,7 @@ def test_books_balance_after_every_event_and_every_request_ends(
             await one_event(runtime, chance, tasks)
             await integrity(runtime)
         for shape in SHAPES:
-            await runtime.unpin(shape)
+            await runtime.operator.unpin(shape)
         ends = Counter(await asyncio.gather(*tasks))
         faults.is_on = False
         assert [await ask(runtime, shape, "hello", 8) for shape in SHAPES] == before

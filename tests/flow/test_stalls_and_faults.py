@@ -67,7 +67,7 @@ def test_the_deadline_reaches_a_request_whose_first_step_waits_for_weights(confi
             await ask(runtime, "other", "hello", 4)
         await integrity(runtime)
         disk.opened.set()
-        await runtime.load("other")
+        await runtime.operator.load("other")
         assert await ask(runtime, "other", "hello", 4)
 
     with_runtime(config, work)
@@ -105,7 +105,7 @@ def test_a_step_that_raises_ends_its_own_requests_by_name_and_nothing_else(
         return real(owner, *arguments)
 
     async def work(runtime: Runtime) -> None:
-        other = runtime.served["other"].loaded.model
+        other = runtime.experts.served["other"].loaded.model
         object.__setattr__(other.shape, "max_positions", 257)  # type: ignore[attr-defined]
         for owner in owners:
             monkeypatch.setattr(owner, place, partialmethod(raising, getattr(owner, place)))
@@ -136,9 +136,12 @@ def test_an_expert_larger_than_the_device_streams_and_answers_as_if_it_were_not(
         return [await ask(runtime, "large", prompt, 6) for prompt in prompts]
 
     async def together(runtime: Runtime) -> list[list[int]]:
-        assert {status.name: status.is_streaming for status in runtime.experts()} == {"llama": False, "large": True}
+        assert {status.name: status.is_streaming for status in runtime.operator.experts()} == {
+            "llama": False,
+            "large": True,
+        }
         with pytest.raises(WeightsError, match="cannot be pinned"):
-            await runtime.pin("large")
+            await runtime.operator.pin("large")
         answers = asyncio.gather(*(ask(runtime, "large", prompt, 6) for prompt in prompts))
         others = asyncio.gather(*(ask(runtime, "llama", prompt, 24) for prompt in prompts))
         got, _ = await answers, await others

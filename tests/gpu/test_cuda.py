@@ -47,7 +47,7 @@ def test_answers_equal_transformers_alone_together_and_after_eviction(
         answers = [(shape, await ask(runtime, shape, PROMPT, NUM_TOKENS)) for shape in SHAPES]
         await integrity(runtime)
         for shape in SHAPES:
-            await runtime.unload(shape)
+            await runtime.operator.unload(shape)
         together = await asyncio.gather(*(ask(runtime, shape, PROMPT, NUM_TOKENS) for shape in SHAPES))
         return answers + list(zip(SHAPES, together, strict=True))
 

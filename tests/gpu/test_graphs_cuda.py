@@ -158,7 +158,7 @@ async def answers(runtime: Runtime) -> dict[tuple[str, str], list[int]]:
     pairs = [(shape, prompt) for prompt in PROMPTS for shape in EXPERTS]
     found = await asyncio.gather(*(ask(runtime, shape, prompt, 60) for shape, prompt in pairs))
     for shape in EXPERTS:
-        await runtime.unload(shape)
+        await runtime.operator.unload(shape)
     again = await asyncio.gather(*(ask(runtime, shape, prompt, 60) for shape, prompt in pairs))
     await integrity(runtime)
     assert again == found
@@ -167,7 +167,7 @@ async def answers(runtime: Runtime) -> dict[tuple[str, str], list[int]]:
 
 def test_a_runtime_answers_as_without_captures(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     async def counted(runtime: Runtime) -> tuple[dict[tuple[str, str], list[int]], int]:
-        model = runtime.served["llama"].loaded.model
+        model = runtime.experts.served["llama"].loaded.model
         assert isinstance(model, CudaLlama)
         assert model.graphs is not None
         return await answers(runtime), model.graphs.num_replays
@@ -180,7 +180,7 @@ def test_a_runtime_answers_as_without_captures(tmp_path: Path, request: pytest.F
 
 def test_pages_go_back_when_an_answer_has_ended(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     async def work(runtime: Runtime) -> int:
-        model = runtime.served["llama"].loaded.model
+        model = runtime.experts.served["llama"].loaded.model
         assert isinstance(model.kv, PagedStore)  # type: ignore[attr-defined]
         await ask(runtime, "llama", PROMPTS[1], 30)
         await integrity(runtime)

@@ -245,6 +245,6 @@ def test_answers_stay_the_same_while_experts_evict_each_other_on_the_gpu(
         for _ in range(12):
             await asyncio.gather(*(again(chance.choice(SHAPES)) for _ in range(6)))
             await integrity(runtime)
-            await runtime.unload(chance.choice(SHAPES))
+            await runtime.operator.unload(chance.choice(SHAPES))
 
     with_runtime(config, work)

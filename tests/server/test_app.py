@@ -202,7 +202,7 @@ def test_broken_expert_fails_alone_and_by_name(tmp_path: Path, llama_folder: Pat
 
 def own_units(live: Live, expert: str) -> set[str]:
     """Hashes of the units that only this expert uses."""
-    served = live.runtime.served
+    served = live.runtime.experts.served
     others = {unit.hash for name, each in served.items() if name != expert for unit in each.loaded.manifest.units}
     return {unit.hash for unit in served[expert].loaded.manifest.units} - others
 

@@ -1,7 +1,7 @@
-"""A decode step on a CPU as compiled layers: one new token each for a few sequences of one expert.
+"""A decode step on a CPU as compiled layers: one new token for each of a few sequences of one expert.
 
-Says what the compiled code (step_kernels.py) finds where; for the shapes of `llama.py`. Activations, keys and values
-are float32, weights float32, bfloat16 (widened exactly) or int8. Needs numba, the extra `cpu`.
+Fills in the words (`decode_words.py`) by which the compiled code finds weights, keys and values. Activations, keys and
+values are float32, weights float32, bfloat16 (widened exactly) or int8. Needs numba, the extra `cpu`.
 """
 
 from __future__ import annotations
@@ -55,11 +55,10 @@ class CompiledLayers:
         return all(size % (2 * _MAX_LANES) == 0 for size in sizes) and dim % _MAX_LANES == 0
 
     def __init__(self, hidden_size: int, intermediate_size: int, heads: Heads, eps: float) -> None:
-        from coe.models.cpu import decode_kernel as step_kernels
-        from coe.models.cpu import tiles
+        from coe.models.cpu import decode_words, tiles
         from coe.models.cpu.worker_threads import team
 
-        self._k: Any = step_kernels
+        self._k: Any = decode_words
         self._team, self._lanes = team(), int(tiles.LANES)
         self._hidden_size, self._heads, self._eps = hidden_size, heads, np.array([eps], np.float64)
         self._widest = max(hidden_size, intermediate_size, heads.num_heads * heads.dim)  # inputs of a product

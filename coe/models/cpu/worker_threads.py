@@ -1,7 +1,7 @@
 """Threads that share a compiled decode step: the engine's own, and helpers that sleep between steps.
 
 Whoever leads never waits for a helper to come, so a helper that a busy neighbour keeps from running costs nothing but
-its help (step_kernels.py). Helpers go to sleep some tens of microseconds after the last command: what a server does
+its help (decode_kernel.py). Helpers go to sleep some tens of microseconds after the last command: what a server does
 between two steps has the processors to itself. Knows nothing about models.
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from coe.models.cpu.decode_kernel import FOLLOW, WORDS, compiled
+from coe.models.cpu.decode_kernel import compiled
+from coe.models.cpu.decode_words import FOLLOW, WORDS
 
 __all__ = ["Team", "team"]
 

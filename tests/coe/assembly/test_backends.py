@@ -70,7 +70,7 @@ def test_a_stored_form_that_nothing_here_multiplies_is_refused_by_name(
     store: UnitStore, llama_folder: Path, form: str
 ) -> None:
     """A store that was filled on another machine."""
-    with pytest.raises(WeightsError, match="expert 'tiny'.*no backend"):
+    with pytest.raises(WeightsError, match=r"expert 'tiny'.*no backend"):
         choose("tiny", manifest_of(store, llama_folder, form), PLAIN)
 
 

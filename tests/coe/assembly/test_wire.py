@@ -28,10 +28,10 @@ def test_experts_of_one_shape_share_a_model_and_others_do_not(
 ) -> None:
     folders = {"a": llama_folder, "b": other_llama_folder, "c": qwen3_folder, "d": gpt2_folder}
     runtime = build(write_config(tmp_path, folders))
-    models = {name: expert.loaded.model for name, expert in runtime.served.items()}
+    models = {name: expert.loaded.model for name, expert in runtime.experts.served.items()}
     assert models["a"] is models["b"]
     assert len({id(model) for model in models.values()}) == 3
-    assert {name: expert.loaded.model.backend for name, expert in runtime.served.items()} == {
+    assert {name: expert.loaded.model.backend for name, expert in runtime.experts.served.items()} == {
         "a": "llama/cpu-compiled/f32",
         "b": "llama/cpu-compiled/f32",
         "c": "llama/cpu-compiled/f32",
@@ -44,8 +44,10 @@ def test_equal_weights_under_two_names_are_loaded_once(tmp_path: Path, llama_fol
     folders = {"a": llama_folder, "b": Path(shutil.copytree(llama_folder, tmp_path / "copy"))}
 
     async def work(runtime: Runtime) -> None:
-        await runtime.load("a")
-        tiers = {status.name: (status.tier, status.size_bytes - status.shared_bytes) for status in runtime.experts()}
+        await runtime.operator.load("a")
+        tiers = {
+            status.name: (status.tier, status.size_bytes - status.shared_bytes) for status in runtime.operator.experts()
+        }
         assert tiers == {"a": (Tier.DEVICE, 0), "b": (Tier.DEVICE, 0)}
         assert await ask(runtime, "a", "hello", 8) == await ask(runtime, "b", "hello", 8)
 
@@ -62,7 +64,7 @@ def test_pinned_and_preloaded_experts_are_there_at_the_start(
 
     async def work(runtime: Runtime) -> None:
         assert runtime.is_ready
-        assert {status.name: (status.tier, status.is_pinned) for status in runtime.experts()} == {
+        assert {status.name: (status.tier, status.is_pinned) for status in runtime.operator.experts()} == {
             "llama": (Tier.DISK, False),
             "pinned": (Tier.DEVICE, True),
             "preloaded": (Tier.DEVICE, False),
@@ -82,8 +84,8 @@ def test_pins_that_do_not_fit_are_left_out_and_the_server_starts(
     file.write_text(file.read_text().replace('"64MB"', '"1MB"') + "\n" + pins)
 
     async def work(runtime: Runtime) -> None:
-        assert sum(status.is_pinned for status in runtime.experts()) == 1
-        assert {status.tier for status in runtime.experts() if status.is_pinned} == {Tier.DEVICE}
+        assert sum(status.is_pinned for status in runtime.operator.experts()) == 1
+        assert {status.tier for status in runtime.operator.experts() if status.is_pinned} == {Tier.DEVICE}
 
     with_runtime(file, work)
 

@@ -41,7 +41,7 @@ def config_of(folder: Path, experts: dict[str, Path], dtype: str, device: str = 
 
 
 def manifests(runtime: Runtime) -> dict[str, Manifest]:
-    return {name: served.loaded.manifest for name, served in runtime.served.items()}
+    return {name: served.loaded.manifest for name, served in runtime.experts.served.items()}
 
 
 def kinds(manifest: Manifest) -> dict[str, set[str]]:
@@ -54,7 +54,7 @@ def kinds(manifest: Manifest) -> dict[str, set[str]]:
 
 
 async def answers(runtime: Runtime) -> list[list[int]]:
-    pairs = [(name, prompt) for name in runtime.served for prompt in PROMPTS]
+    pairs = [(name, prompt) for name in runtime.experts.served for prompt in PROMPTS]
     together = list(await asyncio.gather(*(ask(runtime, *pair, 24) for pair in pairs)))
     assert [await ask(runtime, *pair, 24) for pair in pairs] == together
     return together
@@ -140,7 +140,7 @@ def test_an_architecture_without_the_fast_path_is_refused_by_name(
     config.write_text(config.read_text() + f'\n[experts.other]\nsource = "{gpt2_folder}"\nweights = "bfloat16"\n')
 
     async def work(runtime: Runtime) -> str:
-        return str({status.name: status.error for status in runtime.experts()}["other"])
+        return str({status.name: status.error for status in runtime.operator.experts()}["other"])
 
     assert "expert 'other': weights = \"bfloat16\" cannot be used: its architecture runs" in with_runtime(config, work)
 

@@ -136,11 +136,11 @@ def test_answers_alone_batched_chunked_and_reloaded_are_the_same(
     config.write_text(config.read_text().replace('device = "cpu"', f'device = "{device}"'))
 
     async def work(runtime: Runtime) -> None:
-        assert {status.dtype for status in runtime.experts()} == {"int8"}
+        assert {status.dtype for status in runtime.operator.experts()} == {"int8"}
         pairs = [(name, prompt) for name in experts for prompt in PROMPTS]
         alone = [await ask(runtime, *pair, 24) for pair in pairs]
         for name in experts:
-            await runtime.unload(name)
+            await runtime.operator.unload(name)
             await integrity(runtime)
         assert await asyncio.gather(*(ask(runtime, *pair, 24) for pair in pairs)) == alone
 
@@ -153,7 +153,7 @@ def test_an_architecture_without_the_fast_path_is_refused_by_name(
     config = write_int8_config(tmp_path, {"general": llama_folder, "other": gpt2_folder})
 
     async def work(runtime: Runtime) -> str:
-        return str({status.name: status.error for status in runtime.experts()}["other"])
+        return str({status.name: status.error for status in runtime.operator.experts()}["other"])
 
     assert "expert 'other': weights = \"int8\" cannot be used: its architecture runs" in with_runtime(config, work)
 
@@ -164,7 +164,7 @@ def test_without_numba_such_an_expert_is_refused_with_the_remedy(
     fake_processor(monkeypatch, has_compiler=False)
 
     async def work(runtime: Runtime) -> str:
-        return str({status.name: status.error for status in runtime.experts()}["tiny"])
+        return str({status.name: status.error for status in runtime.operator.experts()}["tiny"])
 
     config = write_int8_config(tmp_path, {"general": llama_folder, "tiny": llama_folder})
     config.write_text(config.read_text().replace('weights = "int8"', 'weights = "full"', 1))

@@ -57,7 +57,7 @@ def said(config: Path, expert: str, prompt: str, num_tokens: int) -> str:
 
     async def work(runtime: Runtime) -> str:
         tokens = await ask(runtime, expert, prompt, num_tokens)
-        return str(runtime.served[expert].text.tokenizer.decode(tokens))
+        return str(runtime.experts.served[expert].text.tokenizer.decode(tokens))
 
     return with_runtime(config, work)
 
@@ -177,7 +177,7 @@ def test_an_expert_is_known_by_its_bytes_and_settings_not_by_its_name(
     )
 
     async def names(runtime: Runtime) -> dict[str, str]:
-        return {name: identity(expert) for name, expert in runtime.served.items()}
+        return {name: identity(expert) for name, expert in runtime.experts.served.items()}
 
     found = with_runtime(config, names)
     assert found["general"] == found["twin"] != found["other"]

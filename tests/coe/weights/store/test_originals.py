@@ -82,7 +82,7 @@ def test_a_file_that_changed_fails_its_expert_by_name_and_no_other(
 
     async def work(runtime: Runtime) -> None:
         before = await ask(runtime, "other", "hello", 4)
-        await runtime.unload("other")
+        await runtime.operator.unload("other")
         file = other / "model.safetensors"
         match damage:
             case "short":
@@ -93,7 +93,9 @@ def test_a_file_that_changed_fails_its_expert_by_name_and_no_other(
                 file.unlink()
         assert before
         assert await outcome(runtime, "other", "hello", 4) == "WeightsError"
-        assert "model.safetensors" in str(next(each.error for each in runtime.experts() if each.name == "other"))
+        assert "model.safetensors" in str(
+            next(each.error for each in runtime.operator.experts() if each.name == "other")
+        )
         assert await ask(runtime, "llama", "hello", 4)
 
     with_runtime(config, work)

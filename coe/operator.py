@@ -1,0 +1,91 @@
+"""An operator's view of a runtime, and an operator's commands: load, unload, pin, unpin."""
+
+from __future__ import annotations
+
+import asyncio
+
+from coe.engine.loop import Engine
+from coe.experts import Experts, ServedExpert
+from coe.types import ExpertStatus, StoreStatus, Tier
+from coe.weights.store.unit_store import UnitStore
+
+__all__ = ["Operator"]
+
+
+class Operator:
+    """Every method takes an expert's name or alias; all raise UnknownExpertError or the expert's own error."""
+
+    def __init__(self, experts: Experts, engine: Engine, store: UnitStore) -> None:
+        self._experts, self._engine, self._store = experts, engine, store
+
+    def experts(self) -> list[ExpertStatus]:
+        """Return every expert of the catalogue, those that could not be had last, with their error."""
+        served = [self._status(expert) for expert in self._experts.served.values()]
+        return served + [_absent(name, str(error)) for name, error in self._experts.errors.items()]
+
+    async def store(self) -> StoreStatus:
+        """Return what the unit store takes on disk; looks at every file there."""
+        return StoreStatus(str(self._store.folder), await asyncio.to_thread(self._store.disk_bytes))
+
+    async def load(self, expert: str) -> None:
+        """Bring an expert to the device; returns when all of it is there. Raises WeightsError where it does not fit."""
+        await asyncio.wrap_future(self._engine.operator.load(self._name(expert)))
+
+    async def unload(self, expert: str) -> None:
+        """Free an expert's memory in every tier, except what others share and what runs."""
+        await asyncio.wrap_future(self._engine.operator.unload(self._name(expert)))
+
+    async def pin(self, expert: str) -> None:
+        """Load an expert and keep it."""
+        name = self._name(expert)
+        await asyncio.wrap_future(self._engine.operator.pin(name))
+        await asyncio.wrap_future(self._engine.operator.load(name))
+
+    async def unpin(self, expert: str) -> None:
+        """Let an expert be evicted when others need the room."""
+        await asyncio.wrap_future(self._engine.operator.unpin(self._name(expert)))
+
+    def _name(self, word: str) -> str:
+        return self._experts.find(word).loaded.name
+
+    def _status(self, expert: ServedExpert) -> ExpertStatus:
+        name, manifest, status = expert.loaded.name, expert.loaded.manifest, self._engine.status
+        return ExpertStatus(
+            name=name,
+            aliases=expert.aliases,
+            source=manifest.source,
+            backend=expert.loaded.model.backend,
+            dtype=manifest.dtype,
+            num_parameters=manifest.num_parameters,
+            num_requests=status.num_requests(name),
+            last_used_s=status.idle_s(name),
+            parts=status.parts(name),
+            error=status.error(name),
+            **status.residency(name)._asdict(),
+        )
+
+
+def _absent(name: str, error: str) -> ExpertStatus:
+    return ExpertStatus(
+        name=name,
+        aliases=(),
+        source="",
+        backend="",
+        dtype="",
+        num_parameters=0,
+        size_bytes=0,
+        shared_bytes=0,
+        host_bytes=0,
+        device_bytes=0,
+        tier=Tier.DISK,
+        is_pinned=False,
+        is_streaming=False,
+        num_leases=0,
+        num_requests=0,
+        num_loads=0,
+        loaded_bytes=0,
+        load_s=0.0,
+        last_used_s=None,
+        parts=(),
+        error=error,
+    )

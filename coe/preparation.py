@@ -1,0 +1,104 @@
+"""From a request and a decision to the engine's sequences: tokens, settled sampling, one sequence for each choice."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import NamedTuple
+
+from coe.engine.logits_processor import processors_of
+from coe.engine.sampling import Sampler
+from coe.engine.sequence import Sequence, Sink
+from coe.errors import InvalidRequestError
+from coe.experts import ServedExpert
+from coe.text.detokenizer import Detokenizer
+from coe.text.templates import ExpertText
+from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier
+
+__all__ = ["PreparedPrompt", "encode", "likelihood_of", "query_of", "sequence_of", "settle"]
+
+
+class PreparedPrompt(NamedTuple):
+    """A request that knows its expert and its tokens. `tier` is where the expert was when the request was routed;
+    tokens from `score_from` on are to be scored."""
+
+    request_id: str
+    expert: ServedExpert
+    decision: Decision
+    tier: Tier
+    token_ids: tuple[int, ...]
+    sampling: Sampling
+    submitted_s: float
+    score_from: int | None
+
+    def followed_by(self, token_ids: tuple[int, ...]) -> PreparedPrompt:
+        """Return it with a continuation to score and nothing to sample after it; raises ContextLengthError."""
+        together = self.token_ids + token_ids
+        self.expert.text.room(len(together) - 1, 1)
+        only_scored = replace(self.sampling, max_tokens=0)
+        return self._replace(token_ids=together, sampling=only_scored, score_from=len(self.token_ids))
+
+
+def query_of(request: GenerateRequest) -> RouteQuery:
+    """Return what the router may look at; raises InvalidRequestError for a request without messages."""
+    if request.prompt is None and not request.messages:
+        raise InvalidRequestError("messages is empty; send at least one message", param="messages")
+    messages = request.messages if request.prompt is None else (Message("user", request.prompt),)
+    return RouteQuery(messages, request.expert, request.has_tools, request.conversation)
+
+
+def encode(text: ExpertText, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:
+    """Return the expert's tokens for a request, an `@expert` mention taken out (on the text worker)."""
+    if request.prompt is not None:
+        return text.encode_prompt(decision.text if decision.why == "mention" else request.prompt)
+    messages = list(request.messages)
+    if decision.why == "mention":
+        last = max(at for at, message in enumerate(messages) if message.role == "user")
+        messages[last] = replace(messages[last], content=decision.text)
+    return text.encode_chat(messages)
+
+
+def settle(asked: Sampling, expert: ServedExpert, num_prompt_tokens: int) -> Sampling:
+    """Return the request's sampling with the expert's defaults filled in and max_tokens cut to the context.
+
+    Raises InvalidRequestError for a token or a length that the expert cannot have, ContextLengthError for a prompt
+    that leaves no room.
+    """
+    expert.text.check_bias(asked.logit_bias)
+    names = [item.name for item in fields(Sampling)]
+    missing = {name: getattr(expert.defaults, name) for name in names if getattr(asked, name) is None}
+    settled = replace(asked, **missing, stop=asked.stop or expert.defaults.stop)
+    assert settled.max_tokens is not None
+    if settled.min_tokens > settled.max_tokens:
+        raise InvalidRequestError(
+            f"min_tokens = {settled.min_tokens} is more than max_tokens = {settled.max_tokens}; raise max_tokens",
+            param="min_tokens",
+        )
+    return replace(settled, max_tokens=expert.text.room(num_prompt_tokens, settled.max_tokens))
+
+
+def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
+    """Return the sequence of one choice, whose events go to `sink`."""
+    text, sampling = prompt.expert.text, prompt.sampling
+    assert sampling.max_tokens is not None
+    return Sequence(
+        id=f"{prompt.request_id}/{choice}" if choice else prompt.request_id,
+        expert=prompt.expert.loaded.name,
+        prompt_ids=prompt.token_ids,
+        max_tokens=sampling.max_tokens,
+        eos_ids=frozenset() if sampling.ignore_eos else text.eos_ids,
+        sampler=Sampler(sampling, processors_of(sampling, prompt.token_ids, text.eos_ids), choice),
+        detokenizer=Detokenizer(text.tokenizer, sampling.stop),
+        vocabulary=text.vocabulary,
+        sink=sink,
+        submitted_s=prompt.submitted_s,
+        index=choice,
+        leader=prompt.request_id if choice else None,
+        min_tokens=sampling.min_tokens,
+        score_from=prompt.score_from,
+    )
+
+
+def likelihood_of(scored: PromptScored) -> Likelihood:
+    """Return the likelihood that a scored prompt's last tokens have after its first ones."""
+    logprobs = tuple(token.logprob for token in scored.tokens if token.logprob is not None)
+    return Likelihood(tuple(token.token_id for token in scored.tokens), logprobs)

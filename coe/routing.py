@@ -1,0 +1,91 @@
+"""The text worker, and routing in micro-batches on it.
+
+Routing, templates and tokenising run on one thread beside the event loop. Prompts that come in while the router is busy
+go to it together in its next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from coe.errors import ShutdownError
+from coe.metrics import Metrics
+from coe.types import Decision, RouteQuery, Router, Snapshot
+
+__all__ = ["RoutingBatcher", "TextWorker"]
+
+T = TypeVar("T")
+
+
+class TextWorker:
+    """The thread for text. Work begun before `close` ends; later work is refused with ShutdownError."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
+        self._is_closed = False
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return what `work` returns on the text thread; raises what it raises."""
+        if self._is_closed:
+            raise ShutdownError("the server is shutting down")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._threads.shutdown(wait=False)
+
+
+class RoutingBatcher:
+    """Routes queries in batches; `snapshot` is taken once per batch and tells the router about the experts."""
+
+    def __init__(self, worker: TextWorker, router: Router, metrics: Metrics, snapshot: Callable[[], Snapshot]) -> None:
+        self._worker, self._router, self._metrics, self._snapshot = worker, router, metrics, snapshot
+        self._waiting: list[tuple[RouteQuery, asyncio.Future[Decision]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def route(self, query: RouteQuery) -> Decision:
+        """Return the decision for one query; raises what the router raises."""
+        started_s = time.monotonic()
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._waiting.append((query, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        decision = await future
+        self._metrics.routed(time.monotonic() - started_s)
+        return decision
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            queries = [query for query, _ in batch]
+            try:
+                decisions = await self._worker.run(self._decide, queries)
+            except Exception as error:  # thread edge: every query of the batch gets it
+                _fail(batch, error)
+            else:
+                for (_, future), decision in zip(batch, decisions, strict=True):
+                    if not future.done():
+                        future.set_result(decision)
+        self._task = None
+
+    def _decide(self, queries: Sequence[RouteQuery]) -> Sequence[Decision]:
+        """On the text worker: one snapshot for the batch, then the router."""
+        snapshot = self._snapshot()
+        return self._router.route([replace(query, snapshot=snapshot) for query in queries])
+
+
+def _fail(batch: Sequence[tuple[RouteQuery, asyncio.Future[Decision]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _one_math_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # the worker's own: routing must not take cores from the engine
