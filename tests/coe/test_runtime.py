@@ -275,9 +275,9 @@ def test_unknown_experts_are_refused_with_the_names_there_are(config: Path) -> N
     async def work(runtime: Runtime) -> None:
         with pytest.raises(UnknownExpertError, match=r"'nobody'.*llama, other"):
             await events_of(runtime, request("1", expert="nobody"))
-        for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.unpin):
+        for command in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.operator.unpin):
             with pytest.raises(UnknownExpertError):
-                await wish("nobody")
+                await command("nobody")
 
     with_runtime(config, work)
 
@@ -364,8 +364,8 @@ def test_a_caller_who_stops_waiting_for_a_load_harms_nobody(config: Path) -> Non
     """A cancelled waiter cancelled the engine's future, and answering it killed the engine thread."""
 
     async def work(runtime: Runtime) -> None:
-        for wish in (runtime.operator.load, runtime.operator.unload, runtime.load):
-            task = asyncio.create_task(wish("other"))
+        for command in (runtime.operator.load, runtime.operator.unload, runtime.operator.load):
+            task = asyncio.create_task(command("other"))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -426,13 +426,18 @@ def test_a_request_that_is_being_routed_when_the_runtime_closes_ends_with_an_err
     asyncio.run(run())
 
 
-def test_an_operators_wish_after_the_end_is_refused(config: Path) -> None:
+def test_an_operators_command_after_the_end_is_refused(config: Path) -> None:
     async def run() -> None:
         async with running(config, Door()) as runtime:
             await runtime.close()
-            for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.unpin):
+            for command in (
+                runtime.operator.load,
+                runtime.operator.unload,
+                runtime.operator.pin,
+                runtime.operator.unpin,
+            ):
                 with pytest.raises(ShutdownError):
-                    await wish("llama")
+                    await command("llama")
 
     asyncio.run(run())
 

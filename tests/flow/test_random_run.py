@@ -102,7 +102,7 @@ async def one_event(runtime: Runtime, chance: random.Random, tasks: list[asyncio
         chance.choice(tasks).cancel()
     elif kind in ("load", "unload", "pin", "unpin"):
         with contextlib.suppress(WeightsError):  # no room beside what is pinned or running: refused, nothing lost
-            await asyncio.wait_for(getattr(runtime, kind)(shape), 60)
+            await asyncio.wait_for(getattr(runtime.operator, kind)(shape), 60)
     else:
         await asyncio.sleep(0)
 
