@@ -78,7 +78,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         "ratios_to_coe": ratios,
         "same_with_seed": grid.seeded,
         "profile_batch_1": profile
-        and {**asdict(profile), "fraction_outside_products": round(profile.outside_products, 3)},
+        and {**asdict(profile), "fraction_outside_matmuls": round(profile.outside_matmuls, 3)},
         "hardware": hardware(),
     }
     out: Path | None = arguments.out
@@ -271,7 +271,7 @@ def _ratio_table(ratios: Sequence[dict[str, Any]]) -> str:
 def _print_profile(profile: StepProfile) -> None:
     print(
         f"batch 1, hand-driven: a step takes {profile.step_ms:.2f} ms, its matrix products alone "
-        f"{profile.products_ms:.2f} ms: {profile.outside_products:.0%} of the time is outside them"
+        f"{profile.matmuls_ms:.2f} ms: {profile.outside_matmuls:.0%} of the time is outside them"
     )
     print(table(("operator", "calls", "own ms"), [(name, str(n), f"{ms:.3f}") for name, n, ms in profile.operators]))
 

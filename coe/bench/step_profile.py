@@ -1,4 +1,4 @@
-"""Where a batch-1 decode step goes: the memory's ceiling, the matrix products alone, and everything around them.
+"""Where a batch-1 decode step goes: the memory's ceiling, the matrix multiplications alone, and everything around them.
 
 Drives the model by hand on the calling thread, so that threads, scheduler and text do not blur the picture; what they
 add shows as the difference to the engine's own time a token.
@@ -32,15 +32,15 @@ CONTEXT = 64  # tokens before the profiled ones
 
 @dataclass(frozen=True, slots=True)
 class StepProfile:
-    """Milliseconds, medians. `products_ms` is the same products on the same weights with nothing around them."""
+    """Milliseconds, medians. `matmuls_ms` is the same matmuls on the same weights with nothing around them."""
 
     step_ms: float
-    products_ms: float
+    matmuls_ms: float
     operators: tuple[tuple[str, int, float], ...]  # name, calls a step, own ms a step (profiler's overhead included)
 
     @property
-    def outside_products(self) -> float:
-        return max(0.0, 1 - self.products_ms / self.step_ms)
+    def outside_matmuls(self) -> float:
+        return max(0.0, 1 - self.matmuls_ms / self.step_ms)
 
 
 def read_bytes_per_s(size_bytes: int) -> float:
@@ -70,8 +70,8 @@ class HandDriven:
         kv = self.model.new_kv(len(token_ids))
         return self.rows([Row(tuple(token_ids), kv, num_logits=len(token_ids))])
 
-    def products(self) -> None:
-        self.model.products(self.weights)
+    def matmuls(self) -> None:
+        self.model.matmuls(self.weights)
 
     @torch.inference_mode()
     def rows(self, rows: Sequence[Row]) -> torch.Tensor:
@@ -89,8 +89,8 @@ def profile_step(expert: HandDriven, num_steps: int) -> StepProfile:
     expert.step(one)
     step_s = median([_seconds(lambda: expert.step(one)) for _ in range(num_steps)])
     with torch.inference_mode():
-        products_s = median([_seconds(expert.products) for _ in range(num_steps)])
-    return StepProfile(step_s * 1e3, products_s * 1e3, _operators(lambda: expert.step(one), num_steps))
+        matmuls_s = median([_seconds(expert.matmuls) for _ in range(num_steps)])
+    return StepProfile(step_s * 1e3, matmuls_s * 1e3, _operators(lambda: expert.step(one), num_steps))
 
 
 def _read(store: UnitStore, unit: Unit) -> torch.Tensor:

@@ -1,10 +1,10 @@
 """Keys and values of one sequence, contiguous per head, in memory that grows with its tokens.
 
-Owned by the sequence and kept while other experts run, so a switch loses nothing. What may be used in all is the
-scheduler's budget (kv_booking.py); this only holds the bytes, and never more than `size_bytes` of the tokens it has
-been told of. On a CPU a sequence reserves addresses for all that it can come to; a page takes memory when a token
-reaches it and goes back to the system with the sequence. Elsewhere memory has no such pages: there what it has is
-moved when it grows.
+Owned by the sequence and kept while other experts run, so a switch loses nothing. The scheduler's budget
+(scheduling/kv_budget.py) says how much all sequences may use; this module holds the bytes, and never more than
+`size_bytes` of the tokens that it has been told of. On a CPU a sequence reserves addresses for its largest length; a
+page takes memory when a token reaches it and goes back to the system with the sequence. Other devices have no such
+pages: there KV is moved when it grows.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import torch
 
 __all__ = ["KV_BLOCK_TOKENS", "ContiguousStore", "KvShape", "Place", "SequenceKv", "Window"]
 
-KV_BLOCK_TOKENS = 64  # what is booked is rounded up to this
+KV_BLOCK_TOKENS = 64  # reservations are rounded up to this
 
 
 @dataclass(frozen=True, slots=True)
 class KvShape:
-    """What keys and values take: layers x 2 x heads rows of tokens, each row beginning on a page of its own."""
+    """The memory of one sequence: layers x 2 x heads rows of tokens, each row beginning on a page of its own."""
 
     num_layers: int
     num_kv_heads: int
@@ -46,8 +46,11 @@ class KvShape:
 
 
 class Window(NamedTuple):
-    """One step's views of a sequence, a tensor per layer: where the new tokens go, (kv heads, new, head dim), and all
-    there are with them, (kv heads, length, head dim). Made once a step: a view costs as much as a small product."""
+    """One step's views of a sequence, one tensor per layer.
+
+    `new_*` are where the new tokens go, (kv heads, new, head dim); `keys` and `values` are all tokens with them,
+    (kv heads, length, head dim). Made once a step: a view costs as much as a small matmul.
+    """
 
     new_keys: tuple[torch.Tensor, ...]
     new_values: tuple[torch.Tensor, ...]
@@ -55,15 +58,18 @@ class Window(NamedTuple):
     values: tuple[torch.Tensor, ...]
 
     def put(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take the new tokens' keys and values, (kv heads, new, head dim), and return all there are with them."""
+        """Store the new tokens' keys and values, (kv heads, new, head dim), and return all of them."""
         self.new_keys[layer].copy_(keys)
         self.new_values[layer].copy_(values)
         return self.keys[layer], self.values[layer]
 
 
 class Place(NamedTuple):
-    """Where compiled code finds what one new token sees: addresses of the first token in the first layer's first head,
-    bytes between layers, numbers between heads, and tokens with the new one, which has the last place."""
+    """Where compiled code finds what one new token sees.
+
+    `keys` and `values` are addresses of the first token in the first layer's first head; `layer_bytes` lie between
+    layers, `head_floats` numbers between heads; `length` counts the tokens with the new one, which has the last place.
+    """
 
     keys: int
     values: int
@@ -73,7 +79,7 @@ class Place(NamedTuple):
 
 
 class SequenceKv:
-    """(layers, kv heads, capacity, head dim), keys and values apart; it can come to `num_tokens_max`."""
+    """One sequence's KV, (layers, kv heads, capacity, head dim) each; it can grow to `num_tokens_max`."""
 
     def __init__(self, shape: KvShape, num_tokens_max: int) -> None:
         self._shape = shape
@@ -81,14 +87,14 @@ class SequenceKv:
         self.length = 0
 
     def reserve(self, num_tokens: int) -> None:
-        """Have room for so many tokens in all, which the scheduler has booked."""
+        """Make room for `num_tokens` in all, which the scheduler has reserved."""
         if num_tokens > self._keys.shape[2]:
             keys, values = self._keys, self._values
             self._hold(num_tokens)
             self._take(keys, values, self.length)
 
     def window(self, num_new: int, most: int | None = None) -> Window:
-        """Views for a step that brings `num_new` tokens; a single one sees the last `most` tokens, itself included."""
+        """Return views for a step that brings `num_new` tokens; a single one sees the last `most`, itself included."""
         end = self.length + num_new
         start = max(0, end - most) if num_new == 1 and most is not None else 0
         new = (whole[:, :, self.length : end] for whole in (self._keys, self._values))
@@ -96,7 +102,7 @@ class SequenceKv:
         return Window(*(views.unbind(0) for views in (*new, *seen)))
 
     def place(self, most: int | None = None) -> Place:
-        """The place of one new token that sees the last `most`, itself included."""
+        """Return the place of one new token that sees the last `most`, itself included."""
         length, whole = self.length + 1, self._keys
         start = max(0, length - most) if most is not None else 0
         offset = start * whole.stride(2) * whole.itemsize
@@ -109,7 +115,7 @@ class SequenceKv:
         )
 
     def copy(self, num_tokens: int, num_tokens_max: int) -> SequenceKv:
-        """KV of its own for up to `num_tokens_max` that begins with the first `num_tokens` of these."""
+        """Return other KV for up to `num_tokens_max` tokens that begins with the first `num_tokens` of this one."""
         assert num_tokens <= min(self.length, num_tokens_max)
         fresh = SequenceKv(self._shape, num_tokens_max)
         fresh.reserve(num_tokens)
@@ -136,13 +142,13 @@ class SequenceKv:
 
 @functools.cache
 def _is_address_space_free() -> bool:
-    """Whether memory that nobody touches costs nothing; not where the kernel never promises more than there is."""
+    """Return whether untouched memory costs nothing: not where the kernel refuses to overcommit."""
     setting = Path("/proc/sys/vm/overcommit_memory")
     return not setting.exists() or setting.read_text().strip() != "2"
 
 
 def _memory(size_bytes: int, device: torch.device) -> torch.Tensor:
-    """Flat bytes; on a CPU only addresses, until they are written to."""
+    """Return flat bytes; on a CPU they are only addresses until they are written to."""
     if device.type != "cpu" or not size_bytes:
         return torch.empty(size_bytes, dtype=torch.uint8, device=device)
     pages = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

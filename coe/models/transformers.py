@@ -1,8 +1,9 @@
-"""The general path: transformers' own modules, for every architecture without a fast path.
+"""The backend for every other architecture: transformers' own modules.
 
-The skeleton is built once per architecture on the meta device and bound to an expert's units by pointer. Sequences of a
-batch run one after another, each with transformers' own cache, so batched equals alone by construction; a step
-needs all units before it computes. Slower than `llama.py`, right for anything transformers can run without remote code.
+A skeleton is built once per architecture on the meta device and its parameters are pointed at an expert's units.
+Sequences of a batch run one after another, each with transformers' own cache, so batched equals alone by construction.
+A step needs all units before it computes. Slower than the backends of Llama's shape; right for whatever transformers
+runs without remote code.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class TransformersModel:
 
     def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> Kv:
         del kv, num_tokens, room
-        raise AssertionError("it copies no KV")
+        raise AssertionError("transformers' caches are not copied")
 
     def begin(self, rows: Sequence[Row], *, is_whole: bool = False) -> _Pass:  # noqa: ARG002
         return _Pass(self, rows)

@@ -28,7 +28,7 @@ from coe.weights.unit import Unit
 __all__ = ["MATRIX_FORMATS", "CompiledLlama", "DecodePass"]
 
 MATRIX_FORMATS = {"F32": "f32", "BF16": "bf16", "I8": "int8"}  # safetensors' names -> a backend's
-_DECODE_ROWS = 32  # of a step that is compiled as a whole; for more MKL's blocked products are faster
+_DECODE_ROWS = 32  # of a step that is compiled as a whole; for more rows MKL's blocked matmuls are faster
 _CPU = torch.device("cpu")
 
 
@@ -65,11 +65,11 @@ class CompiledLlama(LlamaModel):
             one_token = _CompiledAttention(self._layers, self.shape, step, starts)
         return RaggedPass(batch, self.shape, self._math, one_token)
 
-    def products(self, weights: Sequence[Any]) -> None:
-        """Compute the matrix products of one decode step and nothing else: what the rest of a step is compared with."""
+    def matmuls(self, weights: Sequence[Any]) -> None:
+        """Compute the matmuls of one decode step and nothing else, for benchmarks that compare the rest with them."""
         embed, *layers, head = weights
         lm_head = embed.weight if head.lm_head is None else head.lm_head
-        self._layers.products([_block(w) for w in layers], self._layers.head(lm_head, head.norm))
+        self._layers.matmuls([_block(w) for w in layers], self._layers.head(lm_head, head.norm))
 
     def _decode(self, rows: Sequence[Row]) -> ForwardPass:
         kvs = [_sequence(row.kv) for row in rows]

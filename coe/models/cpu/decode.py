@@ -26,13 +26,15 @@ _MAX_LANES = 16  # of any processor's registers
 
 
 class Block(NamedTuple):
-    """A layer or the head as the compiled code reads it: addresses of weights that somebody else holds."""
+    """A layer or the head as the compiled code reads it; the caller keeps the weights alive that it points at."""
 
     words: _Words
     at: int
 
 
 class Heads(NamedTuple):
+    """Attention's heads: of queries, of keys and values, and their dimension."""
+
     num_heads: int
     num_kv_heads: int
     dim: int
@@ -40,10 +42,10 @@ class Heads(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
-    """One step under way."""
+    """One step under way; `held` keeps what the words point at."""
 
     words: _Words
-    held: tuple[object, ...]  # what the words point at
+    held: tuple[object, ...]
 
 
 class CompiledLayers:
@@ -51,17 +53,18 @@ class CompiledLayers:
 
     @staticmethod
     def fits(dim: int, sizes: tuple[int, int, int]) -> bool:
-        """Whether head dimension and inputs (of qkv, out and down) are multiples of what the widest register holds."""
+        """Return whether the head dimension and the inputs of qkv, out and down are multiples of the widest
+        register."""
         return all(size % (2 * _MAX_LANES) == 0 for size in sizes) and dim % _MAX_LANES == 0
 
     def __init__(self, hidden_size: int, intermediate_size: int, heads: Heads, eps: float) -> None:
         from coe.models.cpu import decode_words, tiles
-        from coe.models.cpu.worker_threads import team
+        from coe.models.cpu.worker_threads import worker_threads
 
         self._k: Any = decode_words
-        self._team, self._lanes = team(), int(tiles.LANES)
+        self._threads, self._lanes = worker_threads(), int(tiles.LANES)
         self._hidden_size, self._heads, self._eps = hidden_size, heads, np.array([eps], np.float64)
-        self._widest = max(hidden_size, intermediate_size, heads.num_heads * heads.dim)  # inputs of a product
+        self._widest = max(hidden_size, intermediate_size, heads.num_heads * heads.dim)  # inputs of a matmul
         self._scratch = torch.empty(0)
 
     # -- weights
@@ -73,7 +76,7 @@ class CompiledLayers:
         norms: tuple[torch.Tensor, torch.Tensor],
         head_norms: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> Block:
-        """qkv, out, gate and up, down."""
+        """Return the block of a layer; the matrices are qkv, out, gate and up, down."""
         k = self._k
         assert all(map(self.takes, matrices))
         words = np.zeros(k.LAYER_WORDS, np.int64)
@@ -85,7 +88,7 @@ class CompiledLayers:
         return Block(words, words.ctypes.data)
 
     def head(self, matrix: Weight, norm: torch.Tensor) -> Block | None:
-        """None for a vocabulary that is no multiple of eight."""
+        """Return the block of the head, None for a vocabulary that is no multiple of eight."""
         k = self._k
         if not self.takes(matrix):
             return None
@@ -95,7 +98,7 @@ class CompiledLayers:
         return Block(words, words.ctypes.data)
 
     def takes(self, matrix: Weight) -> bool:
-        """Whether its sizes and dtype are what tiles are made for: none reads or writes beyond the end."""
+        """Return whether tiles fit the matrix's sizes and dtype, so that none reads or writes beyond its end."""
         num_outputs, num_inputs = (matrix.values if isinstance(matrix, Int8) else matrix).shape
         step = self._lanes * (2 if isinstance(matrix, Int8) else 1)
         is_known = isinstance(matrix, Int8) or matrix.dtype in (torch.float32, torch.bfloat16)
@@ -112,7 +115,7 @@ class CompiledLayers:
     # -- steps
 
     def begin(self, places: Sequence[Place], num_layers: int, cos: torch.Tensor, sin: torch.Tensor) -> CompiledStep:
-        """One new token behind each of these places; cos and sin (rows, 1, head dim)."""
+        """Begin a step of one new token behind each of these places; cos and sin are (rows, 1, head dim)."""
         k, heads, num_rows = self._k, self._heads, len(places)
         layers = np.arange(num_layers, dtype=np.int64)[:, None]
         apart = layers * np.array([place.layer_bytes for place in places], np.int64)
@@ -130,7 +133,7 @@ class CompiledLayers:
         return CompiledStep(words, (cos, sin, places_at))
 
     def run(self, step: CompiledStep, layer: Block, hidden: torch.Tensor, index: int, *, rotates: bool) -> None:
-        """One layer, in place on hidden (rows, hidden), float32 and contiguous."""
+        """Run one layer in place on hidden, (rows, hidden), float32 and contiguous."""
         step.words[self._k.LAYER], step.words[self._k.ROTATES] = index, rotates
         self._point(step, hidden)
         self._lead(self._k.LEAD_LAYER, step, layer)
@@ -138,7 +141,7 @@ class CompiledLayers:
     def attention(
         self, step: CompiledStep, layer: Block, qkv: torch.Tensor, index: int, *, rotates: bool
     ) -> torch.Tensor:
-        """The part of `run` between two products: qkv (rows, outputs), float32 and contiguous, is changed.
+        """Run a layer's attention alone; qkv, (rows, outputs), float32 and contiguous, is changed.
 
         Returns (rows, heads * head dim), valid until the next call.
         """
@@ -152,43 +155,43 @@ class CompiledLayers:
         return self._scratch[at : at + len(qkv) * width].view(len(qkv), width)
 
     def logits(self, step: CompiledStep, head: Block, hidden: torch.Tensor) -> torch.Tensor:
-        """The final norm and the head, (rows, vocab)."""
+        """Return the logits, (rows, vocab): the final norm and the head."""
         out = torch.empty(len(hidden), int(head.words[self._k.OUTPUTS]))
         self._point(step, hidden)
         step.words[self._k.LOGITS] = out.data_ptr()
         self._lead(self._k.LEAD_HEAD, step, head)
         return out
 
-    def product(self, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """x @ matrix.T (+ bias) for float32 rows and a float32 or bfloat16 matrix, (rows, outputs)."""
+    def matmul(self, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Return x @ matrix.T (+ bias), (rows, outputs), for float32 rows and a float32 or bfloat16 matrix."""
         assert self.takes(matrix)
         k, x = self._k, x.contiguous()
         block, step = np.zeros(k.LAYER_WORDS, np.int64), np.zeros(k.STEP_WORDS, np.int64)
         block[: k.MATRIX_WORDS] = self._matrix(matrix, bias)
         out = torch.empty(len(x), len(matrix))
         step[k.ROWS], step[k.NORMED], step[k.LOGITS] = len(x), x.data_ptr(), out.data_ptr()
-        self._lead(k.LEAD_PRODUCT, CompiledStep(step, ()), Block(block, block.ctypes.data))
+        self._lead(k.LEAD_MATMUL, CompiledStep(step, ()), Block(block, block.ctypes.data))
         return out
 
-    def products(self, layers: Sequence[Block], head: Block | None) -> None:
-        """A decode step's matrix products for one row and nothing else, to time them."""
+    def matmuls(self, layers: Sequence[Block], head: Block | None) -> None:
+        """Run a decode step's matmuls for one row and nothing else, to time them."""
         k, words = self._k, np.zeros(self._k.STEP_WORDS, np.int64)
         hidden, step = torch.zeros(1, self._hidden_size), CompiledStep(words, ())
         words[k.ROWS], words[k.HIDDEN_SIZE] = 1, self._hidden_size
         self._point(step, hidden)
         self._scratch.zero_()
         for layer in layers:
-            self._lead(k.LEAD_PRODUCTS, step, layer)
+            self._lead(k.LEAD_MATMULS, step, layer)
         if head is not None:
             logits = torch.empty(int(head.words[k.OUTPUTS]))
             words[k.LOGITS] = logits.data_ptr()
-            self._lead(k.LEAD_PRODUCT, step, head)
+            self._lead(k.LEAD_MATMUL, step, head)
 
     def _lead(self, role: int, step: CompiledStep, block: Block) -> None:
-        self._team.lead(role, step.words.ctypes.data, block.at, torch.get_num_threads())
+        self._threads.lead(role, step.words.ctypes.data, block.at, torch.get_num_threads())
 
     def _point(self, step: CompiledStep, hidden: torch.Tensor) -> None:
-        """Scratch may have grown since the step began, and other steps have used it."""
+        """Point the step's words at the scratch memory, which may have grown or been used since the step began."""
         k, words = self._k, step.words
         words[k.HIDDEN] = hidden.data_ptr()
         sizes = self._sizes(len(hidden))
@@ -201,13 +204,13 @@ class CompiledLayers:
             at += 4 * size
 
     def _sizes(self, num_rows: int) -> dict[int, int]:
-        """Float32 numbers of each buffer, in whole cache lines."""
+        """Return how many float32 numbers each buffer takes, in whole cache lines."""
         k, heads = self._k, self._heads
         widths = {
             k.NORMED: self._widest,
             k.DIGITS: self._widest,  # two int16 in the place of a float32
             k.GATED: self._widest,
             k.QKV_OUT: (heads.num_heads + 2 * heads.num_kv_heads) * heads.dim,
-            k.STEPS: 1,
+            k.ROW_SCALES: 1,
         }
         return {word: math.ceil(num_rows * width / 16) * 16 for word, width in widths.items()}

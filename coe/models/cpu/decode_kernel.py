@@ -1,9 +1,9 @@
 """A decoder layer's step as compiled code that several threads share: one new token for each of a few rows.
 
-A command is a list of phases, a phase a number of chunks. Threads take chunks from one counter, and a phase begins when
-all chunks before it are done. So nobody waits for a thread, only for chunks: one that comes late, or not at all, costs
-its help and nothing else. Who leads puts a command up and works on it until it is done; who follows helps, and
-returns when nothing has been put up for a while. `decode_words.py` says what lies where.
+A command is a list of phases, and a phase is a number of chunks. Threads take chunks from one counter; a phase begins
+when all chunks before it are done. So the command waits for chunks and never for a thread: a thread that comes late, or
+not at all, costs only its help. The leader posts a command and works on it until it is done; a follower helps, and
+returns when no command has been posted for a while. `decode_words.py` says what lies where.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ from coe.models.cpu.decode_words import (
     LEAD_ATTENTION,
     LEAD_HEAD,
     LEAD_LAYER,
-    LEAD_PRODUCTS,
+    LEAD_MATMULS,
+    MATMUL_DOWN,
+    MATMUL_GATE,
+    MATMUL_HEAD,
+    MATMUL_OUT,
+    MATMUL_QKV,
     NORM_GATE,
     NORM_HEAD,
     NORM_QKV,
@@ -43,11 +48,6 @@ from coe.models.cpu.decode_words import (
     OUT,
     OUTPUTS,
     PHASES,
-    PRODUCT_DOWN,
-    PRODUCT_GATE,
-    PRODUCT_HEAD,
-    PRODUCT_OUT,
-    PRODUCT_QKV,
     QKV,
     QUANTISE_GATED,
     QUANTISE_MIXED,
@@ -71,7 +71,7 @@ _inner = njit
 
 @_inner
 def _share(words, epoch):
-    """Take chunks of a command until none is left; how long is waited for others is theirs to say."""
+    """Take chunks of a command until none is left."""
     at, phase, spins = words.ctypes.data, 0, 0
     while True:
         ticket = load(at + 8 * TICKET)
@@ -101,7 +101,7 @@ def _wait(spins):
 
 @_inner
 def _plan(words, operation, count, size):
-    """Add a phase of `count` things, `size` to a chunk."""
+    """Add a phase of `count` items, `size` of them in a chunk."""
     phase = words[NUM_PHASES]
     begin = words[PHASES + 3 * phase - 1] if phase else 0
     words[PHASES + 3 * phase] = operation
@@ -111,15 +111,15 @@ def _plan(words, operation, count, size):
 
 
 @_inner
-def _plan_product(words, operation, matrix, outputs, num_threads):
-    """Chunks of some 64 KB, and no fewer than four for each thread."""
+def _plan_matmul(words, operation, matrix, outputs, num_threads):
+    """Add a matmul in chunks of about 128 KB of weights, at least four chunks for each thread."""
     size = min(_CHUNK_BYTES // row_bytes(matrix), outputs // (4 * num_threads))
     _plan(words, operation, outputs, max(8, size // 8 * 8))
 
 
 @_inner
 def _lead(words):
-    """Put a planned command up and return when it is done."""
+    """Post a planned command and return when it is done."""
     at = words.ctypes.data
     end = words[PHASES + 3 * words[NUM_PHASES] - 1]
     epoch = (words[TICKET] >> EPOCH_BITS) + 1
@@ -145,24 +145,24 @@ def _plan_attention(words, step, num_threads):
 def _plan_layer(words, step, layer, num_threads):
     rows, is_int8 = step[ROWS], layer[QKV + KIND] == INT8
     _plan(words, NORM_QKV, rows, 1)
-    _plan_product(words, PRODUCT_QKV, layer[QKV:], layer[QKV + OUTPUTS], num_threads)
+    _plan_matmul(words, MATMUL_QKV, layer[QKV:], layer[QKV + OUTPUTS], num_threads)
     _plan_attention(words, step, num_threads)
     if is_int8:
         _plan(words, QUANTISE_MIXED, rows, 1)
-    _plan_product(words, PRODUCT_OUT, layer[OUT:], layer[OUT + OUTPUTS], num_threads)
+    _plan_matmul(words, MATMUL_OUT, layer[OUT:], layer[OUT + OUTPUTS], num_threads)
     _plan(words, NORM_GATE, rows, 1)
-    _plan_product(words, PRODUCT_GATE, layer[GATE_UP:], layer[GATE_UP + OUTPUTS] // 2, num_threads)
+    _plan_matmul(words, MATMUL_GATE, layer[GATE_UP:], layer[GATE_UP + OUTPUTS] // 2, num_threads)
     if is_int8:
         _plan(words, QUANTISE_GATED, rows, 1)
-    _plan_product(words, PRODUCT_DOWN, layer[DOWN:], layer[DOWN + OUTPUTS], num_threads)
+    _plan_matmul(words, MATMUL_DOWN, layer[DOWN:], layer[DOWN + OUTPUTS], num_threads)
 
 
 @_inner
-def _plan_products(words, layer, num_threads):
-    _plan_product(words, PRODUCT_QKV, layer[QKV:], layer[QKV + OUTPUTS], num_threads)
-    _plan_product(words, PRODUCT_OUT, layer[OUT:], layer[OUT + OUTPUTS], num_threads)
-    _plan_product(words, PRODUCT_GATE, layer[GATE_UP:], layer[GATE_UP + OUTPUTS] // 2, num_threads)
-    _plan_product(words, PRODUCT_DOWN, layer[DOWN:], layer[DOWN + OUTPUTS], num_threads)
+def _plan_matmuls(words, layer, num_threads):
+    _plan_matmul(words, MATMUL_QKV, layer[QKV:], layer[QKV + OUTPUTS], num_threads)
+    _plan_matmul(words, MATMUL_OUT, layer[OUT:], layer[OUT + OUTPUTS], num_threads)
+    _plan_matmul(words, MATMUL_GATE, layer[GATE_UP:], layer[GATE_UP + OUTPUTS] // 2, num_threads)
+    _plan_matmul(words, MATMUL_DOWN, layer[DOWN:], layer[DOWN + OUTPUTS], num_threads)
 
 
 @_inner
@@ -181,11 +181,12 @@ def _follow(words, last, spins_most):
 
 @cache
 def compiled() -> Any:
-    """Compile, or read what has been compiled; some seconds the first time on a machine.
+    """Return the compiled function: compiled in some seconds the first time on a machine, read from the cache later.
 
-    The function takes (FOLLOW, words, last epoch, spins, 0) and returns the epoch it has seen last, or
-    (what to lead, words, step, layer or head, number of threads): a layer, its attention alone, a head with its norm or
-    without (LEAD_PRODUCT), or nothing but a layer's products, to time them. One function, so that it is compiled once.
+    A follower calls it with (FOLLOW, words, last epoch, spins, 0) and gets the last epoch that it has seen. A leader
+    calls it with (what to lead, words, step, block, number of threads), where the block is a layer (LEAD_LAYER), its
+    attention alone (LEAD_ATTENTION), the head with its norm (LEAD_HEAD), one matmul (LEAD_MATMUL) or a layer's matmuls
+    without the rest, to time them (LEAD_MATMULS). It is one function so that it is compiled once.
     """
     # numba knows a cached function by its own file; what is in its closure counts, too
     modules = (atomics, decode_matmul, decode_phases, decode_words, row_kernels, tiles)
@@ -204,12 +205,12 @@ def compiled() -> Any:
             _plan_layer(words, step, block, third)
         elif role == LEAD_ATTENTION:
             _plan_attention(words, step, third)
-        elif role == LEAD_PRODUCTS:
-            _plan_products(words, block, third)
+        elif role == LEAD_MATMULS:
+            _plan_matmuls(words, block, third)
         else:
             if role == LEAD_HEAD:
                 _plan(words, NORM_HEAD, step[ROWS], 1)
-            _plan_product(words, PRODUCT_HEAD, block, block[OUTPUTS], third)
+            _plan_matmul(words, MATMUL_HEAD, block, block[OUTPUTS], third)
         return _lead(words)
 
     return run

@@ -11,10 +11,22 @@ import numpy as np
 from numba import njit
 
 from coe.models.cpu import tiles
-from coe.models.cpu.decode_words import BFLOAT16, BIAS, DIGITS, FLOAT32, INPUTS, INT8, KIND, ROWS, SCALES, STEPS, WEIGHT
+from coe.models.cpu.decode_words import (
+    BFLOAT16,
+    BIAS,
+    DIGITS,
+    FLOAT32,
+    INPUTS,
+    INT8,
+    KIND,
+    ROW_SCALES,
+    ROWS,
+    SCALES,
+    WEIGHT,
+)
 from coe.models.cpu.row_kernels import DIGIT, floats
 
-__all__ = ["dot_scores", "matrix_product", "row_bytes"]
+__all__ = ["blocked_matmul", "dot_scores", "row_bytes"]
 
 _inner = njit
 
@@ -23,7 +35,7 @@ _REST = ((1, 8), (1, 4), (1, 2), (1, 1))
 
 
 def _dots(kind: str) -> Any:
-    """All products of weight rows, a multiple of four, with x's rows: out (rows, num_outputs)."""
+    """All matmuls of weight rows, a multiple of four, with x's rows: out (rows, num_outputs)."""
     two8, four4, four2, four1 = (tiles.dot_tile(kind, *tile) for tile in _WHOLE)
 
     @_inner
@@ -98,7 +110,7 @@ def _sums(matrix, first, count, x, rows, sums):
 
 
 @_inner
-def matrix_product(step, matrix, first, count, x, num_digits):
+def blocked_matmul(step, matrix, first, count, x, num_digits):
     """(rows, count) of x @ weight.T (+ bias); int8 weights take what has been made of x in DIGITS."""
     rows = step[ROWS]
     out = np.empty(rows * count, np.float32)
@@ -107,7 +119,7 @@ def matrix_product(step, matrix, first, count, x, num_digits):
     else:
         sums = np.empty(num_digits * rows * count, np.int32)
         _sums(matrix, first, count, step[DIGITS], num_digits * rows, sums.ctypes.data)
-        scales, steps = floats(matrix[SCALES] + 4 * first, count), floats(step[STEPS], rows)
+        scales, steps = floats(matrix[SCALES] + 4 * first, count), floats(step[ROW_SCALES], rows)
         for r in range(rows):
             by = steps[r]
             if num_digits == 1:

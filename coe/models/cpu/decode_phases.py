@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from coe.models.cpu import tiles
-from coe.models.cpu.decode_matmul import dot_scores, matrix_product
+from coe.models.cpu.decode_matmul import blocked_matmul, dot_scores
 from coe.models.cpu.decode_words import (
     ATTEND,
     BLOCK,
@@ -30,6 +30,10 @@ from coe.models.cpu.decode_words import (
     LAYER_WORDS,
     LENGTHS,
     LOGITS,
+    MATMUL_DOWN,
+    MATMUL_GATE,
+    MATMUL_OUT,
+    MATMUL_QKV,
     MLP_NORM,
     NORM_GATE,
     NORM_HEAD,
@@ -40,10 +44,6 @@ from coe.models.cpu.decode_words import (
     OUT,
     OUTPUTS,
     PHASES,
-    PRODUCT_DOWN,
-    PRODUCT_GATE,
-    PRODUCT_OUT,
-    PRODUCT_QKV,
     Q_NORM,
     QKV,
     QKV_OUT,
@@ -51,11 +51,11 @@ from coe.models.cpu.decode_words import (
     QUANTISE_MIXED,
     ROTATE,
     ROTATES,
+    ROW_SCALES,
     ROWS,
     SIN,
     STEP,
     STEP_WORDS,
-    STEPS,
     STRIDES,
     VALUES,
 )
@@ -67,10 +67,10 @@ from coe.models.cpu.row_kernels import (
     rms,
     rotate_head,
     round_even,
+    row_scale_of,
     shorts,
     silu,
     softmax,
-    step_of,
 )
 
 __all__ = ["run_chunk"]
@@ -90,14 +90,14 @@ def _norm(step, matrix, norm, row):
     for i in range(size):
         out[i] = x[i] * factor * weight[i]
     if matrix[KIND] == INT8:
-        floats(step[STEPS], row + 1)[row] = quantise_row(out, shorts(step[DIGITS] + 2 * row * size, size))
+        floats(step[ROW_SCALES], row + 1)[row] = quantise_row(out, shorts(step[DIGITS] + 2 * row * size, size))
 
 
 @_inner
 def _quantise_mixed(step, row):
     size = step[NUM_HEADS] * step[HEAD_DIM]
     x = floats(step[NORMED] + 4 * row * size, size)
-    floats(step[STEPS], row + 1)[row] = quantise_row(x, shorts(step[DIGITS] + 2 * row * size, size))
+    floats(step[ROW_SCALES], row + 1)[row] = quantise_row(x, shorts(step[DIGITS] + 2 * row * size, size))
 
 
 @_inner
@@ -107,40 +107,40 @@ def _quantise_gated(step, matrix, row):
     x = floats(step[GATED] + 4 * row * size, size)
     high = shorts(step[DIGITS] + 2 * row * size, size)
     low = shorts(step[DIGITS] + 2 * (step[ROWS] + row) * size, size)
-    new = step_of(x)
+    new = row_scale_of(x)
     for i in range(size):
         scaled = x[i] / new
         whole = round_even(scaled)
         high[i] = np.int16(np.int32(whole))
         low[i] = np.int16(np.int32(round_even((scaled - whole) * DIGIT)))
-    floats(step[STEPS], row + 1)[row] = new
+    floats(step[ROW_SCALES], row + 1)[row] = new
 
 
 @_inner
-def _product_stored(step, matrix, first, count, to):
+def _matmul_stored(step, matrix, first, count, to):
     rows, width = step[ROWS], matrix[OUTPUTS]
-    found, out = matrix_product(step, matrix, first, count, step[NORMED], 1), floats(to, rows * width)
+    found, out = blocked_matmul(step, matrix, first, count, step[NORMED], 1), floats(to, rows * width)
     for r in range(rows):
         for i in range(count):
             out[r * width + first + i] = found[r * count + i]
 
 
 @_inner
-def _product_added(step, matrix, first, count, x, num_digits):
+def _matmul_added(step, matrix, first, count, x, num_digits):
     """Add to hidden."""
     rows, width = step[ROWS], matrix[OUTPUTS]
-    found, out = matrix_product(step, matrix, first, count, x, num_digits), floats(step[HIDDEN], rows * width)
+    found, out = blocked_matmul(step, matrix, first, count, x, num_digits), floats(step[HIDDEN], rows * width)
     for r in range(rows):
         for i in range(count):
             out[r * width + first + i] += found[r * count + i]
 
 
 @_inner
-def _product_gate(step, matrix, first, count):
+def _matmul_gate(step, matrix, first, count):
     """SiLU(gate) * up, the gate's rows being the first half of the matrix."""
     rows, size = step[ROWS], matrix[OUTPUTS] // 2
-    gate = matrix_product(step, matrix, first, count, step[NORMED], 1)
-    up = matrix_product(step, matrix, size + first, count, step[NORMED], 1)
+    gate = blocked_matmul(step, matrix, first, count, step[NORMED], 1)
+    up = blocked_matmul(step, matrix, size + first, count, step[NORMED], 1)
     out = floats(step[GATED], rows * size)
     for r in range(rows):
         for i in range(count):
@@ -225,23 +225,23 @@ def run_chunk(words, phase, chunk):
     elif operation == NORM_HEAD:
         _norm(step, block, block[HEAD_NORM], chunk)
     else:
-        _do_product(step, block, operation, chunk * size, size)
+        _do_matmul(step, block, operation, chunk * size, size)
 
 
 @_inner
-def _do_product(step, block, operation, first, size):
-    if operation == PRODUCT_QKV:
+def _do_matmul(step, block, operation, first, size):
+    if operation == MATMUL_QKV:
         matrix = block[QKV:]
-        _product_stored(step, matrix, first, min(size, matrix[OUTPUTS] - first), step[QKV_OUT])
-    elif operation == PRODUCT_OUT:
+        _matmul_stored(step, matrix, first, min(size, matrix[OUTPUTS] - first), step[QKV_OUT])
+    elif operation == MATMUL_OUT:
         matrix = block[OUT:]
-        _product_added(step, matrix, first, min(size, matrix[OUTPUTS] - first), step[NORMED], 1)
-    elif operation == PRODUCT_GATE:
+        _matmul_added(step, matrix, first, min(size, matrix[OUTPUTS] - first), step[NORMED], 1)
+    elif operation == MATMUL_GATE:
         matrix = block[GATE_UP:]
-        _product_gate(step, matrix, first, min(size, matrix[OUTPUTS] // 2 - first))
-    elif operation == PRODUCT_DOWN:
+        _matmul_gate(step, matrix, first, min(size, matrix[OUTPUTS] // 2 - first))
+    elif operation == MATMUL_DOWN:
         matrix = block[DOWN:]
         num_digits = 2 if matrix[KIND] == INT8 else 1
-        _product_added(step, matrix, first, min(size, matrix[OUTPUTS] - first), step[GATED], num_digits)
+        _matmul_added(step, matrix, first, min(size, matrix[OUTPUTS] - first), step[GATED], num_digits)
     else:
-        _product_stored(step, block, first, min(size, block[OUTPUTS] - first), step[LOGITS])
+        _matmul_stored(step, block, first, min(size, block[OUTPUTS] - first), step[LOGITS])

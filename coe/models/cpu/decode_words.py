@@ -28,7 +28,7 @@ HEAD_NORM = MATRIX_WORDS
     HIDDEN,
     NORMED,  # after a norm or attention, (rows, most inputs)
     DIGITS,  # the same quantised, int16 (2 rows, most inputs)
-    STEPS,  # of quantised rows
+    ROW_SCALES,  # of quantised activations
     QKV_OUT,
     GATED,
     COS,
@@ -49,7 +49,7 @@ STEP, BLOCK, NUM_PHASES, TICKET, DONE, PHASES, WORDS = 0, 1, 2, 8, 16, 24, 24 + 
 EPOCH_BITS = 32  # of a ticket: they count chunks, the bits above them commands
 
 # operations of phases
-(NORM_QKV, PRODUCT_QKV, ROTATE, ATTEND, QUANTISE_MIXED, PRODUCT_OUT, NORM_GATE, PRODUCT_GATE, QUANTISE_GATED,
- PRODUCT_DOWN, NORM_HEAD, PRODUCT_HEAD) = range(12)  # fmt: skip
+(NORM_QKV, MATMUL_QKV, ROTATE, ATTEND, QUANTISE_MIXED, MATMUL_OUT, NORM_GATE, MATMUL_GATE, QUANTISE_GATED,
+ MATMUL_DOWN, NORM_HEAD, MATMUL_HEAD) = range(12)  # fmt: skip
 
-FOLLOW, LEAD_LAYER, LEAD_ATTENTION, LEAD_HEAD, LEAD_PRODUCT, LEAD_PRODUCTS = range(6)
+FOLLOW, LEAD_LAYER, LEAD_ATTENTION, LEAD_HEAD, LEAD_MATMUL, LEAD_MATMULS = range(6)

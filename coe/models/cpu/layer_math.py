@@ -14,11 +14,11 @@ from coe.models.cpu.row_ops import RowOps
 from coe.models.llama.binding import LayerWeights
 from coe.models.llama.rotary import CosSin
 from coe.models.llama.shape import LlamaShape
-from coe.models.matmul import Int8, Weight, full, product, quantised
+from coe.models.matmul import Int8, Weight, full, matmul, quantised
 
 __all__ = ["FloatMath", "Int8Math"]
 
-_GATE_ROWS = 16  # more are worth all cores, and the transposed products of a prompt no copy
+_GATE_ROWS = 16  # more are worth all cores, and the transposed matmuls of a prompt no copy
 _TILED_ROWS = 128  # times a bfloat16 matrix read as it is; for more it is widened once for MKL
 
 
@@ -41,21 +41,21 @@ class FloatMath(_RowMath):
         self._layers = layers
 
     def qkv(self, hidden: torch.Tensor, w: LayerWeights) -> torch.Tensor:
-        return self.product(self._norm(hidden, w.input_norm), full(w.qkv), w.qkv_bias).contiguous()
+        return self.matmul(self._norm(hidden, w.input_norm), full(w.qkv), w.qkv_bias).contiguous()
 
     def rest(self, hidden: torch.Tensor, mixed: torch.Tensor, w: LayerWeights) -> torch.Tensor:
-        hidden = hidden + self.product(mixed, full(w.out))
-        gate_up = self.product(self._norm(hidden, w.mlp_norm), full(w.gate_up))
-        return hidden + self.product(self._gated(gate_up), full(w.down))
+        hidden = hidden + self.matmul(mixed, full(w.out))
+        gate_up = self.matmul(self._norm(hidden, w.mlp_norm), full(w.gate_up))
+        return hidden + self.matmul(self._gated(gate_up), full(w.down))
 
     def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
-        return self.product(self._norm(hidden, norm), full(lm_head))
+        return self.matmul(self._norm(hidden, norm), full(lm_head))
 
-    def product(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    def matmul(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """Return x @ weight.T (+ bias) in float32."""
         if weight.dtype is not x.dtype and len(x) <= _TILED_ROWS and self._layers.takes(weight):
-            return self._layers.product(x, weight, bias)
-        return product(x, weight, bias)
+            return self._layers.matmul(x, weight, bias)
+        return matmul(x, weight, bias)
 
     def _gated(self, gate_up: torch.Tensor) -> torch.Tensor:
         if gate_up.shape[0] <= _GATE_ROWS:
@@ -72,13 +72,13 @@ class Int8Math(_RowMath):
 
     def qkv(self, hidden: torch.Tensor, w: LayerWeights) -> torch.Tensor:
         ops = self._ops
-        return ops.product(ops.quantised_norm(hidden, w.input_norm, self._eps), quantised(w.qkv), w.qkv_bias)
+        return ops.matmul(ops.quantised_norm(hidden, w.input_norm, self._eps), quantised(w.qkv), w.qkv_bias)
 
     def rest(self, hidden: torch.Tensor, mixed: torch.Tensor, w: LayerWeights) -> torch.Tensor:
         ops = self._ops
-        hidden, rows = ops.add_product_and_norm(hidden, ops.quantised(mixed), quantised(w.out), w.mlp_norm, self._eps)
+        hidden, rows = ops.add_matmul_and_norm(hidden, ops.quantised(mixed), quantised(w.out), w.mlp_norm, self._eps)
         return ops.add_two_digits(hidden, ops.quantised_gate(rows, quantised(w.gate_up)), quantised(w.down))
 
     def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
         assert isinstance(lm_head, Int8)
-        return self._ops.product(self._ops.quantised(self._ops.normed(hidden, norm, self._eps)), lm_head)
+        return self._ops.matmul(self._ops.quantised(self._ops.normed(hidden, norm, self._eps)), lm_head)

@@ -1,9 +1,9 @@
-"""RowOps loops over rows of float32 activations, compiled by numba: what lies between a CPU step's matrix products.
+"""Fused loops over rows of float32 activations, compiled by numba: the work between a CPU step's matmuls.
 
-Between two products a decode step does a dozen small things to a few hundred numbers. As torch operators each costs
-2 to 30 µs; as one loop they cost about one. Every row is computed by itself, in an order that does not depend on the
-others. Kernels take addresses of contiguous arrays and sizes, check nothing and hold no
-lock; `fused.py` is what the engine calls. Compiled once per processor and kept beside the bytecode.
+Between two matmuls a decode step does a dozen small things to a few hundred numbers. A torch operator for each costs
+2 to 30 µs; one fused loop costs about one. Every row is computed by itself, in an order that does not depend on the
+others. Kernels take addresses of contiguous arrays and sizes; they check nothing and release Python's lock.
+`row_ops.py` calls them with tensors. numba compiles them once per processor and keeps the code beside the bytecode.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = [
 
 _A = types.int64  # an address, 0 for an array that is not there; or a size
 _SUMS = {"reassoc", "contract", "nsz"}  # sums may be taken in any order, or they could not be vectorised
-_ROUNDER = np.float32(12582912.0)  # 1.5 * 2**23: adding it leaves no room for a fraction, halves go to even
-DIGIT = np.float32(254.0)  # the second digit counts 254ths of the first one's step
+_ROUNDER = np.float32(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, halves to even
+DIGIT = np.float32(254.0)  # the second digit counts 254ths of the first one's unit
 _SMALLEST = np.float32(1e-30)
 
 
@@ -112,16 +112,18 @@ def _largest(x):
 
 
 @_inner
-def step_of(x):
+def row_scale_of(x):
+    """The scale that spreads a row over -127 … 127."""
     return max(_largest(x), _SMALLEST) * np.float32(1 / 127)
 
 
 @_inner
 def quantise_row(x, q):
-    step = step_of(x)
+    """q = x rounded to int8; returns its scale."""
+    scale = row_scale_of(x)
     for i in range(len(x)):
-        q[i] = np.int8(np.int32(round_even(x[i] / step)))
-    return step
+        q[i] = np.int8(np.int32(round_even(x[i] / scale)))
+    return scale
 
 
 @_inner
@@ -158,18 +160,18 @@ def rms_norm(x, weight, eps, rows, size, out):
 
 
 @_kernel(_A, _A, _A, _A, _A)
-def quantise(x, rows, size, q, steps):
-    """x (rows, size) -> int8 q of the same shape, and a step for each row."""
-    xs, qs, ss = floats(x, rows * size), bytes_at(q, rows * size), floats(steps, rows)
+def quantise(x, rows, size, q, row_scales):
+    """q = x (rows, size) rounded to int8, with a scale for each row."""
+    xs, qs, ss = floats(x, rows * size), bytes_at(q, rows * size), floats(row_scales, rows)
     for r in range(rows):
         ss[r] = quantise_row(xs[r * size : (r + 1) * size], qs[r * size : (r + 1) * size])
 
 
 @_kernel(_A, _A, types.float64, _A, _A, _A, _A)
-def norm_quantise(x, weight, eps, rows, size, q, steps):
+def norm_quantise(x, weight, eps, rows, size, q, row_scales):
     """`rms_norm`, then `quantise`."""
     xs, ws = floats(x, rows * size), floats(weight, size)
-    qs, ss = bytes_at(q, rows * size), floats(steps, rows)
+    qs, ss = bytes_at(q, rows * size), floats(row_scales, rows)
     normed = np.empty(size, np.float32)
     for r in range(rows):
         row = xs[r * size : (r + 1) * size]
@@ -180,13 +182,13 @@ def norm_quantise(x, weight, eps, rows, size, q, steps):
 
 
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
-def dequantise(sums, scales, steps, bias, rows, size, out):
-    """out = int32 sums (rows, size) * scales (size) * steps (rows) + bias (size)."""
-    ns, cs, ss, outs = ints(sums, rows * size), floats(scales, size), floats(steps, rows), floats(out, rows * size)
+def dequantise(sums, scales, row_scales, bias, rows, size, out):
+    """out = int32 sums (rows, size) * scales (size) * row_scales (rows) + bias (size)."""
+    ns, cs, ss, outs = ints(sums, rows * size), floats(scales, size), floats(row_scales, rows), floats(out, rows * size)
     for r in range(rows):
-        row, to, step = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
+        row, to, scale = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
         for i in range(size):
-            to[i] = np.float32(row[i]) * cs[i] * step
+            to[i] = np.float32(row[i]) * cs[i] * scale
         if bias != 0:
             bs = floats(bias, size)
             for i in range(size):
@@ -194,17 +196,17 @@ def dequantise(sums, scales, steps, bias, rows, size, out):
 
 
 @_kernel(_A, _A, _A, _A, _A, types.float64, _A, _A, _A, _A, _A)
-def add_norm_quantise(sums, scales, steps, hidden, weight, eps, rows, size, out, q, new_steps):
-    """out = hidden + dequantised sums; q, new_steps = `norm_quantise` of that."""
-    ns, cs, ss = ints(sums, rows * size), floats(scales, size), floats(steps, rows)
+def add_norm_quantise(sums, scales, row_scales, hidden, weight, eps, rows, size, out, q, new_scales):
+    """out = hidden + dequantised sums; q, new_scales = `norm_quantise` of that."""
+    ns, cs, ss = ints(sums, rows * size), floats(scales, size), floats(row_scales, rows)
     hs, ws, outs = floats(hidden, rows * size), floats(weight, size), floats(out, rows * size)
-    qs, news = bytes_at(q, rows * size), floats(new_steps, rows)
+    qs, news = bytes_at(q, rows * size), floats(new_scales, rows)
     normed = np.empty(size, np.float32)
     for r in range(rows):
-        row, to, step = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
+        row, to, scale = ns[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
         old = hs[r * size : (r + 1) * size]
         for i in range(size):
-            to[i] = old[i] + np.float32(row[i]) * cs[i] * step
+            to[i] = old[i] + np.float32(row[i]) * cs[i] * scale
         factor = rms(to, eps)
         for i in range(size):
             normed[i] = to[i] * factor * ws[i]
@@ -224,18 +226,18 @@ def gate(gate_up, rows, size, out):
 
 
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
-def gate_quantise(sums, scales, steps, rows, size, q, new_steps):
+def gate_quantise(sums, scales, row_scales, rows, size, q, new_scales):
     """`gate` of dequantised sums (rows, 2 size), in two int8 digits: q (2 rows, size), the first digits first."""
-    ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, 2 * size), floats(steps, rows)
-    qs, news = bytes_at(q, 2 * rows * size), floats(new_steps, rows)
+    ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, 2 * size), floats(row_scales, rows)
+    qs, news = bytes_at(q, 2 * rows * size), floats(new_scales, rows)
     gated = np.empty(size, np.float32)
     for r in range(rows):
-        step = ss[r]
+        scale = ss[r]
         left = ns[2 * r * size : (2 * r + 1) * size]
         right = ns[(2 * r + 1) * size : (2 * r + 2) * size]
         for i in range(size):
-            gated[i] = silu(np.float32(left[i]) * cs[i] * step) * (np.float32(right[i]) * cs[size + i] * step)
-        new = step_of(gated)
+            gated[i] = silu(np.float32(left[i]) * cs[i] * scale) * (np.float32(right[i]) * cs[size + i] * scale)
+        new = row_scale_of(gated)
         high, low = qs[r * size : (r + 1) * size], qs[(rows + r) * size : (rows + r + 1) * size]
         for i in range(size):
             scaled = gated[i] / new
@@ -246,15 +248,15 @@ def gate_quantise(sums, scales, steps, rows, size, q, new_steps):
 
 
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
-def add_two_digits(sums, scales, steps, hidden, rows, size, out):
+def add_two_digits(sums, scales, row_scales, hidden, rows, size, out):
     """out = hidden + dequantised sums of two digits, (2 rows, size)."""
-    ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, size), floats(steps, rows)
+    ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, size), floats(row_scales, rows)
     hs, outs = floats(hidden, rows * size), floats(out, rows * size)
     for r in range(rows):
         high, low = ns[r * size : (r + 1) * size], ns[(rows + r) * size : (rows + r + 1) * size]
-        old, to, step = hs[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
+        old, to, scale = hs[r * size : (r + 1) * size], outs[r * size : (r + 1) * size], ss[r]
         for i in range(size):
-            to[i] = old[i] + (np.float32(high[i]) + np.float32(low[i]) * (np.float32(1) / DIGIT)) * cs[i] * step
+            to[i] = old[i] + (np.float32(high[i]) + np.float32(low[i]) * (np.float32(1) / DIGIT)) * cs[i] * scale
 
 
 @_inner
@@ -284,7 +286,7 @@ def rotate(qkv, rows, width, num_heads, num_kv_heads, dim, q_norm, k_norm, eps, 
 
 @_summing
 def softmax(scores):
-    """In place, but for the division by the sum, which is returned."""
+    """Exponentials in place; returns their sum, by which the caller divides."""
     most, total = scores[0], np.float32(0)
     for t in range(len(scores)):
         most = max(most, scores[t])

@@ -1,8 +1,8 @@
-"""A CPU step's float32 rows between its matrix products, and int8 products with what stands around them, fused.
+"""Row operations on tensors: norms, gate and rotary embedding of float32 rows, and int8 matmuls fused with them.
 
-Wraps the compiled loops of `row_kernels.py`; needs numba (the extra `cpu`). With
-int8 weights every token is quantised by itself and int32 sums are exact, so a token's result never depends on the
-others in its batch. Knows nothing about models.
+Calls the compiled loops of `row_kernels.py`; needs numba (the extra `cpu`). With int8 weights every token is
+quantised by itself and int32 sums are exact, so a token's result never depends on the others in its batch. Knows
+nothing about models.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 
 import torch
 
-from coe.models.matmul import Int8, int8_sums
+from coe.models.matmul import Int8, int8_matmul
 
 __all__ = ["RowOps", "Rows"]
 
 
 class Rows(NamedTuple):
-    """Quantised activations: values int8 (rows, size), or (2 rows, size) in two digits; steps float32 (rows,)."""
+    """Quantised activations: values int8 (rows, size), or (2 rows, size) in two digits; scales float32 (rows,)."""
 
     values: torch.Tensor
-    steps: torch.Tensor
+    scales: torch.Tensor
 
 
 class RowOps:
-    """The loops, with tensors for addresses. All are float32 and contiguous; results are new unless said otherwise."""
+    """The loops with tensors for addresses. Rows are float32 and contiguous; results are new unless said otherwise."""
 
     def __init__(self) -> None:
         from coe.models.cpu import row_kernels as kernels
@@ -77,35 +77,35 @@ class RowOps:
         self._run.norm_quantise(x.data_ptr(), weight.data_ptr(), eps, *x.shape, *_at(rows))
         return rows
 
-    def product(self, rows: Rows, weight: Int8, bias: torch.Tensor | None = None) -> torch.Tensor:
+    def matmul(self, rows: Rows, weight: Int8, bias: torch.Tensor | None = None) -> torch.Tensor:
         """rows @ weight.T (+ bias)."""
-        sums = int8_sums(rows.values, weight.values)
+        sums = int8_matmul(rows.values, weight.values)
         out = torch.empty(sums.shape)
         added = 0 if bias is None else bias.data_ptr()
         self._run.dequantise(*_scaled(sums, weight, rows), added, *sums.shape, out.data_ptr())
         return out
 
-    def add_product_and_norm(
+    def add_matmul_and_norm(
         self, hidden: torch.Tensor, rows: Rows, weight: Int8, norm: torch.Tensor, eps: float
     ) -> tuple[torch.Tensor, Rows]:
-        """hidden + `product`, and `quantised_norm` of that."""
-        sums = int8_sums(rows.values, weight.values)
+        """hidden + `matmul`, and `quantised_norm` of that."""
+        sums = int8_matmul(rows.values, weight.values)
         out, new = torch.empty(sums.shape), _rows(*sums.shape)
         before = (hidden.data_ptr(), norm.data_ptr(), eps)
         self._run.add_norm_quantise(*_scaled(sums, weight, rows), *before, *sums.shape, out.data_ptr(), *_at(new))
         return out, new
 
     def quantised_gate(self, rows: Rows, weight: Int8) -> Rows:
-        """`gated` of the product, in two digits: a few of these values dwarf the rest of their row."""
-        sums = int8_sums(rows.values, weight.values)
+        """`gated` of the matmul, in two digits: a few of these values dwarf the rest of their row."""
+        sums = int8_matmul(rows.values, weight.values)
         num_rows, size = sums.shape[0], sums.shape[1] // 2
         new = Rows(torch.empty(2 * num_rows, size, dtype=torch.int8), torch.empty(num_rows))
         self._run.gate_quantise(*_scaled(sums, weight, rows), num_rows, size, *_at(new))
         return new
 
     def add_two_digits(self, hidden: torch.Tensor, rows: Rows, weight: Int8) -> torch.Tensor:
-        """hidden + product of rows in two digits."""
-        sums = int8_sums(rows.values, weight.values)
+        """hidden + matmul of rows in two digits."""
+        sums = int8_matmul(rows.values, weight.values)
         out = torch.empty(hidden.shape)
         self._run.add_two_digits(*_scaled(sums, weight, rows), hidden.data_ptr(), *out.shape, out.data_ptr())
         return out
@@ -116,8 +116,8 @@ def _rows(num_rows: int, size: int) -> Rows:
 
 
 def _at(rows: Rows) -> tuple[int, int]:
-    return rows.values.data_ptr(), rows.steps.data_ptr()
+    return rows.values.data_ptr(), rows.scales.data_ptr()
 
 
 def _scaled(sums: torch.Tensor, weight: Int8, rows: Rows) -> tuple[int, int, int]:
-    return sums.data_ptr(), weight.scales.data_ptr(), rows.steps.data_ptr()
+    return sums.data_ptr(), weight.scales.data_ptr(), rows.scales.data_ptr()

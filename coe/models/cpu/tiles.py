@@ -1,12 +1,12 @@
-"""The innermost loops of a CPU decode step as vectors of LLVM's: dot products of a few weight rows with a few tokens.
+"""The innermost loops of a CPU decode step as LLVM vectors: dot products of a few weight rows with a few tokens.
 
 A tile keeps every sum in a register while it walks along the rows, so a weight is read from memory once for up to
-`MAX_ROWS` tokens; the next tile's weights are fetched meanwhile. Each sum is taken in the same order in every tile:
-a token's result does not depend, by a single bit, on which others are computed with it. Functions to be called from
-numba's compiled code; they know addresses and sizes and check nothing.
+`MAX_ROWS` tokens, and the next tile's weights are prefetched meanwhile. Every tile adds in the same order, so a
+token's result has the same bits whatever other tokens are computed with it. The functions are called from numba's
+compiled code; they take addresses and sizes and check nothing.
 
-Weights: float32; bfloat16, widened exactly; int8, times int16 activations, summed exactly in int32. LLVM turns the
-latter into whatever the processor has (VNNI's vpdpwssd, vpmaddwd, NEON's smlal).
+Weights are float32, bfloat16 (widened exactly) or int8 (times int16 activations, summed exactly in int32). LLVM turns
+the last into what the processor has: VNNI's vpdpwssd, vpmaddwd, NEON's smlal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_ROWS = 8
 
 
 def _lanes() -> int:
-    """Float32 numbers in a vector register of the processor that numba compiles for (NUMBA_CPU_FEATURES)."""
+    """Return how many float32 numbers a vector register holds, of the processor that numba compiles for."""
     features = config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
     return 16 if "+avx512f" in features else 8 if "+avx2" in features else 4
 
@@ -121,7 +121,7 @@ def _function(emit: Callable[..., None]) -> Any:
     return intrinsic(typed)
 
 
-# -- what tiles are made of
+# -- pieces of tiles
 
 
 def _loop(builder: Any, end: Any, step: int, first: _Values, body: Callable[[Any, _Values], _Values]) -> _Values:
@@ -183,7 +183,7 @@ def _multiply_add_float(builder: Any, left: Any, right: Any, total: Any) -> Any:
 
 
 def _multiply_add_int(builder: Any, left: Any, right: Any, total: Any) -> Any:
-    """Products of neighbours are added in pairs: the shape that LLVM knows as one instruction."""
+    """Products of neighbours are added in pairs: LLVM recognises this shape as one instruction."""
     products = builder.mul(left, right)
     even, odd = (_shuffled(builder, products, products, range(start, 2 * LANES, 2)) for start in (0, 1))
     return builder.add(total, builder.add(even, odd))

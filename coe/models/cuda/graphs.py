@@ -1,9 +1,9 @@
-"""Decode steps captured once and replayed: which there are, whom they serve, and what they may take of the device.
+"""Decode steps captured once and replayed, under a byte budget.
 
 A captured step belongs to addresses: of the weights it reads, the pages it writes, its inputs. So it serves every
-expert of a shape whose units lie there when it runs, and it goes when a unit's memory does. The least recently used go
-when the budget is full. What cannot be captured (too many rows, too much context for the workspace) and what is not
-worth it yet runs eagerly. Owned by the engine thread. Knows nothing about CUDA: a `Recorder` does.
+expert of a shape whose units lie there when it runs, and it is dropped with the memory of a unit. When the budget is
+full the least recently used step is dropped. A step that cannot be captured (too many rows, too much context for the
+workspace) or is not worth it yet runs eagerly. Owned by the engine thread. Knows nothing about CUDA: a `Recorder` does.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["DecodeGraphs", "Recorder", "Recording"]
 
 log = logging.getLogger("coe.models.cuda.graphs")
 
-WORTH_STEPS = 8  # a capture costs about as much as this many eager steps take longer (an estimate)
+WORTH_STEPS = 8  # a capture costs about what it saves in this many steps (an estimate)
 MAX_WANTED = 256  # keys whose steps are counted
 WORKSPACE_SHARE = 0.5  # of the budget, for gathered keys and values
 MAX_WORKSPACE_BYTES = 1 << 30
-_NEVER = -(1 << 62)  # times that a key was wanted, where it shall not be captured
+_NEVER = -(1 << 62)  # the count of a key that must not be captured
 
 
 class Recording(Protocol):
@@ -66,14 +66,14 @@ class _Captured:
 
 
 class _Buffers(NamedTuple):
-    """What all captured steps of a vocabulary share: one runs at a time."""
+    """Buffers that all captured steps of a vocabulary share, because one runs at a time."""
 
     workspace: torch.Tensor  # flat bytes
     logits: torch.Tensor  # (largest batch, vocab), float32
 
 
 class DecodeGraphs:
-    """Captured decode steps under a byte budget; see the module docstring."""
+    """Captured decode steps of one device."""
 
     def __init__(self, budget_bytes: int, recorder: Recorder, *, worth_steps: int = WORTH_STEPS) -> None:
         self.budget_bytes = budget_bytes
@@ -141,7 +141,7 @@ class DecodeGraphs:
             self._wanted[key] = _NEVER
             return None
         self._keep(key, captured)
-        return captured.logits  # they are there, whether the step is kept or not
+        return captured.logits  # they were computed, whether the step is kept or not
 
     def _capture(self, key: _Key, weights: Sequence[Any], values: torch.Tensor) -> _Captured | None:
         """Capture a step and have it run once; None where the budget does not even hold what it reads and writes."""
@@ -205,7 +205,7 @@ class DecodeGraphs:
         return self._wanted[key] >= self._worth_steps
 
     def forget(self, address: int, size_bytes: int) -> None:
-        """These bytes of the device are given back: what was captured over units in them goes."""
+        """Drop what was captured over units in these bytes: the device's memory is given back."""
         there = range(address, address + size_bytes)
         for key in [key for key in self._captured if any(each in there for each in key.addresses)]:
             self._drop(key)

@@ -1,12 +1,12 @@
-"""Keys and values in pages of one buffer that sequences of every shape share: what a GPU has in contiguous KV's place.
+"""Keys and values in pages of one buffer that sequences of every shape share: a GPU's KV.
 
 A page is as large as a block of 64 tokens of the largest shape, so it holds one block of that shape or several of a
 smaller one, and one free list serves all. Within a page a block's layers lie one after another, so a layer of a block
 is one row of a table with fixed addresses: that is what a captured decode step reads. Pages are counted: a prefix and
-the sequence that goes on from it share them, and whoever writes into a shared one gets its own copy first. They go back
-when the last KV that names them does. What may be in use in all is the scheduler's budget.
+the sequence that continues it share pages, and a sequence that writes into a shared page gets its own copy first. A
+page goes back when the last KV that uses it does. The scheduler's budget says how much may be in use.
 
-Not covered: transformers' own caches (modules.py), which are contiguous.
+Not covered: transformers' own caches (transformers.py), which are contiguous.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def _row_bytes(shape: KvShape) -> int:
 
 
 class KvPages:
-    """The buffer, who uses which page of it, and how often. Owned by the engine thread.
+    """The buffer and how many sequences use each page of it. Owned by the engine thread.
 
-    Page 0 is nobody's: rows that pad a batch write there.
+    Page 0 belongs to no sequence: rows that pad a batch write there.
     """
 
     def __init__(self, budget_bytes: int, page_bytes: int, device: torch.device) -> None:
@@ -65,7 +65,7 @@ class KvPages:
         return self._buffer.view(-1).view(dtype).view(-1, row_bytes // dtype.itemsize)
 
     def allocate(self) -> int:
-        """A page full of zeros: what a mask hides is still multiplied with 0, and stale bytes could read as NaN."""
+        """Return a page of zeros: masked values are still multiplied with 0, and stale bytes could read as NaN."""
         page = self._take()
         self._buffer[page].zero_()
         return page
@@ -74,7 +74,7 @@ class KvPages:
         self._uses[page] += 1
 
     def own(self, page: int) -> int:
-        """The page itself if one KV names it, else a copy for the one that wants to write."""
+        """Return the page itself if one KV uses it, else a copy for the KV that wants to write."""
         if self._uses[page] == 1:
             return page
         copy = self._take()
@@ -89,7 +89,7 @@ class KvPages:
 
     def _take(self) -> int:
         if not self._free:
-            raise MemoryError(f"all {self.budget_bytes:,} bytes of KV cache are in use: more was run than was booked")
+            raise MemoryError(f"all {self.budget_bytes:,} bytes of KV cache are in use: more was run than was reserved")
         page = self._free.pop()
         self._uses[page] = 1
         return page
@@ -145,11 +145,11 @@ class PagedKv:
         self.length = 0
 
     def __del__(self) -> None:
-        for page in self._pages:  # nobody can write into them any more, not even a step that was under way
+        for page in self._pages:  # no step can write into them any more, not even one that was under way
             self._store.pages.release(page)
 
     def reserve(self, num_tokens: int) -> None:
-        """Have room for so many tokens in all, of its own beyond those that are there."""
+        """Make room for `num_tokens` in all, in pages of its own beyond the tokens that are there."""
         store, at = self._store, self.length // self._store.page_tokens
         if at < len(self._pages) and num_tokens > self.length:
             self._pages[at] = store.pages.own(self._pages[at])
@@ -201,7 +201,7 @@ class PagedWindow:
         self._slots = (places[len(bases) :] + store.layers * KV_BLOCK_TOKENS).unbind(0)
 
     def put(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take the new tokens' keys and values, (kv heads, new, head dim), and return all there are with them."""
+        """Store the new tokens' keys and values, (kv heads, new, head dim), and return all of them."""
         store, shape = self._store, self._store.shape
         new = torch.cat((keys, values)).transpose(0, 1).reshape(keys.shape[1], -1)
         store.tokens.index_copy_(0, self._slots[layer], new)

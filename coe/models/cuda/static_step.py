@@ -1,10 +1,10 @@
-"""A decode step with fixed shapes and addresses: what a CUDA graph can capture, and the same tokens as the ragged step.
+"""A decode step with fixed shapes and addresses, which a CUDA graph can capture; it gives the tokens of a ragged pass.
 
 A pure function of one small table of integers over bound weights and paged KV: one token a row, rows padded to a
-bucket, every row's blocks gathered to a common length and masked. Few kernels matter more here than few bytes: at batch
-1 each small one costs as much as reading some megabytes of weights. So values ride along in the rotation of queries and
-keys (their angle is 0) and keys and values are written at once, and residuals are added by the products themselves. In
-float32 that changes last bits at most; in bfloat16 it rounds less often than the ragged step. Knows nothing of capture.
+bucket, every row's blocks gathered to a common length and masked. The number of kernels matters more than bytes here:
+at batch 1 a small kernel costs as much as reading some megabytes of weights. So values are rotated with queries and
+keys (by angle 0), keys and values are written at once, and matmuls add the residuals. In float32 that changes last bits
+at most; in bfloat16 it rounds less often than a ragged pass. Knows nothing about capture.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["BATCH_BUCKETS", "Bucket", "StaticStep", "fill", "num_blocks"]
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)
 _LEAST_BLOCKS = 2
 _NUM_FACTS = 5  # of a row: token, position, slot, first and last key that it sees
-_SCRATCH = 0  # the base row of the page that nobody owns
+_SCRATCH = 0  # the base row of the page that no sequence owns
 
 
 class Bucket(NamedTuple):
@@ -174,7 +174,7 @@ class StaticStep:
         shape, num_rows = self.shape, len(q)
         seen = gathered.view(num_rows, -1, 2 * shape.num_kv_heads, shape.head_dim).transpose(1, 2)
         keys, values = seen.split(shape.num_kv_heads, dim=1)
-        groups = q.reshape(num_rows, shape.num_kv_heads, -1, shape.head_dim)  # a group's heads as rows of one product
+        groups = q.reshape(num_rows, shape.num_kv_heads, -1, shape.head_dim)  # a group's heads as rows of one matmul
         return F.scaled_dot_product_attention(groups, keys, values, attn_mask=bias).reshape(num_rows, -1)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -41,7 +41,7 @@ class LayerMath(Protocol):
         ...
 
     def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
-        """Return the LM head's product with the normalised hidden state."""
+        """Return the LM head's matmul with the normalised hidden state."""
         ...
 
 
@@ -179,7 +179,7 @@ def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: tor
     """Attention of one sequence: q (new, heads, dim), keys and values (kv heads, length, dim) -> like q."""
     new, num_heads, head_dim = q.shape
     num_kv_heads = keys.shape[0]
-    if new == 1:  # one query per head: the heads of a group are the rows of one product
+    if new == 1:  # one query per head: the heads of a group are the rows of one matmul
         grouped = q.view(1, num_kv_heads, num_heads // num_kv_heads, head_dim)
         return F.scaled_dot_product_attention(grouped, keys[None], values[None]).view(1, num_heads, head_dim)
     groups = num_heads // num_kv_heads

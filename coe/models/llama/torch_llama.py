@@ -18,7 +18,7 @@ from coe.models.llama.model import LlamaModel
 from coe.models.llama.ragged import RaggedBatch, RaggedPass
 from coe.models.llama.rotary import CosSin, rotate
 from coe.models.llama.shape import LlamaShape
-from coe.models.matmul import Weight, full, num_inputs, product
+from coe.models.matmul import Weight, full, matmul, num_inputs
 from coe.models.model import ForwardPass, Row
 
 __all__ = ["TorchLlama", "TorchMath", "dtype_name", "rms_norm"]
@@ -46,7 +46,7 @@ class TorchMath:
         self._shape = shape
 
     def qkv(self, hidden: torch.Tensor, w: LayerWeights) -> torch.Tensor:
-        return product(self._norm(hidden, w.input_norm), full(w.qkv), w.qkv_bias).contiguous()
+        return matmul(self._norm(hidden, w.input_norm), full(w.qkv), w.qkv_bias).contiguous()
 
     def rotate_(self, qkv: torch.Tensor, w: LayerWeights, table: CosSin | None) -> None:
         q, k, _ = qkv.split((self._shape.num_heads, self._shape.num_kv_heads, self._shape.num_kv_heads), dim=1)
@@ -55,12 +55,12 @@ class TorchMath:
             part.copy_(normed if table is None else rotate(normed, table))
 
     def rest(self, hidden: torch.Tensor, mixed: torch.Tensor, w: LayerWeights) -> torch.Tensor:
-        hidden = hidden + product(mixed, full(w.out))
-        gate, up = product(self._norm(hidden, w.mlp_norm), full(w.gate_up)).chunk(2, dim=-1)
-        return hidden + product(F.silu(gate) * up, full(w.down))
+        hidden = hidden + matmul(mixed, full(w.out))
+        gate, up = matmul(self._norm(hidden, w.mlp_norm), full(w.gate_up)).chunk(2, dim=-1)
+        return hidden + matmul(F.silu(gate) * up, full(w.down))
 
     def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
-        return product(self._norm(hidden, norm), full(lm_head))
+        return matmul(self._norm(hidden, norm), full(lm_head))
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return rms_norm(x, weight, self._shape.norm_eps)
@@ -83,9 +83,9 @@ class TorchLlama(LlamaModel):
     def new_pass(self, rows: Sequence[Row], is_whole: bool) -> ForwardPass:  # noqa: ARG002
         return RaggedPass(RaggedBatch.of(rows, self.shape, self.rotary, self.device), self.shape, self._math)
 
-    def products(self, weights: Sequence[Any]) -> None:
-        """Compute the matrix products of one decode step and nothing else: what the rest of a step is compared with."""
+    def matmuls(self, weights: Sequence[Any]) -> None:
+        """Compute the matmuls of one decode step and nothing else, for benchmarks that compare the rest with them."""
         embed, *layers, head = weights
         matrices = [matrix for w in layers for matrix in (w.qkv, w.out, w.gate_up, w.down)]
         for matrix in (*matrices, embed.weight if head.lm_head is None else head.lm_head):
-            product(torch.zeros(1, num_inputs(matrix), dtype=self.shape.dtype, device=self.device), full(matrix))
+            matmul(torch.zeros(1, num_inputs(matrix), dtype=self.shape.dtype, device=self.device), full(matrix))

@@ -49,7 +49,7 @@ def test_command_writes_what_it_measured(
     assert result == json.loads((tmp_path / "out" / "engine-float32.json").read_text())
     assert [(cell["batch_size"], cell["prompt_tokens"]) for cell in result["cells"]] == [(1, 8), (2, 8)]
     assert all(cell["decode_tokens_per_s"] > 0 and cell["same_tokens"] == 1.0 for cell in result["cells"])
-    assert 0 <= result["profile_batch_1"]["fraction_outside_products"] < 1
+    assert 0 <= result["profile_batch_1"]["fraction_outside_matmuls"] < 1
     assert (tmp_path / "out" / "engine-float32.png").stat().st_size > 0
 
 

@@ -11,7 +11,7 @@ from compositions import write_config
 from coe.cli import main
 from coe.models.matmul import int8_is_exact
 
-pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="this processor's int8 products overflow")
+pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="this processor's int8 matmuls overflow")
 
 
 def test_report_says_what_int8_costs_and_gains(

@@ -22,7 +22,7 @@ from coe.weights.store.importer import StoredForm, import_expert, quantise
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest
 
-pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="this processor's int8 products overflow")
+pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="this processor's int8 matmuls overflow")
 
 PROMPTS = ("What is the capital of France?", "one two three four five six seven " * 8, "SELECT name FROM customers")
 
@@ -44,43 +44,43 @@ def write_int8_config(folder: Path, experts: dict[str, Path], more: str = "") ->
     return file
 
 
-def product(x: torch.Tensor, weight: Int8) -> torch.Tensor:
+def matmul(x: torch.Tensor, weight: Int8) -> torch.Tensor:
     fused = RowOps()
-    return fused.product(fused.quantised(x), weight)
+    return fused.matmul(fused.quantised(x), weight)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 40])
-def test_product_is_the_exact_sum_of_what_was_quantised(num_rows: int) -> None:
+def test_matmul_is_the_exact_sum_of_what_was_quantised(num_rows: int) -> None:
     stream = torch.Generator().manual_seed(num_rows)
     x, w = torch.randn(num_rows, 96, generator=stream), torch.randn(3500, 96, generator=stream)  # more than one block
     weight = Int8(*quantise(w))
     step = x.abs().amax(1, keepdim=True) * (1 / 127)
     sums = (x / step).round().double() @ weight.values.double().t()
-    torch.testing.assert_close(product(x, weight), (sums * weight.scales * step).float(), rtol=1e-6, atol=1e-6)
-    alone = torch.cat([product(row[None], weight) for row in x])
-    assert torch.equal(product(x, weight), alone)  # to the last bit
+    torch.testing.assert_close(matmul(x, weight), (sums * weight.scales * step).float(), rtol=1e-6, atol=1e-6)
+    alone = torch.cat([matmul(row[None], weight) for row in x])
+    assert torch.equal(matmul(x, weight), alone)  # to the last bit
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 5])
 def test_two_digits_keep_what_one_outlier_hides(num_rows: int) -> None:
-    """The MLP's last product: one value of 500 makes an int8 step of 4, and everything else would be rounded away."""
+    """The MLP's last matmul: one value of 500 makes an int8 step of 4, and everything else would be rounded away."""
     fused, stream = RowOps(), torch.Generator().manual_seed(num_rows)
     x = torch.randn(num_rows, 64, generator=stream)
     first = Int8(*quantise(torch.randn(192, 64, generator=stream)))
-    first.scales[96 + 5] = 1.0  # of an up projection: its product is the outlier
+    first.scales[96 + 5] = 1.0  # of an up projection: its matmul is the outlier
     w = Int8(*quantise(torch.randn(64, 96, generator=stream)))
-    gated = fused.gated(fused.product(fused.quantised(x), first))
+    gated = fused.gated(fused.matmul(fused.quantised(x), first))
     expected = gated @ (w.values * w.scales[:, None]).t()
     zeros = torch.zeros(num_rows, 64)
     found = fused.add_two_digits(zeros, fused.quantised_gate(fused.quantised(x), first), w)
-    assert 10 * (found - expected).abs().max() < (product(gated, w) - expected).abs().max()
+    assert 10 * (found - expected).abs().max() < (matmul(gated, w) - expected).abs().max()
     each = [fused.add_two_digits(zeros[:1], fused.quantised_gate(fused.quantised(row[None]), first), w) for row in x]
     assert torch.equal(found, torch.cat(each))
 
 
 def test_rows_of_zeros_stay_zeros() -> None:
     values, scales = quantise(torch.zeros(3, 8))
-    assert torch.equal(product(torch.zeros(2, 8), Int8(values, scales)), torch.zeros(2, 3))
+    assert torch.equal(matmul(torch.zeros(2, 8), Int8(values, scales)), torch.zeros(2, 3))
     assert torch.equal(embedded(torch.tensor([1]), Int8(values, scales), torch.float32), torch.zeros(1, 8))
 
 
@@ -95,13 +95,13 @@ def test_units_take_a_quarter_of_float32_and_count_the_same_parameters(tmp_path:
 
 
 def rounded(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    digits = 254 if module.in_features == 128 else 1  # the MLP's last product gets two
+    digits = 254 if module.in_features == 128 else 1  # the MLP's last matmul gets two
     step = arguments[0].abs().amax(-1, keepdim=True) / 127 / digits
     return ((arguments[0] / step).round() * step, *arguments[1:])
 
 
 def test_logits_are_those_of_transformers_with_the_same_rounding(tmp_path: Path, llama_folder: Path) -> None:
-    """Weights rounded per row and every product's input per token, in transformers' own modules."""
+    """Weights rounded per row and every matmul's input per token, in transformers' own modules."""
     store = UnitStore(tmp_path)
     manifest = manifests(llama_folder, store)[1]
     shape = LlamaShape.of(manifest)

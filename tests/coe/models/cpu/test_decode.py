@@ -158,15 +158,15 @@ def test_a_row_is_the_same_bit_by_bit_whoever_is_beside_it_and_however_many_thre
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 @pytest.mark.parametrize("num_rows", [1, 2, 3, 8, 21, 64])
-def test_a_product_is_torchs_and_each_row_its_own(kind: str, num_rows: int) -> None:
+def test_a_matmul_is_torchs_and_each_row_its_own(kind: str, num_rows: int) -> None:
     layers, x, weight = Layers(kind), random(num_rows, HIDDEN, seed=1), matrix(kind, VOCABULARY, HIDDEN, seed=2)
     assert isinstance(weight, torch.Tensor)
     bias = random(VOCABULARY, seed=3)
-    found = layers.compiled.product(x, weight, bias)
+    found = layers.compiled.matmul(x, weight, bias)
     torch.testing.assert_close(found, F.linear(x, weight.float(), bias), atol=2e-5, rtol=1e-5)
-    assert torch.equal(found, torch.cat([layers.compiled.product(row[None], weight, bias) for row in x]))
+    assert torch.equal(found, torch.cat([layers.compiled.matmul(row[None], weight, bias) for row in x]))
     torch.testing.assert_close(
-        layers.compiled.product(x.t().contiguous().t(), weight, None), found - bias, atol=1e-5, rtol=1e-5
+        layers.compiled.matmul(x.t().contiguous().t(), weight, None), found - bias, atol=1e-5, rtol=1e-5
     )
 
 

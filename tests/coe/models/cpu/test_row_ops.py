@@ -19,7 +19,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def dense(rows: Rows) -> torch.Tensor:
-    return rows.values.float() * rows.steps[:, None]
+    return rows.values.float() * rows.scales[:, None]
 
 
 @ROWS
@@ -48,7 +48,7 @@ def test_quantised_is_within_half_a_step_and_the_largest_is_127(num_rows: int) -
     x = random(num_rows, 80)
     rows = RowOps().quantised(x)
     assert rows.values.abs().amax(1).tolist() == [127] * num_rows
-    assert ((dense(rows) - x).abs() <= rows.steps[:, None] * 0.501).all()
+    assert ((dense(rows) - x).abs() <= rows.scales[:, None] * 0.501).all()
 
 
 def test_halves_round_to_even_as_torch_rounds() -> None:
@@ -57,20 +57,20 @@ def test_halves_round_to_even_as_torch_rounds() -> None:
 
 
 @ROWS
-def test_norm_before_a_product_and_sum_after_it_are_the_separate_ones(num_rows: int) -> None:
+def test_norm_before_a_matmul_and_sum_after_it_are_the_separate_ones(num_rows: int) -> None:
     fused, x, norm = RowOps(), random(num_rows, 64), random(64, seed=1)
     weight = Int8(*quantise(random(64, 64, seed=2)))
     rows = fused.quantised_norm(x, norm, EPS)
     torch.testing.assert_close(dense(rows), dense(fused.quantised(fused.normed(x, norm, EPS))), atol=1e-5, rtol=0)
-    hidden, after = fused.add_product_and_norm(x, rows, weight, norm, EPS)
-    torch.testing.assert_close(hidden, x + fused.product(rows, weight))
+    hidden, after = fused.add_matmul_and_norm(x, rows, weight, norm, EPS)
+    torch.testing.assert_close(hidden, x + fused.matmul(rows, weight))
     torch.testing.assert_close(dense(after), dense(fused.quantised_norm(hidden, norm, EPS)), atol=1e-5, rtol=0)
 
 
 def test_bias_is_added() -> None:
     fused, bias = RowOps(), random(32)
     weight, rows = Int8(*quantise(random(32, 64))), fused.quantised(random(3, 64, seed=1))
-    torch.testing.assert_close(fused.product(rows, weight, bias), fused.product(rows, weight) + bias)
+    torch.testing.assert_close(fused.matmul(rows, weight, bias), fused.matmul(rows, weight) + bias)
 
 
 @pytest.mark.parametrize("has_norms", [True, False])
