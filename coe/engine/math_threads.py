@@ -1,7 +1,7 @@
-"""How many threads the next step's products get: all of them while the machine is ours, fewer beside a busy neighbour.
+"""How many threads the next step's matmuls get: all cores while they are idle, fewer while other processes use some.
 
-A product that is spread over every core waits for the slowest part, and a part whose core a neighbour holds waits for
-a whole scheduler slice: 7 ms instead of 0.1 (measured). So what others use is left to them. Covered: Linux, by
+A matmul over every core waits for its slowest part, and a part whose core another process holds waits for a whole
+scheduler slice: 7 ms instead of 0.1 (measured). So the cores that others use are left to them. Covered: Linux, by
 /proc/stat and this process's own clock. Not covered: a container whose quota is below the machine's cores; set
 [engine] num_threads there.
 """
@@ -16,11 +16,11 @@ from typing import NamedTuple
 __all__ = ["MathThreads", "Usage", "num_threads", "read_usage"]
 
 PERIOD_S = 0.25  # between looks: the kernel counts in hundredths of a second
-TOLERANCE = 0.3  # of a core may be busy elsewhere before a thread is given up
+TOLERANCE = 0.3  # the share of a core that others may use before a thread is given up
 
 
 class Usage(NamedTuple):
-    """Seconds since some start: by the wall clock, of all cores' work, of this process's part in it."""
+    """Seconds since some start: by the wall clock, of work on all cores, of this process's part in it."""
 
     wall_s: float
     busy_s: float
@@ -36,7 +36,7 @@ def num_threads(most: int, num_cores: int, before: Usage, after: Usage) -> int:
 
 
 def read_usage() -> Usage | None:
-    """None where the kernel does not say."""
+    """Return the machine's usage, None where the kernel does not tell."""
     try:
         with open("/proc/stat") as file:
             ticks = [int(word) for word in file.readline().split()[1:]]
@@ -48,7 +48,7 @@ def read_usage() -> Usage | None:
 
 
 class MathThreads:
-    """Looks at the machine every PERIOD_S; `now` is what the next step should use."""
+    """Reads the usage every PERIOD_S; `now` is how many threads the next step should use."""
 
     def __init__(self, most: int, read: Callable[[], Usage | None] = read_usage) -> None:
         self._most, self._read = most, read
@@ -57,7 +57,7 @@ class MathThreads:
         self._now = most
 
     def now(self, now_s: float) -> int:
-        """Threads for a step that begins at `now_s` (monotonic)."""
+        """Return the threads for a step that begins at `now_s` (monotonic)."""
         if self._most > 1 and self._before is not None and now_s - self._before.wall_s >= PERIOD_S:
             after = self._read()
             if after is not None:

@@ -2,13 +2,14 @@
 
 Greedy at temperature 0; else temperature, then top-k, nucleus (Holtzman et al. 2020, arXiv 1904.09751) and min-p
 (Nguyen et al. 2024, arXiv 2407.01082), in transformers' order, and one draw from a stream of the sequence's own, so
-that a seed gives the same tokens whoever else is in the batch. Products of another batch size differ in a logit's last
-bits, and a draw has to forgive that: it is a race of exponential clocks (probability over noise, the largest wins),
-which only a near tie of two runners can turn. It is run twice, for a block of the vocabulary and for a token in it:
-that takes a hundredth of the noise. An inverted cumulative distribution has an edge at every token to be pushed over.
+that a seed gives the same tokens whatever else is in the batch. Matmuls of another batch size differ in a logit's last
+bits, and the draw must not turn those into other tokens: it is a race of exponential clocks (probability over noise,
+the largest wins), which only a near tie of two tokens can turn. Inverting the cumulative distribution would have an
+edge at every token. The race is run twice, for a block of the vocabulary and for a token in it, which takes a hundredth
+of the noise.
 
-On a GPU what the host knows goes there in copies that nobody waits for, and only the chosen tokens come back. Whoever
-asks for log-probabilities or penalties waits for more.
+On a GPU the host's values are copied without waiting, and only the chosen tokens come back. Log-probabilities and
+penalties wait for more.
 """
 
 from __future__ import annotations
@@ -40,13 +41,17 @@ class Logprob(NamedTuple):
 
 
 class Sampled(NamedTuple):
+    """A chosen token; `logprob` is None where the request did not ask for it."""
+
     token_id: int
-    logprob: Logprob | None  # where it was asked for
+    logprob: Logprob | None
 
 
 class Sampler:
-    """How one sequence chooses: its settings, its processors and its random stream. `choice` tells apart the streams of
-    several answers to one request."""
+    """How one sequence chooses: its settings, its processors and its random stream.
+
+    `choice` tells apart the streams of several answers to one request.
+    """
 
     def __init__(self, sampling: Sampling, processors: Sequence[LogitsProcessor] = (), choice: int = 0) -> None:
         self.processors = tuple(processors)
@@ -62,7 +67,7 @@ class Sampler:
         return self.temperature < ALMOST_GREEDY
 
     def exponentials(self, count: int) -> NDArray[np.float64]:
-        """The next numbers of this sequence's stream, exponentially distributed, all above 0."""
+        """Return the next numbers of this sequence's stream, exponentially distributed, all above 0."""
         return np.maximum(-np.log1p(-self._stream.random(count)), 1e-30)
 
 
@@ -75,7 +80,7 @@ class Waiting(NamedTuple):
 
 @torch.inference_mode()
 def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
-    """Choose the next token of each sequence from its row of float32 logits, (rows, vocab), which are left alone."""
+    """Choose the next token of each sequence from its row of float32 logits, (rows, vocab), which are not changed."""
     if not waiting:
         return []
     processed = _process(logits, waiting)
@@ -94,7 +99,8 @@ def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
 
 @torch.inference_mode()
 def logprobs_of(logits: torch.Tensor, token_ids: Sequence[int], num_top: int) -> list[Logprob]:
-    """Log-probabilities of one token per row of float32 logits, (rows, vocab), and of the `num_top` likeliest."""
+    """Return log-probabilities of one token per row of float32 logits, (rows, vocab), and of the `num_top`
+    likeliest."""
     if not token_ids:
         return []
     total = logits.logsumexp(dim=-1, keepdim=True)
@@ -110,7 +116,7 @@ def logprobs_of(logits: torch.Tensor, token_ids: Sequence[int], num_top: int) ->
 def _asked_logprobs(
     logits: torch.Tensor, token_ids: Sequence[int], num_top: Sequence[int | None]
 ) -> dict[int, Logprob]:
-    """By row, for those that asked."""
+    """Return log-probabilities by row, of the rows that asked."""
     asked = {row: num for row, num in enumerate(num_top) if num is not None}
     if not asked:
         return {}
@@ -130,7 +136,7 @@ def _process(logits: torch.Tensor, waiting: Sequence[Waiting]) -> torch.Tensor:
 
 
 def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
-    """One token id per row, (rows,)."""
+    """Return one token id per row, (rows,)."""
     device, num_blocks = logits.device, -(-logits.shape[1] // BLOCK)
     count = num_blocks + BLOCK
     known = np.stack([np.append(sampler.exponentials(count), sampler.temperature) for sampler in samplers])
@@ -144,7 +150,7 @@ def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
 
 
 def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
-    """The probabilities, (rows, vocab), with 0 for what top-k, top-p and min-p leave out; ties stay together."""
+    """Return the probabilities, (rows, vocab), with 0 for what top-k, top-p and min-p leave out; ties stay together."""
     vocab, device = probabilities.shape[1], probabilities.device
     if all(not s.top_k and s.top_p >= 1.0 and not s.min_p for s in samplers):
         return probabilities
@@ -161,8 +167,10 @@ def filtered(probabilities: torch.Tensor, samplers: Sequence[Sampler]) -> torch.
 
 
 def _least(likeliest: torch.Tensor, vocab: int, top_k: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor | None:
-    """The least probability that top-k and top-p keep, (rows, 1), from the first of them in falling order; None if
-    those are too few to say."""
+    """Return the least probability that top-k and top-p keep, (rows, 1), from the likeliest in falling order.
+
+    None if these are too few to tell.
+    """
     size, is_all = likeliest.shape[1], top_k >= vocab
     cumulative = likeliest.double().cumsum(dim=-1)
     last = (top_k - 1).clamp(max=size - 1)

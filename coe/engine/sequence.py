@@ -1,7 +1,7 @@
 """One choice of a request inside the engine: its tokens, its KV, its sampler and where its events go.
 
 Owned by the engine thread from submission to the end. `sink` is called on that thread with every event, or with the
-error that ends the sequence; it must only hand over. A sequence that is scored gives the log-probabilities of its
+error that ends the sequence; it must only hand the event over. A scored sequence gives the log-probabilities of its
 prompt's tokens from `score_from` on, before its answer, or instead of one where `max_tokens` is 0.
 """
 
@@ -28,7 +28,7 @@ Sink = Callable[[PromptScored | Delta | Finished | CoeError], None]
 
 
 class _Unsent(NamedTuple):
-    """A token's log-probability, kept until its text, which begins at character `start`, is sent."""
+    """A token's log-probability, held until its text, which begins at character `start`, is sent."""
 
     start: int
     logprob: TokenLogprob
@@ -36,7 +36,7 @@ class _Unsent(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One answer in the making. `index` tells apart the choices of a request; `eos_ids` are those that end this one."""
+    """One answer under way. `index` tells apart the choices of a request; any of `eos_ids` ends it."""
 
     id: str
     expert: str
@@ -51,19 +51,19 @@ class Sequence:
     index: int = 0
     min_tokens: int = 0
     leader: str | None = None  # the first choice of its request, whose prompt it shares
-    score_from: int | None = None  # the prompt's tokens from here on are scored; its very first has nothing before it
+    score_from: int | None = None  # tokens of the prompt from here on are scored; the very first follows nothing
     kv: Kv | None = None
     output_ids: list[int] = field(default_factory=list)
     started_s: float | None = None
     first_token_s: float | None = None
-    lease: Lease | None = None  # the one that its first step ran under
-    num_cached: int = 0  # of the prompt's tokens: their KV was there when it began
+    lease: Lease | None = None  # of its first step
+    num_cached: int = 0  # tokens of the prompt whose KV was copied when it began
     _scored: list[TokenLogprob] = field(default_factory=list)
     _unsent: deque[_Unsent] = field(default_factory=deque)
 
     @property
     def num_tokens_max(self) -> int:
-        """Tokens that its KV must have room for; the last one sampled is never run."""
+        """How many tokens its KV must have room for; the last sampled token is never run."""
         return len(self.prompt_ids) + max(self.max_tokens - 1, 0)
 
     @property
@@ -73,12 +73,12 @@ class Sequence:
 
     @property
     def num_reusable(self) -> int:
-        """Leading tokens whose KV may come from elsewhere: all that give no logits that it needs."""
+        """How many leading tokens may have their KV copied: those whose logits it does not need."""
         return self.num_known - 1 if self.score_from is None or self.output_ids else self._first_scored - 1
 
     @property
     def is_prefilled(self) -> bool:
-        """Whether all known tokens are in its KV, so that the next one can be sampled."""
+        """Whether its KV holds all known tokens, so that the next one can be sampled."""
         return self.kv is not None and self.kv.length >= self.num_known
 
     @property
@@ -90,17 +90,18 @@ class Sequence:
         return max(self.score_from or 0, 1)
 
     def next_ids(self, num_tokens: int) -> tuple[int, ...]:
-        """The tokens that its next step brings."""
+        """Return the tokens that its next step brings."""
         assert self.kv is not None
         return self.known_ids(self.kv.length, self.kv.length + num_tokens)
 
     def known_ids(self, start: int, end: int) -> tuple[int, ...]:
-        """Tokens of the prompt, then of the answer so far, from place `start` to before `end`."""
+        """Return tokens of the prompt and then of the answer, from place `start` to before `end`."""
         size = len(self.prompt_ids)
         return (*self.prompt_ids[start:end], *self.output_ids[max(0, start - size) : max(0, end - size)])
 
     def num_logits(self, num_tokens: int) -> int:
-        """After how many of its next step's last tokens it needs logits: those that are scored, and the one sampled."""
+        """Return how many of its next step's last tokens need logits: those that are scored, and the one sampled
+        from."""
         assert self.kv is not None
         start, end = self.kv.length, self.kv.length + num_tokens
         if self.score_from is not None and start < len(self.prompt_ids):
@@ -108,13 +109,13 @@ class Sequence:
         return int(end >= self.num_known)
 
     def begin(self, kv: Kv, lease: Lease, now_s: float) -> None:
-        """Take its KV, which may hold leading tokens already; again after `drop_kv`."""
+        """Take KV, which may hold leading tokens already; again after `drop_kv`."""
         self.kv = kv
         if self.started_s is None:
             self.lease, self.started_s, self.num_cached = lease, now_s, kv.length
 
     def drop_kv(self) -> None:
-        """Give its KV up; what it held is computed again, and nothing that was said is lost."""
+        """Free its KV, which is computed again later; no token of the answer is lost."""
         self.kv = None
         self._scored.clear()
 
@@ -132,7 +133,7 @@ class Sequence:
             self.sink(PromptScored((*start, *self._scored), self.index))
 
     def end(self, now_s: float) -> None:
-        """End a sequence that was only to be scored."""
+        """End a sequence that is only scored."""
         self.first_token_s = now_s
         self._finish("", FinishReason.LENGTH)
 
@@ -157,7 +158,8 @@ class Sequence:
         return False
 
     def _begun(self) -> tuple[TokenLogprob, ...]:
-        """Log-probabilities of the tokens whose text has begun to be sent: what a stop string cuts off has none."""
+        """Return log-probabilities of the tokens whose text has begun to be sent: text that a stop string cuts off has
+        none."""
         begun = []
         while self._unsent and self._unsent[0].start < self.detokenizer.num_sent:
             begun.append(self._unsent.popleft().logprob)
@@ -175,7 +177,7 @@ class Sequence:
         assert self.started_s is not None
         assert self.first_token_s is not None
         lease = self.lease
-        # a lease outlives a request: what it moved before this one came is not this one's cost
+        # a lease outlives a request: bytes that it moved before this request came are not this request's cost
         if lease is None or lease.ended_s is None or lease.ended_s <= self.submitted_s:
             kind, loaded_bytes, load_s = SwitchKind.DEVICE_HIT, 0, 0.0
         else:
