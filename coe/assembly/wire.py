@@ -61,7 +61,7 @@ class Imported:
 def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
     """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
     device = choose_device(config.engine.device)
-    catalog, store = load_catalog(config), open_store(config)
+    catalog, store = load_catalog(config.experts, config.engine.dtype), open_store(config)
     originals = OriginalFiles() if config.cache.store == "in-place" else None
     imported, errors = import_experts(catalog, originals or store, device, progress)
     if originals is not None:
@@ -114,7 +114,9 @@ def imported_experts(config: Config) -> tuple[UnitStore, list[Imported], dict[st
     if config.cache.store == "in-place":
         raise ConfigError('[cache] store = "in-place": there is no store of units to work on; write store = "units"')
     store = UnitStore(config.cache.dir, heals=False)  # `verify` is to find what is wrong, not to mend it unseen
-    imported, errors = import_experts(load_catalog(config), store, choose_device(config.engine.device))
+    imported, errors = import_experts(
+        load_catalog(config.experts, config.engine.dtype), store, choose_device(config.engine.device)
+    )
     return store, imported, errors
 
 

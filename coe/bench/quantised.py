@@ -67,7 +67,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _chosen(config: Config, names: Sequence[str]) -> Iterator[ExpertSpec]:
-    catalog = load_catalog(config)
+    catalog = load_catalog(config.experts, config.engine.dtype)
     yield from (catalog.get(name) for name in names) if names else catalog
 
 

@@ -15,15 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coe.config.schema import Config, describe, load_config
+from coe.config.describe import describe
+from coe.config.read import load_config
 from coe.errors import CoeError, ConfigError
 
 if TYPE_CHECKING:
-    from coe.types import Decision, ExpertStatus, Part, Router
-    from router.artefact import Artefact
-    from router.policy import Policy
+    from coe.types import Decision, ExpertStatus, Part
 
-__all__ = ["build_router", "main"]
+__all__ = ["main"]
 
 log = logging.getLogger("coe")
 
@@ -59,56 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def build_router(config: Config) -> Router:
-    """Load the router that the configuration asks for; raises ConfigError."""
-    from router import GeneralOnly, Router
-
-    try:
-        policy, artefact = _policy(config)
-        if artefact is None or not _classifies(config):
-            return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
-        return Router.with_policy(policy, artefact, config.router.device)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"[router] {error}") from error
-
-
-def _check_router(config: Config) -> None:
-    """Raise ConfigError for what is wrong with `[router]`; the encoder is not loaded."""
-    try:
-        policy, artefact = _policy(config)
-        policy.checked(() if artefact is None else artefact.categories)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"[router] {error}") from error
-
-
-def _classifies(config: Config) -> bool:
-    return config.router.enabled and len(config.experts) > 1
-
-
-def _policy(config: Config) -> tuple[Policy, Artefact | None]:
-    """What the router decides by, and the trained router; None where nothing needs its categories."""
-    from router.directory import Directory
-    from router.policy import Policy
-    from router.residency import Expected, Residency, read_expected
-    from router.router import load_artefact
-    from router.rules import Rule, Rules
-    from router.stickiness import DEFAULT_STICKINESS
-
-    asked = config.router
-    rules = Rules(
-        [Rule(rule.expert, rule.category, rule.language, rule.keyword, rule.has_tools) for rule in asked.rules]
-    )
-    needs_categories = _classifies(config) or any(rule.category for rule in asked.rules)
-    artefact = load_artefact(asked.artefact, asked.min_confidence) if needs_categories else None
-    named = {category: config.expert_for(category) for category in (artefact.categories if artefact else ())}
-    by_name = {category: expert for category, expert in named.items() if expert}
-    expected = Expected() if asked.mapping is None or artefact is None else read_expected(asked.mapping)
-    mapping = {**by_name, **expected.mapping, **asked.categories}
-    residency = Residency(asked.residency_epsilon if artefact else 0.0, expected)
-    stickiness = DEFAULT_STICKINESS if asked.stickiness is None else asked.stickiness
-    return Policy(Directory(config.names, asked.general), mapping, rules, residency, stickiness), artefact
-
-
 # -- commands
 
 
@@ -120,12 +69,13 @@ def _serve(arguments: argparse.Namespace) -> int:
         arguments.host or config.server.host, config.server.port if arguments.port is None else arguments.port
     )
     host, port = listener.getsockname()[:2]
+    from coe.assembly.router import build_router
     from coe.assembly.wire import build_runtime
     from coe.progress import import_bars
     from server.app import create_app
 
     with import_bars() as progress:
-        runtime = build_runtime(config, build_router(config), progress=progress)
+        runtime = build_runtime(config, build_router(config.router, config.names), progress=progress)
     settings = config.server
     app = create_app(runtime, drain_s=settings.drain_s, max_body_bytes=settings.max_body_bytes)
     log.info("serving %d experts on http://%s:%d (Ctrl-C ends)", len(config.experts), host, port)
@@ -135,11 +85,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _route(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
+    from coe.assembly.router import build_router
     from coe.types import Message, RouteQuery
 
     prompt = " ".join(arguments.prompt)
     query = RouteQuery((Message("user", prompt),), arguments.model, only_explains=arguments.explain)
-    decision = build_router(config).route([query])[0]
+    decision = build_router(config.router, config.names).route([query])[0]
     confidence = "" if decision.confidence is None else f" at {decision.confidence:.3f}"
     print(f"expert    {decision.expert}\ncategory  {decision.category or '-'}{confidence}\nwhy       {decision.why}")
     print(f"because   {decision.because}")
@@ -252,7 +203,9 @@ def _gc(arguments: argparse.Namespace) -> int:
 
 def _check_config(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
-    _check_router(config)
+    from coe.assembly.router import check_router
+
+    check_router(config.router, config.names)
     print(describe(config))
     return 0
 

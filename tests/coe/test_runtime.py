@@ -14,7 +14,7 @@ import pytest
 from compositions import ask, integrity, with_runtime, write_config
 
 from coe.assembly.wire import build_runtime, imported_experts
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import (
     CancelledError,
     CoeError,

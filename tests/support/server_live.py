@@ -11,7 +11,7 @@ import httpx
 import uvicorn
 
 from coe.assembly.wire import build_runtime
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.runtime import Runtime
 from coe.types import Router
 from router import GeneralOnly

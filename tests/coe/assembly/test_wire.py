@@ -11,7 +11,7 @@ from compositions import ask, with_runtime, write_config
 
 import coe.assembly.wire
 from coe.assembly.wire import build_runtime, choose_device, imported_experts
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import ConfigError
 from coe.runtime import Runtime
 from coe.types import Tier

@@ -15,7 +15,7 @@ from decode_steps import Replayer
 import coe.assembly.wire
 from coe.bench.device_engine import run_on
 from coe.cli import main
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import ConfigError
 
 
