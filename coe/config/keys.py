@@ -59,7 +59,7 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "host_bytes": size,
         "dir": folder_path,
         "store": choice(*get_args(StoreKind)),
-        "policy": choice(*get_args(Eviction)),
+        "eviction": choice(*get_args(Eviction)),
         "rehash_loads": boolean,
     },
     "engine": {

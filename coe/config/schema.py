@@ -81,7 +81,7 @@ class CacheConfig:
     host_bytes: int | None = None
     dir: Path = field(default_factory=lambda: cache_dir() / "store")
     store: StoreKind = "units"
-    policy: Eviction = "value"
+    eviction: Eviction = "value"
     rehash_loads: bool = False
 
 
