@@ -85,7 +85,7 @@ class Stage:
                 self.config.engine,
                 device=device,  # type: ignore[arg-type]
                 kv_bytes=KV_BYTES,
-                wire_bytes_per_s=wire_bytes_per_s,
+                copy_link_bytes_per_s=wire_bytes_per_s,
                 prefix_reuse=False,  # the same prompt again is to be computed again: a switch meets a new one
             ),
             scheduler=replace(self.config.scheduler, **(schedule or {})),

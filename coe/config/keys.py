@@ -70,7 +70,7 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "max_tokens": whole(1),
         "kv_bytes": size,
         "num_threads": whole(1, 1024),
-        "wire_bytes_per_s": size,
+        "copy_link_bytes_per_s": size,
         "prefix_reuse": boolean,
         "cuda_graphs": boolean,
         "graph_bytes": size,

@@ -87,9 +87,9 @@ def _unknown_tables(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _link_problems(engine: Mapping[str, Any]) -> tuple[str, ...]:
-    if "wire_bytes_per_s" not in engine or engine.get("device") == "emulated":
+    if "copy_link_bytes_per_s" not in engine or engine.get("device") == "emulated":
         return ()
     return (
-        f"[engine] wire_bytes_per_s = {engine['wire_bytes_per_s']}: only the emulated device has a "
-        'wire to cap; remove it or write device = "emulated"',
+        f"[engine] copy_link_bytes_per_s = {engine['copy_link_bytes_per_s']}: only the emulated device has a "
+        'copy link to cap; remove it or write device = "emulated"',
     )

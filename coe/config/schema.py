@@ -96,7 +96,7 @@ class EngineConfig:
     max_tokens: int = 512
     kv_bytes: int | None = None
     num_threads: int | None = None
-    wire_bytes_per_s: int | None = None
+    copy_link_bytes_per_s: int | None = None
     prefix_reuse: bool = True
     cuda_graphs: bool = True
     graph_bytes: int | None = None
