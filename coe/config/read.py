@@ -90,6 +90,6 @@ def _link_problems(engine: Mapping[str, Any]) -> tuple[str, ...]:
     if "copy_link_bytes_per_s" not in engine or engine.get("device") == "emulated":
         return ()
     return (
-        f"[engine] copy_link_bytes_per_s = {engine['copy_link_bytes_per_s']}: only the emulated device has a "
-        'copy link to cap; remove it or write device = "emulated"',
+        f"[engine] copy_link_bytes_per_s = {engine['copy_link_bytes_per_s']}: only the emulated device's copy link "
+        'can be slowed down; remove it or write device = "emulated"',
     )
