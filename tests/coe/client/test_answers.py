@@ -21,8 +21,9 @@ from coe.types import (
     Tier,
     Usage,
 )
-from server.answers import ChatAnswer
-from server.openai import ChatRequest, decision_object
+from server.openai.answers import ChatAnswer
+from server.openai.requests import ChatRequest
+from server.routing import decision_object
 
 DECISION = Decision(
     expert="sql",
