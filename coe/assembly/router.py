@@ -24,7 +24,7 @@ from router.stickiness import DEFAULT_STICKINESS
 __all__ = ["build_router", "check_router"]
 
 
-class _Parts(NamedTuple):
+class _Configured(NamedTuple):
     """The policy, and the trained classifier's artefact: None where no category has to be known."""
 
     policy: Policy
@@ -38,7 +38,7 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
     (`enabled = false`, or one expert) the router follows names, mentions and rules, and imports no torch.
     """
     try:
-        policy, artefact = _parts(config, names)
+        policy, artefact = _configured(config, names)
         if artefact is None or not _classifies(config, names):
             return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
         return TrainedRouter.with_policy(policy, artefact, config.device)
@@ -49,7 +49,7 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
 def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
     """Raise ConfigError for what is wrong with `[router]`, without loading the encoder."""
     try:
-        policy, artefact = _parts(config, names)
+        policy, artefact = _configured(config, names)
         policy.checked(() if artefact is None else artefact.categories)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
@@ -59,7 +59,7 @@ def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:
     return config.enabled and len(set(names.values())) > 1
 
 
-def _parts(config: RouterConfig, names: Mapping[str, str]) -> _Parts:
+def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
     needs_categories = _classifies(config, names) or any(rule.category for rule in config.rules)
     artefact = load_artefact(config.artefact, config.min_confidence) if needs_categories else None
     categories = () if artefact is None else artefact.categories
@@ -72,7 +72,7 @@ def _parts(config: RouterConfig, names: Mapping[str, str]) -> _Parts:
         Residency(config.residency_epsilon if artefact else 0.0, expected),
         DEFAULT_STICKINESS if config.stickiness is None else config.stickiness,
     )
-    return _Parts(policy, artefact)
+    return _Configured(policy, artefact)
 
 
 def _merged(*mappings: Mapping[str, str]) -> dict[str, str]:

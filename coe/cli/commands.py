@@ -1,7 +1,8 @@
-"""Commands whose modules are imported when they are chosen: the one place of the command line that imports lazily.
+"""Commands whose modules are imported when the command is chosen: how the command line keeps torch out of its way.
 
-A command is a module with `add_arguments(parser)` and `run(arguments)`, which may import torch at its top. `coe --help`
-and the commands of light modules never pay for that. Knows nothing about what any command does.
+A command is a module with `add_arguments(parser)` and `run(arguments)`, and imports at its top what it needs. `coe
+--help` and light commands never pay for heavy ones; `coe serve` alone imports once more, later (serve.py). Knows
+nothing about what a command does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Run = Callable[[argparse.Namespace], int | None]
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that calls `load` once, before it first parses: that gives it its arguments and what to run."""
+    """A parser that calls `load` once, before it first parses. `load` adds the arguments and sets what to run."""
 
     def __init__(self, *, load: Callable[[CommandParser], None] | None = None, **options: Any) -> None:
         super().__init__(**options)

@@ -1,7 +1,7 @@
 """The configuration as frozen values: one dataclass per table of coe.toml, with its defaults.
 
-Owns the tables, the words that a key may have (Device, Dtype, …) and the names of experts. Knows nothing about TOML or
-about what a source holds; a budget that is None here is derived where the memory is.
+Owns the tables, the words that a value may be (Device, Dtype, …) and the names of experts. Knows nothing about TOML, nor
+what a source holds. A budget that is None is derived from the machine (budgets.py).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "names_of",
 ]
 
-COMPOSITION = "coe"  # the model name of the whole composition, which the router answers for; no expert may have it
+COMPOSITION = "coe"  # the model name of the whole composition: the router chooses; no expert may be called so
 
 Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]

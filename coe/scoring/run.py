@@ -23,7 +23,7 @@ from coe.scoring.labelled import LabelledRow
 from coe.scoring.results import Result, Results
 from coe.types import Delta, GenerateEvent, GenerateRequest, Sampling
 
-__all__ = ["Settings", "costs", "identity", "score_experts", "write_table"]
+__all__ = ["Settings", "costs", "identity", "max_tokens", "score_experts", "write_table"]
 
 VERSION = 1  # part of every key: raise it when scores would change, and everything is asked anew
 MAX_TOKENS = {"last_number": 256, "first_word": 8}
@@ -82,11 +82,11 @@ def identity(expert: ServedExpert) -> str:
 
 
 def _key(row: LabelledRow, expert: str, of: str, settings: Settings) -> str:
-    facts = [VERSION, row.digest, expert, of, _max_tokens(row, settings)]
+    facts = [VERSION, row.digest, expert, of, max_tokens(row, settings)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def _max_tokens(row: LabelledRow, settings: Settings) -> int:
+def max_tokens(row: LabelledRow, settings: Settings) -> int:
     """Return the row's limit; by default it is enough for a reference of which every byte is a token."""
     enough = MAX_TOKENS.get(row.check) or len(row.reference.encode()) + 16
     return row.max_tokens or settings.max_tokens or enough
@@ -104,7 +104,7 @@ async def _ask_all(
 
     async def work() -> None:
         for key, row in waiting:
-            results.add(await _ask(runtime, expert, key, row, _max_tokens(row, settings)))
+            results.add(await _ask(runtime, expert, key, row, max_tokens(row, settings)))
             one_more()
 
     workers = [asyncio.create_task(work()) for _ in range(min(settings.num_at_once, len(todo)))]

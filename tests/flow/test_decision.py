@@ -59,8 +59,8 @@ def composed(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path, other
 
 def only_resident(live: Live, *names: str) -> None:
     for name in ("general", "sql", "code"):
-        wish = "load" if name in names else "unload"
-        assert httpx.post(f"{live.url}/admin/experts/{name}/{wish}").status_code == 200
+        command = "load" if name in names else "unload"
+        assert httpx.post(f"{live.url}/admin/experts/{name}/{command}").status_code == 200
 
 
 def test_the_resident_near_equal_answers_and_the_cost_term_says_so(composed: Live) -> None:

@@ -29,7 +29,7 @@ def test_decision_is_in_headers_and_first_chunk_and_switch_in_the_last(live: Liv
 
 
 def bytes_read(live: Live) -> float:
-    """Bytes that have come from the disk since start, whoever asked for them."""
+    """Bytes that have come from the disk since the start, for any request."""
     lines = httpx.get(f"{live.url}/metrics").text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith('coe_loaded_bytes_total{tier="host"}'))
 

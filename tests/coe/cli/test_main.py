@@ -8,7 +8,7 @@ from compositions import write_config
 from console import coe
 
 
-def test_works_from_a_folder_with_somebodys_own_server_and_router(tmp_path: Path, llama_folder: Path) -> None:
+def test_works_from_a_folder_with_other_modules_of_our_names(tmp_path: Path, llama_folder: Path) -> None:
     for name in ("server.py", "router.py", "coe.py"):
         (tmp_path / name).write_text("raise SystemExit('the wrong module was imported')\n")
     write_config(tmp_path, {"general": llama_folder})

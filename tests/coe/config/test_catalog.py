@@ -1,4 +1,4 @@
-"""Sources are resolved to folders by rule, refused by name with what to do, and one refusal stops nobody else."""
+"""Sources are resolved to folders or refused by name with what to do, and a refusal does not stop other experts."""
 
 from __future__ import annotations
 
