@@ -1,6 +1,6 @@
 """The configuration as frozen values: one dataclass per table of coe.toml, with its defaults.
 
-Owns the tables, the words that a value may be (Device, Dtype, …) and the names of experts. Knows nothing about TOML, nor
+Owns the tables, the words that a value may be (Device, Dtype, …) and the experts' names. Knows nothing about TOML, nor
 what a source holds. A budget that is None is derived from the machine (budgets.py).
 """
 
