@@ -1,6 +1,6 @@
 """coe: a Composition-of-Experts serving runtime.
 
-`import coe` is light: it gives the client and the errors, and imports no torch.
+`import coe` is light: it has the client and the root of the errors, and imports no torch.
 """
 
 from __future__ import annotations

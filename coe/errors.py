@@ -1,11 +1,11 @@
 """Every error that coe raises on purpose, in one tree.
 
-A message says what is wrong, the value, and what to do. `server/failures.py` maps each class to an HTTP status in one
-table; nothing else in the project knows about HTTP.
+A message says what is wrong, the value, and what to do. server/failures.py maps each class to an HTTP status in one
+table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes.
 
     CoeError
-    ├── ConfigError            a configuration that cannot be used (command line: exit code 2)
-    ├── ExpertError            one expert cannot be had; the others go on
+    ├── ConfigError            a configuration or a command that cannot be used (command line: exit code 2)
+    ├── ExpertError            one expert cannot be used; the others go on
     │   ├── SourceError        its source is missing, unsupported or refused (pickle, remote code)
     │   └── WeightsError       its stored bytes are missing, short or corrupt
     ├── RequestError           the request itself is wrong
@@ -13,8 +13,8 @@ table; nothing else in the project knows about HTTP.
     │   ├── InvalidRequestError
     │   └── ContextLengthError
     ├── OverloadedError        a queue limit is reached: try again later
-    ├── DeadlineError          no token within the deadline
-    ├── CancelledError         the client went away or asked to stop
+    ├── DeadlineError          no token came within the deadline
+    ├── CancelledError         the client closed the connection or asked to stop
     └── ShutdownError          the runtime is closing
 """
 
@@ -42,11 +42,11 @@ class CoeError(Exception):
 
 
 class ConfigError(CoeError):
-    """A configuration that cannot be used."""
+    """A configuration or a command that cannot be used."""
 
 
 class ExpertError(CoeError):
-    """One expert cannot be had; the others go on."""
+    """One expert (`expert`) cannot be used; the others go on."""
 
     def __init__(self, expert: str, message: str) -> None:
         super().__init__(f"expert '{expert}': {message}")
@@ -62,7 +62,7 @@ class WeightsError(ExpertError):
 
 
 class RequestError(CoeError):
-    """The request itself is wrong; `param` names the offending field in the request."""
+    """The request itself is wrong; `param` is the name of the wrong field, None for the request as a whole."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Progress for people at a terminal, and sizes in words. tqdm draws; nothing here is needed to work."""
+"""Progress bars on stderr, drawn by tqdm, and sizes in words. Only what talks to people at a terminal imports this."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["import_bars", "in_gib", "row_bar"]
 
 @contextmanager
 def import_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a progress function (what is being done, bytes done, bytes in all) that draws one bar for each."""
+    """Give a function of (what is being done, bytes done, bytes in all) that draws a bar for each thing being done."""
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
@@ -31,7 +31,7 @@ def import_bars() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def row_bar(what: str, done: int, total: int) -> Iterator[Callable[[], None]]:
-    """Give a function to call after each row; draws how many of `total` are done, `done` of them before."""
+    """Give a function to call after each row; its bar shows how many of `total` rows are done, `done` at the start."""
     from tqdm import tqdm
 
     with tqdm(total=total, initial=done, desc=what, unit="row", file=sys.stderr, mininterval=0.5) as bar:

@@ -1,7 +1,7 @@
-"""The nouns that cross module boundaries: what a client asks, what a router decides, what comes back.
+"""The values that cross module boundaries: requests, decisions, events of a generation, statuses.
 
-Knows nothing about HTTP, torch or files. Everything here is a frozen value; the living things (runtime, engine,
-cache) own state and hand these out. Times are seconds on the monotonic clock, sizes are bytes.
+Everything here is frozen; the runtime, the engine and the cache own state and hand these out. Times are seconds on the
+monotonic clock, sizes are bytes. Knows nothing about HTTP, torch or files.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Tier(StrEnum):
-    """Where bytes live. On a CPU the device tier is the host bytes themselves."""
+    """Where weights are. On a CPU the device tier is the host's bytes themselves."""
 
     DISK = "disk"
     HOST = "host"
@@ -55,7 +55,7 @@ class FinishReason(StrEnum):
 
 
 class SwitchKind(StrEnum):
-    """What it took to run this expert: nothing moved, bytes came from RAM, or bytes came from disk."""
+    """What it took to run an expert: no bytes moved, bytes from RAM, or bytes from disk."""
 
     DEVICE_HIT = "device_hit"
     HOST_HIT = "host_hit"
@@ -64,7 +64,7 @@ class SwitchKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat turn."""
+    """One turn of a conversation."""
 
     role: str
     content: str
@@ -74,11 +74,11 @@ class Message:
 class Sampling:
     """How the next token is chosen and when to stop.
 
-    None means: the expert's own generation default, else the default named here. `temperature` 0 is greedy.
-    Defaults: temperature 1.0 as OpenAI's API has it, top_p 1.0, top_k 0 (off), min_p 0, penalties off (repetition 1.0,
-    presence and frequency 0), max_tokens from the configuration. `min_tokens` holds back the end of sequence and stop
-    strings; `ignore_eos` forgets the end of sequence altogether. `num_logprobs`: None for no log-probabilities, else
-    those of the chosen tokens and of so many of the likeliest at each place.
+    None stands for the expert's own generation default, else for this one: temperature 1.0 (as in OpenAI's API), top_p
+    1.0, top_k 0 (off), min_p 0, repetition penalty 1.0, presence and frequency penalty 0, max_tokens from the
+    configuration. `temperature` 0 is greedy. Before `min_tokens` neither the end of sequence nor a stop string ends
+    the answer; with `ignore_eos` the end of sequence never does. `num_logprobs` None asks for no log-probabilities, a
+    number for those of the chosen tokens and of so many of the likeliest at each place.
     """
 
     max_tokens: int | None = None
@@ -99,7 +99,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The experts at one moment: what a load would move (absent: unknown), and what is wrong with the broken ones."""
+    """The experts at one moment, by name: the bytes that loading one would move, and the errors of the broken ones.
+
+    An expert that is missing from `missing_bytes` is one whose bytes are not known.
+    """
 
     missing_bytes: Mapping[str, int] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
@@ -107,11 +110,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class RouteQuery:
-    """What a router may look at, all of it.
+    """Everything that a router may look at.
 
-    `expert` is a name or alias that the client asked for, None to be routed. `conversation` is the client's own name
-    for the conversation, None if it has none. `only_explains` asks who would answer, without an answer: the decision
-    shows the texts of training prompts that it may show, and is not remembered.
+    `expert` is the name or alias that the client asked for, None to be routed. `conversation` is the client's own name
+    for the conversation, None if it has none. `only_explains` asks which expert would answer, without an answer: the
+    decision then has the texts of training prompts whose licence allows it, and the router does not remember it.
     """
 
     messages: tuple[Message, ...]
@@ -124,7 +127,7 @@ class RouteQuery:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A training prompt and its cosine to the prompt. `text` is None where its licence is not ours to pass on."""
+    """A training prompt and its cosine to the prompt. `text` is None where its licence does not allow to show it."""
 
     id: str
     source: str
@@ -136,9 +139,10 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class CostTerm:
-    """What residency weighed: the expert that the mapping names against the one that was chosen, perhaps the same.
+    """What the preference for resident experts weighed: the mapped expert against the chosen one, perhaps the same.
 
-    Scores are expected scores for the category. `missing_bytes` is what loading the mapped expert would have moved.
+    Scores are expected scores on the category; `epsilon` is the difference that counts as none. `missing_bytes` is
+    what loading the mapped expert would have moved.
     """
 
     epsilon: float
@@ -151,20 +155,20 @@ class CostTerm:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Who answers and why.
+    """Which expert answers, and why.
 
     `why` is one of
         "model"         the client named the expert
-        "mention"       a leading `@expert` did
-        "rule"          a rule of the configuration (`rule` is its number, from 1)
-        "category"      the classifier was sure, also where its category is mapped to nobody and the general one answers
-        "resident"      as "category", and a near-equal of the category's expert was already in memory (`cost`)
-        "conversation"  a follow-up whose topic has not clearly moved
-        "abstain"       the classifier was not sure, or the prompt is unlike anything seen
+        "mention"       a leading `@expert` named it
+        "rule"          a rule of the configuration named it, or its category (`rule` is the rule's number, from 1)
+        "category"      the classifier was sure; the general expert answers for a category that has no expert
+        "resident"      as "category", but an expert of nearly the same expected score was in memory (`cost`)
+        "conversation"  a follow-up whose topic has not clearly moved stays with the conversation's expert
+        "abstain"       the classifier was not sure, or the prompt is unlike everything it was trained on
         "general"       there was nothing to classify
-        "broken"        as one of the above, but that expert (`instead_of`) cannot be had
-    and `because` says it in a sentence. `text` is the last user turn as the expert should see it. `probabilities`
-    covers every category where the classifier was asked, and is empty otherwise.
+        "broken"        one of the above chose an expert that cannot be used (`instead_of`)
+    and `because` says it in a sentence. `text` is the last user turn as the expert is given it. `probabilities` has
+    every category where the classifier was asked, and is empty otherwise.
     """
 
     expert: str
@@ -192,9 +196,9 @@ class Router(Protocol):
 class GenerateRequest:
     """A validated request: a conversation (`messages`), or plain text to continue (`prompt`), never both.
 
-    `num_choices` answers are sampled, each from a random stream of its own. `scores_prompt` wants the log-probabilities
-    of the prompt's own tokens, too, before the answer (or, where `max_tokens` is 0, without one).
-    `conversation` is the client's own name for the conversation that the request goes on with.
+    `num_choices` answers are sampled, each from a random stream of its own. `scores_prompt` asks for the
+    log-probabilities of the prompt's own tokens, before the answer, or without one where `max_tokens` is 0.
+    `conversation` is the client's own name for the conversation that the request belongs to.
     """
 
     id: str
@@ -210,10 +214,10 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token by itself and its natural log-probability under the model, before anything that sampling does to it.
+    """A token and its natural log-probability under the model, before penalties, bias and temperature.
 
-    `text` has U+FFFD where `bytes` are no whole characters. `top` are the likeliest at this place, best first, without
-    tops of their own. `logprob` is None for the first token of a prompt, which follows nothing.
+    `text` has U+FFFD where `bytes` are no whole characters. `top` are the likeliest tokens at this place, best first,
+    with an empty `top` of their own. `logprob` is None for the first token of a prompt, which follows nothing.
     """
 
     token_id: int
@@ -225,7 +229,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely a continuation is after a prompt: natural log-probabilities of its tokens, in order."""
+    """How likely a continuation is after a prompt: the natural log-probabilities of its tokens, in order."""
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -241,11 +245,11 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """What running the expert cost this request.
+    """What it cost a request to run its expert.
 
-    `kind` and `loaded_bytes` cover what had to be moved since the request's expert was asked for; `wait_s` is the time
-    from submission until its first step began, `load_s` the part of it in which bytes were moving, `first_token_s` the
-    time from submission to the first token.
+    `kind` and `loaded_bytes` are about the bytes that moved after the request asked for the expert. `wait_s` is the
+    time from submission to the request's first step, `load_s` the part of it in which bytes were moving, and
+    `first_token_s` the time from submission to the first token.
     """
 
     kind: SwitchKind
@@ -257,16 +261,16 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts, exact: what was prefilled and what was sampled (the end-of-sequence token included)."""
+    """Exact token counts: the prompt's, and those that were sampled, the end of sequence included."""
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int = 0  # of the prompt: copied from an earlier turn, or from the request's first choice
+    cached_tokens: int = 0  # the prompt's: KV copied from an earlier turn, or from the request's first choice
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The first event of a generation: who will answer and why. `tier` is where the expert was at that moment."""
+    """The first event of a generation: the decision. `tier` is where the expert's weights were at that moment."""
 
     decision: Decision
     tier: Tier
@@ -275,7 +279,7 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class PromptScored:
-    """The prompt's tokens that were to be scored, before the first Delta of a request that wants them."""
+    """The scored tokens of the prompt, before the first Delta, where the request asks for them."""
 
     tokens: tuple[TokenLogprob, ...]
     index: int = 0
@@ -283,9 +287,9 @@ class PromptScored:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Newly decoded text of one choice; may be empty while a UTF-8 sequence or a possible stop string is incomplete.
+    """New text of one choice; empty while a character or a possible stop string is incomplete.
 
-    `logprobs` are of the tokens whose text has begun to come with it, `token_ids` of those sampled since the last one.
+    `token_ids` are those sampled since the last Delta, `logprobs` belong to the tokens whose text begins in this one.
     """
 
     text: str
@@ -319,7 +323,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """Where imported weights are kept, and the bytes of all files there."""
+    """The folder of imported weights, and the bytes of all files in it."""
 
     folder: str
     disk_bytes: int
@@ -327,7 +331,7 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True)
 class ExpertStatus:
-    """An operator's view of one expert. Bytes are of its own units; `shared_bytes` is the part others use too."""
+    """One expert as operators see it. Bytes are its units'; `shared_bytes` are in units that other experts use, too."""
 
     name: str
     aliases: tuple[str, ...]

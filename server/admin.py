@@ -1,4 +1,4 @@
-"""The operator's endpoints: what is where, and wishes about it (load, unload, pin, unpin)."""
+"""The operator's endpoints under /admin: which expert is where, the store, and commands: load, unload, pin, unpin."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["admin_routes"]
 
 
 def admin_routes(runtime: Runtime) -> APIRouter:
-    """Routes under /admin."""
+    """Return the endpoints. A command is answered when it is done, with the expert's status after it."""
     routes = APIRouter(prefix="/admin")
-    wishes: dict[str, Callable[[str], Awaitable[None]]] = {
+    commands: dict[str, Callable[[str], Awaitable[None]]] = {
         "load": runtime.operator.load,
         "unload": runtime.operator.unload,
         "pin": runtime.operator.pin,
@@ -32,18 +32,19 @@ def admin_routes(runtime: Runtime) -> APIRouter:
     async def store() -> dict[str, Any]:
         return asdict(await runtime.operator.store())
 
-    @routes.post("/experts/{name}/{wish}")
-    async def wish_for(name: str, wish: str) -> dict[str, Any]:
-        if wish not in wishes:
-            raise InvalidRequestError(f"there is no '{wish}'; there are {', '.join(wishes)}", param="wish")
-        await wishes[wish](name)
+    @routes.post("/experts/{name}/{command}")
+    async def run_command(name: str, command: str) -> dict[str, Any]:
+        if command not in commands:
+            known = ", ".join(commands)
+            raise InvalidRequestError(f"there is no command '{command}'; there are {known}", param="command")
+        await commands[command](name)
         status = next(
-            status for status in runtime.operator.experts() if name.lower() in _words(status.name, status.aliases)
+            status for status in runtime.operator.experts() if name.lower() in _names(status.name, status.aliases)
         )
         return {"ok": True, "expert": asdict(status)}
 
     return routes
 
 
-def _words(name: str, aliases: tuple[str, ...]) -> set[str]:
+def _names(name: str, aliases: tuple[str, ...]) -> set[str]:
     return {name.lower(), *(alias.lower() for alias in aliases)}

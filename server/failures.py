@@ -1,6 +1,7 @@
-"""One table from coe's errors to HTTP: status, OpenAI's type and code, and whether to try again.
+"""One table from coe's errors to HTTP: status, OpenAI's type and code, and when to try again.
 
-Everything that a handler raises ends here, before the headers as a response, after them as an SSE event.
+Every exception of an endpoint ends here: before the headers as a response, after them as an SSE event. The client's
+side of the table is coe/client/errors.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from coe.errors import (
     ShutdownError,
     UnknownExpertError,
 )
-from server.openai import error_body
+from server.openai.objects import error_body
 
 __all__ = ["Failure", "failure_of"]
 
@@ -34,7 +35,7 @@ class _Rule(NamedTuple):
     retry_after_s: int | None = None
 
 
-# the first that fits
+# the first rule whose class fits counts
 TABLE = (
     _Rule(ContextLengthError, 400, "invalid_request_error", "context_length_exceeded"),
     _Rule(UnknownExpertError, 404, "invalid_request_error", "model_not_found"),
@@ -48,7 +49,7 @@ TABLE = (
 
 
 class Failure(NamedTuple):
-    """What a client gets instead of an answer."""
+    """The response that takes an answer's place."""
 
     status: int
     body: dict[str, Any]
@@ -56,7 +57,7 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return the response for an error; what coe did not raise on purpose is logged and becomes a 500."""
+    """Return the response for an error; one that coe did not raise on purpose is logged and becomes a 500."""
     for rule in TABLE:
         if isinstance(error, rule.error):
             headers = {} if rule.retry_after_s is None else {"retry-after": str(rule.retry_after_s)}

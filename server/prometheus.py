@@ -1,12 +1,13 @@
 """The runtime's counters as Prometheus text (prometheus-client's exposition format).
 
-A custom collector: numbers live in coe/metrics.py, nothing is counted twice.
+A custom collector: the numbers are those of coe/metrics.py, and nothing is counted here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -16,9 +17,11 @@ from coe.metrics import Histogram, Metrics, MetricsSnapshot
 
 __all__ = ["exposition"]
 
+KeyT = TypeVar("KeyT", bound=str)  # an expert, a tier, a kind of switch
+
 
 def exposition(metrics: Metrics) -> bytes:
-    """Return everything counted since start, in Prometheus' text format."""
+    """Return every series since the start, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Collector(metrics.snapshot()))
     return generate_latest(registry)
@@ -37,33 +40,28 @@ class _Collector(Collector):
         tokens = {"prompt": now.prompt_tokens, "completion": now.completion_tokens}
         yield _counter("coe_tokens", "Tokens prefilled and sampled.", "kind", tokens)
         yield CounterMetricFamily("coe_steps", "Forward passes.", value=now.steps)
-        switches = {str(kind): count for kind, count in now.switches.items()}
-        yield _counter("coe_switches", "Runs of another expert than before.", "kind", switches)
-        loaded = {str(tier): count for tier, count in now.loaded_bytes.items()}
-        yield _counter("coe_loaded_bytes", "Bytes moved into a tier.", "tier", loaded)
-        load_s = {str(tier): seconds for tier, seconds in now.load_s.items()}
-        yield _counter("coe_load_seconds", "Transfer time into a tier, summed over units.", "tier", load_s)
-        yield _histogram("coe_first_token_seconds", "Submission to first token.", now.first_token)
+        yield _counter("coe_switches", "Steps that ran another expert than the step before.", "kind", now.switches)
+        yield _counter("coe_loaded_bytes", "Bytes moved into a tier.", "tier", now.loaded_bytes)
+        yield _counter("coe_load_seconds", "Transfer time into a tier, summed over units.", "tier", now.load_s)
+        yield _histogram("coe_first_token_seconds", "Time from submission to the first token.", now.first_token)
         yield _histogram("coe_route_seconds", "Time to route a prompt.", now.route)
         yield _gauge("coe_queued_requests", "Requests that wait for their first step.", "expert", now.gauges.queued)
-        used = {str(tier): size for tier, size in now.gauges.used_bytes.items()}
+        used = now.gauges.used_bytes
         yield _gauge("coe_resident_bytes", "Bytes resident or on their way, by tier.", "tier", used)
-        budget = {str(tier): size for tier, size in now.gauges.budget_bytes.items()}
-        yield _gauge("coe_budget_bytes", "Budget of a tier.", "tier", budget)
+        yield _gauge("coe_budget_bytes", "Budget of a tier.", "tier", now.gauges.budget_bytes)
 
 
-def _counter(name: str, text: str, label: str, values: dict[str, float] | dict[str, int]) -> CounterMetricFamily:
+def _counter(name: str, text: str, label: str, values: Mapping[KeyT, float]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
+    for key, value in values.items():
+        family.add_metric([str(key)], value)
     return family
 
 
-def _gauge(name: str, text: str, label: str, values: object) -> GaugeMetricFamily:
+def _gauge(name: str, text: str, label: str, values: Mapping[KeyT, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=[label])
-    assert isinstance(values, dict)
-    for value, count in values.items():
-        family.add_metric([value], count)
+    for key, value in values.items():
+        family.add_metric([str(key)], value)
     return family
 
 

@@ -1,4 +1,4 @@
-"""Runs the application under uvicorn: a port that is checked first, a drain on Ctrl-C and SIGTERM."""
+"""The application under uvicorn: the port is taken before anything is loaded, and Ctrl-C or SIGTERM drains."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["bind", "serve"]
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raises ConfigError when the port is taken or the address is not ours.
+    """Return a listening socket; raises ConfigError for a port that is taken or an address that is not this machine's.
 
-    Called before anything is loaded, so that a taken port costs nobody a minute.
+    Call it before experts are loaded: that takes minutes, and a taken port is known at once.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -35,6 +35,6 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, listener: socket.socket, *, drain_s: float) -> None:
-    """Serve until SIGINT or SIGTERM. Streams under way get `drain_s` to end; a second signal ends at once."""
+    """Serve until SIGINT or SIGTERM. Running requests get `drain_s` to end; a second signal ends them at once."""
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=max(1, int(drain_s)))
     uvicorn.Server(config).run(sockets=[listener])

@@ -1,7 +1,7 @@
-"""Server-sent events (WHATWG HTML, "Server-sent events") of one generation.
+"""Server-sent events of one generation (WHATWG HTML, "Server-sent events").
 
-Turns a runtime's events into `data:` lines, sends comments while nothing else is sent so that proxies keep the
-connection, and an `error` event when something fails after the headers. Knows nothing about routes or requests.
+Sends an answer's chunks as `data:` lines, comments while there is nothing to send, so that proxies keep the connection,
+and an `error` event for what fails after the headers. Knows nothing about endpoints or requests.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from coe.types import GenerateEvent
-from server.answers import Answer
 from server.failures import failure_of
+from server.openai.answers import Answer
 
 __all__ = ["sse"]
 
@@ -28,7 +28,10 @@ async def sse(
     includes_usage: bool,
     keep_alive_s: float,
 ) -> AsyncIterator[str]:
-    """Yield the stream's text; `events` goes on after its Routed. Ends with [DONE] or an `error` event."""
+    """Yield the stream's text and end it with [DONE], or with an `error` event.
+
+    `events` are those after Routed; they are closed in any case. `keep_alive_s` is the time between comments.
+    """
     try:
         for first in answer.opening():
             yield _data(first)
@@ -43,14 +46,14 @@ async def sse(
         if includes_usage:
             yield _data(answer.usage_chunk())
         yield DONE
-    except Exception as error:  # HTTP edge: the headers are sent, so the client hears of it here
+    except Exception as error:  # HTTP edge: the headers are sent, so the error becomes an event
         yield f"event: error\n{_data(failure_of(error).body)}"
     finally:
         await events.aclose()
 
 
 async def _or_nothing(events: AsyncIterator[GenerateEvent], patience_s: float) -> AsyncIterator[GenerateEvent | None]:
-    """Pass events on, and None whenever none came for `patience_s`."""
+    """Yield the events, and None whenever `patience_s` went by without one."""
     pending: asyncio.Task[GenerateEvent | None] | None = None
     try:
         while True:
@@ -71,7 +74,7 @@ async def _or_nothing(events: AsyncIterator[GenerateEvent], patience_s: float) -
 
 
 async def _next(events: AsyncIterator[GenerateEvent]) -> GenerateEvent | None:
-    return await anext(events, None)  # a task cannot carry StopAsyncIteration
+    return await anext(events, None)  # a task's result cannot be StopAsyncIteration
 
 
 def _data(value: dict[str, Any]) -> str:

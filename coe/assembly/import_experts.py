@@ -72,7 +72,7 @@ def imported_experts(config: Config) -> StoredExperts:
         raise ConfigError('[cache] store = "in-place": there is no store of units to work on; write store = "units"')
     store = UnitStore(config.cache.dir, heals=False)  # `verify` is to find what is wrong, not to mend it unseen
     processor = processor_of(choose_device(config.engine.device))
-    return StoredExperts(store, *import_experts(load_catalog(config), store, processor))
+    return StoredExperts(store, *import_experts(load_catalog(config.experts, config.engine.dtype), store, processor))
 
 
 def open_store(cache: CacheConfig) -> UnitStore:

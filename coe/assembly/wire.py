@@ -43,7 +43,7 @@ log = logging.getLogger("coe.assembly")
 def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
     """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
     processor = processor_of(choose_device(config.engine.device))
-    catalog, store = load_catalog(config), open_store(config.cache)
+    catalog, store = load_catalog(config.experts, config.engine.dtype), open_store(config.cache)
     originals = OriginalFiles() if config.cache.store == "in-place" else None
     imported, errors = import_experts(catalog, originals or store, processor, progress)
     if originals is not None:
@@ -110,7 +110,7 @@ def _copy_device(
     if device == "cuda":
         return cuda_device(processor.device, budgets.device_bytes, *([] if graphs is None else [graphs.forget]))
     if device == "emulated":
-        return EmulatedDevice(budgets.device_bytes, wire_bytes_per_s=engine.wire_bytes_per_s)
+        return EmulatedDevice(budgets.device_bytes, copy_link_bytes_per_s=engine.copy_link_bytes_per_s)
     return None
 
 
@@ -130,7 +130,7 @@ def _make_cache(
         device_bytes=budgets.device_bytes,
         post=post,
         host_memory=PinnedMemory(budgets.host_bytes, pinning) if isinstance(copy_device, StreamDevice) else None,
-        policy=cache.policy,
+        policy=cache.eviction,
     )
 
 

@@ -32,13 +32,31 @@ from coe.bench.llama_cpp import KINDS, LlamaCpp, gguf_at
 from coe.bench.report import emit, hardware, median, table
 from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.step_profile import HandDriven, StepProfile, profile_step, read_bytes_per_s
+from coe.config.read import load_config
 from coe.config.schema import Config
 from coe.errors import ConfigError, WeightsError
 from coe.weights.unit import Manifest
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
 
 ENOUGH_S = 20.0  # a cell that takes longer is run once
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--expert", help="which expert (default: the general one)")
+    parser.add_argument("--quick", action="store_true", help="a trial: small cells, one run")
+    parser.add_argument("--batches", type=int, nargs="+", help="batch sizes (default 1 4 8 16 32)")
+    parser.add_argument("--prompts", type=int, nargs="+", help="prompt lengths in tokens (default 64 512 2048)")
+    parser.add_argument("--tokens", type=int, help="new tokens a sequence (default 32)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of a cell, medians (default 3)")
+    parser.add_argument("--out", type=Path, help="folder for engine-<dtype>.json and .png")
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    text = "a GGUF of the expert; made into the same precision"
+    parser.add_argument("--gguf", type=Path, action="append", default=[], help=text)
+    parser.add_argument("--no-transformers", action="store_true", help="leave transformers out")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: captured and eager, no rivals")
+    text = "cuda: a random model of this size too (8b, 1b; repeatable)"
+    parser.add_argument("--synthetic", action="append", default=[], metavar="SIZE", help=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +74,9 @@ class Cell:
     same_tokens: float  # share of sequences whose tokens equal ours
 
 
-def run(config: Config, arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the benchmark; prints tables, then one JSON line."""
+    config = load_config(arguments.config)
     if arguments.device == "cuda":
         return device_engine.run(config, arguments)
     grid = _Grid(config, arguments)

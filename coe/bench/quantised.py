@@ -21,6 +21,7 @@ from coe.bench.report import emit, hardware, table
 from coe.bench.running_text import TEXT
 from coe.bench.step_profile import HandDriven, profile_step
 from coe.config.catalog import ExpertSpec, load_catalog
+from coe.config.read import load_config
 from coe.config.schema import Config
 from coe.errors import ConfigError
 from coe.text.templates import load_text
@@ -28,7 +29,7 @@ from coe.weights.store.importer import import_expert
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
 
 NUM_STEPS = 20  # decode steps to time
 WINDOW_TOKENS = 256  # each piece of text is read from its start, without what came before
@@ -49,8 +50,16 @@ class Loss:
     step_ms_int8: float
 
 
-def run(config: Config, arguments: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--expert", action="append", default=[], help="which (repeatable; default: all)")
+    parser.add_argument("--report", action="store_true", help="measure perplexity, greedy agreement and step time")
+    parser.add_argument("--text", type=Path, help="UTF-8 text to measure on (default: a page of our own)")
+    parser.add_argument("--json", type=Path, help="write the report here too")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Import the int8 forms; with --report measure them too, print a table, then one JSON line."""
+    config = load_config(arguments.config)
     store, processor = UnitStore(config.cache.dir), processor_of(choose_device(config.engine.device))
     text = _text(arguments.text)
     losses = []
@@ -70,7 +79,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _chosen(config: Config, names: Sequence[str]) -> Iterator[ExpertSpec]:
-    catalog = load_catalog(config)
+    catalog = load_catalog(config.experts, config.engine.dtype)
     yield from (catalog.get(name) for name in names) if names else catalog
 
 

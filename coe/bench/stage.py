@@ -70,7 +70,7 @@ class Stage:
         *,
         fits: float,
         host_fits: float | None = None,
-        wire_bytes_per_s: int | None = None,
+        copy_link_bytes_per_s: int | None = None,
         source: UnitSource | None = None,
         eviction: str = "value",
         schedule: Mapping[str, Any] | None = None,
@@ -81,12 +81,12 @@ class Stage:
         config = replace(
             self.config,
             router=replace(self.config.router, general=self.names[0]),
-            cache=replace(self.config.cache, host_bytes=host_bytes, device_bytes=device_bytes, policy=eviction),  # type: ignore[arg-type]
+            cache=replace(self.config.cache, host_bytes=host_bytes, device_bytes=device_bytes, eviction=eviction),  # type: ignore[arg-type]
             engine=replace(
                 self.config.engine,
                 device=device,  # type: ignore[arg-type]
                 kv_bytes=KV_BYTES,
-                wire_bytes_per_s=wire_bytes_per_s,
+                copy_link_bytes_per_s=copy_link_bytes_per_s,
                 prefix_reuse=False,  # the same prompt again is to be computed again: a switch meets a new one
             ),
             scheduler=replace(self.config.scheduler, **(schedule or {})),

@@ -30,7 +30,8 @@ from coe.bench.sharing import measure_sharing
 from coe.bench.stage import Stage, ask, drop_from_page_cache, unload
 from coe.bench.synthetic import SHAPES
 from coe.bench.traffic import measure_traffic
-from coe.config.schema import Config, cache_dir
+from coe.config.paths import cache_dir
+from coe.config.schema import Config
 from coe.runtime import Runtime
 from coe.types import Message, Tier
 

@@ -1,8 +1,8 @@
-"""How many bytes each tier and the KV cache get, derived from the machine where the configuration says nothing.
+"""Bytes for each tier and for the KV cache: what the configuration names, else a share of the machine's memory.
 
-A CPU has one memory: weights and KV share `host_bytes` (or `device_bytes`, the smaller of both). On a GPU, and
-on the emulated one, the device budget is split between weights and KV, and the host keeps the masters. Everything
-derived is printed once at start.
+A CPU has one memory: weights and KV share `host_bytes` or `device_bytes`, the smaller of both. On a GPU and on the
+emulated device, `device_bytes` is split between weights, KV and captured steps, and `host_bytes` is for weights alone.
+Knows nothing about experts: whether one fits is checked where their sizes are known.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from coe.errors import ConfigError
 
 __all__ = ["Budgets", "derive_budgets"]
 
-KV_SHARE = 0.2  # of the memory that the engine computes from
+KV_SHARE = 0.2  # of the memory that the engine computes in
 GRAPH_SHARE = 0.02  # of a GPU's
-MEMORY_SHARE = 0.6  # of the RAM that is available at start
-DEVICE_SHARE = 0.9  # of the GPU memory that is free at start
+MEMORY_SHARE = 0.6  # of the RAM that is available at the start
+DEVICE_SHARE = 0.9  # of the GPU memory that is free at the start
 
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Bytes; `device_bytes` is for weights alone and, on a CPU, the same memory as `host_bytes`."""
+    """Bytes. `host_bytes` and `device_bytes` are for weights alone; on a CPU both are the same memory."""
 
     host_bytes: int
     device_bytes: int
     kv_bytes: int
-    graph_bytes: int = 0  # for captured decode steps, which only a GPU has
+    graph_bytes: int = 0  # for captured decode steps; only a GPU has them
 
     def __str__(self) -> str:
-        parts = {"weights on the device": self.device_bytes, "host": self.host_bytes, "KV cache": self.kv_bytes}
-        parts |= {"captured steps": self.graph_bytes} if self.graph_bytes else {}
-        return ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in parts.items())
+        sizes = {"weights on the device": self.device_bytes, "host": self.host_bytes, "KV cache": self.kv_bytes}
+        sizes |= {"captured steps": self.graph_bytes} if self.graph_bytes else {}
+        return ", ".join(f"{name} {size / 2**30:.2f} GiB" for name, size in sizes.items())
 
 
 def derive_budgets(cache: CacheConfig, engine: EngineConfig, device: str) -> Budgets:
-    """Return the budgets for `device` (cpu, emulated or cuda); raises ConfigError if nothing is left for weights."""
+    """Return the budgets of `device` (cpu, emulated or cuda); raises ConfigError if they leave nothing for weights."""
     if device == "cpu":
         named = [size for size in (cache.host_bytes, cache.device_bytes) if size is not None]
         total = min(named, default=int(MEMORY_SHARE * _available_bytes()))
@@ -53,7 +53,7 @@ def derive_budgets(cache: CacheConfig, engine: EngineConfig, device: str) -> Bud
 
 
 def _split(total: int, kv_bytes: int | None, graph_bytes: int) -> tuple[int, int]:
-    """What is left for weights, and KV."""
+    """Return the bytes for weights and the bytes for KV."""
     kv = int(KV_SHARE * total) if kv_bytes is None else kv_bytes
     if kv + graph_bytes >= total:
         also = f" and graph_bytes = {graph_bytes:,} leave" if graph_bytes else " leaves"
@@ -77,7 +77,7 @@ def _device_bytes(device: str) -> int:
 
 
 def _available_bytes() -> int:
-    """RAM that can be had without swapping; the container's limit if it is lower."""
+    """Return the RAM that can be taken without swapping, or the container's limit if that is lower (cgroup v2)."""
     with open("/proc/meminfo") as file:
         facts = dict(line.split(":", 1) for line in file)
     available = int(facts["MemAvailable"].split()[0]) * 1024

@@ -1,21 +1,21 @@
-"""The catalogue: every expert of the configuration with its source resolved to local folders, or its error by name.
+"""The catalogue: every configured expert with its source resolved to local folders, or with the error that refused it.
 
 Owns the rules for what a source may be: safetensors of a causal language model that transformers knows, or a plain
-LoRA adapter in PEFT's format over one. Reads JSON only; weights are opened by the importer, torch is not touched
-here. One expert that is refused does not stop the others.
+LoRA adapter in PEFT's format over one. Reads JSON only: the importer opens weights, and torch is not imported here.
+An expert that is refused does not stop the others.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from coe.config.hub import DESCRIPTIONS, fetch
-from coe.config.schema import Config, Dtype, ExpertConfig, Source, Weights
+from coe.config.schema import Dtype, ExpertConfig, Source, Weights, names_of
 from coe.errors import SourceError, UnknownExpertError
 from coe.types import Sampling
 
@@ -27,7 +27,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-# what an adapter may say and still be W + scale * B A
+# the values with which an adapter is W + scale * B A and nothing else
 _PLAIN_LORA: Mapping[str, tuple[object, ...]] = {
     "bias": ("none",),
     "use_dora": (False,),
@@ -44,9 +44,10 @@ _PLAIN_LORA: Mapping[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class ExpertSpec:
-    """One expert, ready to import. `folder` holds config.json and weights, `adapter` what is merged into them.
+    """One expert, ready to import. `folder` holds config.json and weights, `adapter` the adapter to merge into them.
 
-    `generation` are the configuration's defaults over the model's own; `chat_template` is the text of an override.
+    `generation` is the configuration's defaults laid over the model's own. `chat_template` is the text of a template
+    that replaces the model's, None where the configuration names none.
     """
 
     name: str
@@ -66,11 +67,14 @@ class ExpertSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All experts of a configuration, in its order; those that cannot be had are in `errors`."""
+    """Experts by name, in the configuration's order; `errors` has those whose source was refused.
+
+    `names` is every name and alias, in lower case, with the name of its expert.
+    """
 
     experts: Mapping[str, ExpertSpec]
     errors: Mapping[str, SourceError]
-    names: Mapping[str, str]  # every name and alias in lower case -> the expert's name
+    names: Mapping[str, str]
 
     def __iter__(self) -> Iterator[ExpertSpec]:
         return iter(self.experts.values())
@@ -84,7 +88,7 @@ class Catalog:
     def get(self, word: str) -> ExpertSpec:
         """Return the expert with this name or alias, in any case.
 
-        Raises UnknownExpertError for a word that names none and the expert's own SourceError for a refused one.
+        Raises UnknownExpertError for a word that names no expert, and its SourceError for an expert that was refused.
         """
         name = self.names.get(word.lower())
         if name is None:
@@ -95,26 +99,29 @@ class Catalog:
         return self.experts[name]
 
 
-def load_catalog(config: Config, *, hub_dir: Path | None = None) -> Catalog:
-    """Resolve every expert, fetching what is on the hub; `hub_dir` is the hub's cache, by default its own."""
-    experts: dict[str, ExpertSpec] = {}
+def load_catalog(experts: Sequence[ExpertConfig], dtype: Dtype = "auto", *, hub_dir: Path | None = None) -> Catalog:
+    """Resolve every expert, fetching what is on the hub.
+
+    `dtype` is for experts that name none. `hub_dir` is the folder of the hub's cache, by default huggingface_hub's own.
+    """
+    specs: dict[str, ExpertSpec] = {}
     errors: dict[str, SourceError] = {}
-    for expert in config.experts:
+    for expert in experts:
         try:
-            experts[expert.name] = resolve_expert(expert, config.engine.dtype, hub_dir=hub_dir)
+            specs[expert.name] = resolve_expert(expert, dtype, hub_dir=hub_dir)
         except SourceError as error:
             errors[expert.name] = error
-    return Catalog(experts, errors, config.names)
+    return Catalog(specs, errors, names_of(experts))
 
 
 def resolve_expert(expert: ExpertConfig, dtype: Dtype = "auto", *, hub_dir: Path | None = None) -> ExpertSpec:
-    """Return where everything of one expert lies; raises SourceError when it is missing, unsupported or refused."""
-    return _Resolving(expert.name, hub_dir).spec(expert, dtype)
+    """Return the local folders of one expert; raises SourceError for a source that is missing or refused."""
+    return _SourceResolver(expert.name, hub_dir).spec(expert, dtype)
 
 
 @dataclass(frozen=True, slots=True)
-class _Resolving:
-    """The checks for one expert, in the order in which they cost: descriptions, then weights."""
+class _SourceResolver:
+    """The checks for one expert, cheapest first: descriptions are read before any weights are fetched."""
 
     name: str
     hub_dir: Path | None
@@ -151,13 +158,13 @@ class _Resolving:
         )
 
     def descriptions(self, source: Source) -> Path:
-        """Return the source's folder, so far with everything but weights if it comes from the hub."""
+        """Return the source's folder; from the hub, everything but weights is fetched into it."""
         if source.folder is not None:
             return source.folder
         return fetch(self.name, source.text, source.revision, DESCRIPTIONS, self.hub_dir)
 
     def weights(self, source: Source, folder: Path) -> None:
-        """Check that the folder is a causal LM in safetensors, then fetch the weights if they are on the hub."""
+        """Check that the folder is a causal language model in safetensors; fetch its weights if they are on the hub."""
         self.check_model(folder)
         files = self.weight_files(folder)
         if source.folder is None:
@@ -175,7 +182,7 @@ class _Resolving:
         return sorted(set(files.values()))
 
     def remedy(self, folder: Path) -> str:
-        """Return what to do about missing weights, by what lies there instead."""
+        """Return what to do about missing weights, judged by the files that are there instead."""
         found = sorted(path.name for path in folder.iterdir())
         if gguf := [name for name in found if name.endswith(".gguf")]:
             return (
@@ -218,7 +225,7 @@ class _Resolving:
             raise self.refuse(f"{written[0] or model_type} is not a causal language model; name one")
 
     def adapter(self, source: Source, folder: Path) -> Path:
-        """Return the folder of a plain LoRA adapter, fetched whole."""
+        """Return the folder of a plain LoRA adapter, its weights fetched; raises SourceError for any other adapter."""
         settings = self.json(folder / "adapter_config.json")
         if settings.get("peft_type") != "LORA":
             raise self.refuse(f"adapter of type {settings.get('peft_type')}; only LORA can be merged")
@@ -235,7 +242,7 @@ class _Resolving:
         return folder
 
     def own_base(self, folder: Path) -> Source:
-        """Return the base that the adapter names itself: a folder that exists, else a hub id."""
+        """Return the base that the adapter's own configuration names: a folder that exists, else a hub id."""
         settings = self.json(folder / "adapter_config.json")
         written = settings.get("base_model_name_or_path")
         if not written:
@@ -255,7 +262,10 @@ class _Resolving:
         raise self.refuse(f"{folder} has no tokenizer ({', '.join(_TOKENIZERS)}); add its files")
 
     def generation(self, folder: Path, chosen: Sampling) -> Sampling:
-        """Lay the configuration's defaults over the model's own; how to sample counts where it wants to be sampled."""
+        """Lay the configuration's defaults over the model's own.
+
+        The model's temperature, top_p, top_k and min_p count only where its generation_config.json says `do_sample`.
+        """
         path = folder / "generation_config.json"
         own = self.json(path) if path.is_file() else {}
         keys = ["repetition_penalty", *(("temperature", "top_p", "top_k", "min_p") if own.get("do_sample") else ())]
@@ -279,6 +289,6 @@ class _Resolving:
 
 
 def _is_adapter(folder: Path) -> bool:
-    """Tell an adapter from a model as transformers does; a folder may hold the other's configuration too."""
+    """Tell an adapter from a model as transformers does: a folder with a model's weights is a model."""
     is_model = (folder / "config.json").is_file() and any((folder / name).is_file() for name in (WEIGHTS, INDEX))
     return (folder / "adapter_config.json").is_file() and not is_model

@@ -1,7 +1,7 @@
-"""Fetches what an expert needs from the model hub, and nothing else: descriptions first, weights when those are good.
+"""Fetches the files of one repository from the model hub: descriptions, or weights by name.
 
-huggingface_hub does the work: resumable, cached, with progress bars. A commit hash that is in the cache is never
-asked for again, and without a network the cache answers. Knows nothing about what makes a source usable.
+huggingface_hub does the work: downloads resume, are cached and show progress bars. A commit hash that the cache has is
+never asked for again, and without a network the cache answers. Knows nothing about what makes a source usable.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def fetch(expert: str, repo: str, revision: str | None, patterns: Sequence[str], cache_dir: Path | None = None) -> Path:
-    """Return the folder of `repo` at `revision` with all files at its top level that match.
+    """Return a folder with those files at the top level of `repo` at `revision` that match `patterns`.
 
-    `cache_dir` is huggingface_hub's own unless named. Raises SourceError when the hub has no such repository or
-    revision, or cannot be reached while the cache lacks something.
+    `cache_dir` None is huggingface_hub's own. Raises SourceError, in the name of `expert`, if the hub has no such
+    repository or revision, or if the cache lacks a file and the hub cannot be reached.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -36,7 +36,7 @@ def fetch(expert: str, repo: str, revision: str | None, patterns: Sequence[str],
                 revision=revision,
                 cache_dir=cache_dir,
                 allow_patterns=list(patterns),
-                ignore_patterns=["*/*"],  # other formats and training states live in folders
+                ignore_patterns=["*/*"],  # folders hold other formats and training states
                 local_files_only=is_local,
             )
         )
@@ -45,7 +45,7 @@ def fetch(expert: str, repo: str, revision: str | None, patterns: Sequence[str],
         try:
             folder = download(is_local=True)
         except LocalEntryNotFoundError:
-            pass  # not there yet, or only in part
+            pass  # the cache has none of it, or only a part
         else:
             if all(list(folder.glob(pattern)) for pattern in patterns if "*" not in pattern):
                 return folder
@@ -60,7 +60,7 @@ def _at(revision: str | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return one sentence, with a remedy, for what the hub client raised."""
+    """Return what went wrong and what to do, for an exception of the hub's client."""
     remedies = {
         "RepositoryNotFoundError": "no such repository; check its spelling, or log in if it is private",
         "GatedRepoError": "access is gated; accept its terms on the hub and log in",

@@ -1,8 +1,9 @@
-"""Reading TOML tables: one reader per value, and every problem found rather than only the first.
+"""Typed readers of one TOML value, and `read_table`, which applies them to a table.
 
-A reader takes a raw value and the folder of the file it stands in, and returns the typed value or raises
-ValueError with what is wrong and what to do; `read_table` puts table, key and value in front of that. Knows
-nothing about which tables and keys coe has, and opens no file: readers for paths only ask whether they exist.
+A reader takes a raw value and the folder of the file that the value stands in. It returns the typed value or raises
+ValueError with what is wrong and what to do; `read_table` puts table, key and value in front of that and returns all
+problems of the table together. Knows nothing about which tables and keys coe has. Readers of paths ask whether a file
+exists and open none.
 """
 
 from __future__ import annotations
@@ -10,23 +11,24 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from coe.config.paths import expand
 
 __all__ = [
+    "Checked",
     "Reader",
     "boolean",
-    "cache_dir",
     "choice",
     "existing_file",
     "existing_path",
-    "expand",
     "folder_path",
     "list_of",
     "nearest",
+    "nested",
     "read_table",
     "real",
     "size",
@@ -34,21 +36,26 @@ __all__ = [
     "whole",
 ]
 
+T = TypeVar("T")
 Reader = Callable[[Any, Path], Any]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?i?B)")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def read_table(
-    raw: object, where: str, readers: Mapping[str, Reader], folder: Path, problems: list[str]
-) -> dict[str, Any]:
-    """Return the values of the table's known keys; append a sentence to `problems` for everything else."""
+class Checked(NamedTuple, Generic[T]):
+    """A value that was read, and a sentence for each problem found; what is wrong is left out of the value."""
+
+    value: T
+    problems: tuple[str, ...] = ()
+
+
+def read_table(raw: object, where: str, readers: Mapping[str, Reader], folder: Path) -> Checked[dict[str, Any]]:
+    """Return the values of the table's known keys; every other key and every wrong value is a problem."""
     if not isinstance(raw, Mapping):
-        problems.append(f"{where} = {shown(raw)}: not a table; write it as {where} with one key a line")
-        return {}
+        return Checked({}, (f"{where} = {_in_toml(raw)}: not a table; write it as {where} with one key a line",))
     values: dict[str, Any] = {}
+    problems: list[str] = []
     for key, value in raw.items():
         if key not in readers:
             problems.append(f"unknown key '{key}' in {where}; {nearest(key, readers, 'known keys')}")
@@ -56,24 +63,29 @@ def read_table(
         try:
             values[key] = readers[key](value, folder)
         except ValueError as error:
-            problems.append(f"{where} {key} = {shown(value)}: {error}")
-    return values
+            problems.append(f"{where} {key} = {_in_toml(value)}: {error}")
+    return Checked(values, tuple(problems))
 
 
 def nearest(word: str, known: Iterable[str], heading: str) -> str:
-    """Return `did you mean '…'?` for a near miss, else the list of what is known."""
+    """Return `did you mean '…'?` for a near miss, else `heading` and the list of known words."""
     names = sorted(known)
     matches = difflib.get_close_matches(word.lower(), names, n=1)
     return f"did you mean '{matches[0]}'?" if matches else f"{heading}: {', '.join(names)}"
 
 
-def shown(value: object) -> str:
-    """Return a value the way a person would write it in TOML, shortened."""
+def _in_toml(value: object) -> str:
+    """Return a value roughly as TOML writes it, at most 80 characters."""
     try:
         written = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # dates and times
         written = str(value)
     return written if len(written) <= 80 else written[:77] + "..."
+
+
+def nested(value: Any, _folder: Path) -> Any:
+    """Return the value as TOML gave it: a table within the table, which has readers of its own."""
+    return value
 
 
 def boolean(value: Any, _folder: Path) -> bool:
@@ -89,7 +101,7 @@ def text(value: Any, _folder: Path) -> str:
 
 
 def whole(least: int, most: int | None = None) -> Reader:
-    """Return a reader of whole numbers within bounds."""
+    """Return a reader of whole numbers from `least` to `most`, both included."""
     bounds = f"{least} to {most}" if most is not None else f"{least} or more"
 
     def read(value: Any, _folder: Path) -> int:
@@ -103,7 +115,7 @@ def whole(least: int, most: int | None = None) -> Reader:
 
 
 def real(least: float, most: float = math.inf, *, above: bool = False) -> Reader:
-    """Return a reader of finite numbers within bounds; `above` leaves the lower one out."""
+    """Return a reader of finite numbers from `least` to `most`; with `above`, `least` itself is refused."""
     bounds = f"{'above' if above else 'at least'} {least:g}" + (f" and at most {most:g}" if most < math.inf else "")
 
     def read(value: Any, _folder: Path) -> float:
@@ -117,7 +129,7 @@ def real(least: float, most: float = math.inf, *, above: bool = False) -> Reader
 
 
 def choice(*allowed: str) -> Reader:
-    """Return a reader of one of a few words."""
+    """Return a reader of one of the allowed words."""
 
     def read(value: Any, _folder: Path) -> str:
         if value not in allowed:
@@ -128,16 +140,16 @@ def choice(*allowed: str) -> Reader:
 
 
 def list_of(item: Reader) -> Reader:
-    """Return a reader of a list, or of one bare item, into a tuple."""
+    """Return a reader of a list, or of one bare item, that gives a tuple."""
 
     def read(value: Any, folder: Path) -> tuple[Any, ...]:
-        return tuple(item(part, folder) for part in (value if isinstance(value, list) else [value]))
+        return tuple(item(each, folder) for each in (value if isinstance(value, list) else [value]))
 
     return read
 
 
 def size(value: Any, _folder: Path) -> int:
-    """Read a number of bytes: 1000000, "500MB" (10^6) or "24GiB" (2^30)."""
+    """Read a number of bytes: 1000000, "500MB" (10^6 bytes each) or "24GiB" (2^30 bytes each)."""
     remedy = 'write a number of bytes or a text such as "500MB" or "24GiB"'
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         prefix = match[2].rstrip("B")
@@ -151,7 +163,7 @@ def size(value: Any, _folder: Path) -> int:
 
 
 def folder_path(value: Any, folder: Path) -> Path:
-    """Read the path of a folder that need not exist yet."""
+    """Read the path of a folder, which need not exist yet."""
     path = expand(text(value, folder), folder)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is not a folder; name another one")
@@ -170,24 +182,3 @@ def existing_path(value: Any, folder: Path) -> Path:
     if not path.exists():
         raise ValueError(f"{path} does not exist; paths are relative to the configuration file")
     return path
-
-
-def expand(value: str, folder: Path) -> Path:
-    """Return an absolute path: variables and `~` expanded, relative to `folder`. Raises ValueError."""
-    return Path(os.path.normpath(folder / Path(_VARIABLE.sub(_variable, value)).expanduser()))
-
-
-def cache_dir() -> Path:
-    """Return the folder for everything coe keeps: $COE_CACHE, else coe in the user's cache folder."""
-    if chosen := os.environ.get("COE_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "coe"
-
-
-def _variable(match: re.Match[str]) -> str:
-    name = match[1]
-    if name == "COE_CACHE":
-        return str(cache_dir())
-    if name not in os.environ:
-        raise ValueError(f"environment variable '{name}' is not set; set it or write the path out")
-    return os.environ[name]

@@ -1,1 +1,1 @@
-"""Scores of experts on labelled prompts, through the runtime: what a mapping is learned from."""
+"""`coe router score`: how well each expert answers labelled prompts. A mapping is learned from these scores."""

@@ -1,7 +1,7 @@
-"""How an answer is judged against its reference, one rule per check.
+"""Checks: how an answer is compared with its reference, one function for each.
 
-Owns the rules and what counts as the same answer. Knows nothing about models: everything here is text in, truth out.
-`choice` and `loss` are no rules on text: they compare likelihoods, in run.py.
+Owns what counts as the same answer. Pure text: knows nothing about models. Not here: the checks `choice` and `loss`,
+which compare likelihoods (run.py).
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ WORD = re.compile(r"\w+")
 
 
 def last_number(text: str) -> float | None:
-    """The last number in a text, thousands separators removed; None where there is none."""
+    """Return the last number in a text, thousands separators removed; None for a text without one."""
     found = NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
 
 
 def normalised_sql(text: str) -> str:
-    """Lower case, one kind of quote, single spaces between tokens, no final semicolon."""
+    """Return a query in lower case, with one kind of quote, single spaces between tokens and no final semicolon."""
     spaced = re.sub(r"([(),;=<>])", r" \1 ", text.lower().replace("'", '"'))
     return " ".join(spaced.split()).removesuffix(";").rstrip()
 
 
 def first_word(text: str) -> str:
-    """The first word in lower case, or nothing."""
+    """Return the first word in lower case; "" for a text without one."""
     found = WORD.search(text)
     return found[0].lower() if found else ""
 
 
 def spaced_once(text: str) -> str:
-    """The text with every run of white space as one space and none at the ends."""
+    """Return the text with every run of white space as one space, and none at its ends."""
     return " ".join(text.split())
 
 
 def same_last_number(answer: str, gold: str) -> bool:
-    """True if both end in the same number; a reference without one is a mistake in the data."""
+    """True if both end in the same number. Raises ValueError for a reference without one."""
     expected = last_number(gold)
     if expected is None:
         raise ValueError(f"reference {gold!r} holds no number; the row's check cannot be last_number")
@@ -48,7 +48,7 @@ def same_last_number(answer: str, gold: str) -> bool:
 
 
 def same_sql(answer: str, gold: str) -> bool:
-    """True for the same query text but for case, quotes and spacing; equivalent queries count as wrong."""
+    """True for the same text but for case, quotes and spacing; an equivalent query in other words counts as wrong."""
     return normalised_sql(answer) == normalised_sql(gold)
 
 
@@ -58,7 +58,7 @@ def same_first_word(answer: str, gold: str) -> bool:
 
 
 def same_text(answer: str, gold: str) -> bool:
-    """True if both are equal, case included, but for white space."""
+    """True for the same text, case included, but for white space."""
     return spaced_once(answer) == spaced_once(gold)
 
 
@@ -72,12 +72,15 @@ CHECKS = (*TEXT_CHECKS, "choice", "loss")
 
 
 def squeezed(text: str) -> str:
-    """Lower case, one kind of quote, no white space and no semicolon: a beginning stays one when text is added."""
+    """Return the text in lower case, with one kind of quote, without white space and semicolons.
+
+    What follows a text only adds to the end of this, so it can be compared before the answer is complete.
+    """
     return re.sub(r"[\s;]", "", text.lower().replace("'", '"'))
 
 
 def can_still_match(check: str, answer_so_far: str, gold: str) -> bool:
-    """False once no continuation can pass the check, so that the rest need not be generated."""
+    """False once no continuation of the answer can pass the check: the rest need not be generated."""
     if check in ("exact", "sql_normalised"):
         return squeezed(gold).startswith(squeezed(answer_so_far).rstrip("\ufffd"))
     if check == "first_word":

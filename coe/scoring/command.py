@@ -1,6 +1,6 @@
-"""What `coe router score` does around the scoring: reads, chooses experts, starts a runtime, writes and prints.
+"""`coe router score`: reads labelled rows, runs experts over them through a runtime, writes the tables and a summary.
 
-The router is handed in, as everywhere in coe; every request names its expert, so it never decides anything here.
+Every request names its expert, so the runtime's router decides nothing and needs no classifier.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from coe.assembly.router import build_router
 from coe.assembly.wire import build_runtime
 from coe.bench.report import table
-from coe.config.schema import Config
+from coe.config.read import load_config
+from coe.config.schema import Config, RouterConfig
 from coe.config.toml_fields import nearest
 from coe.errors import ConfigError
 from coe.progress import import_bars, row_bar
@@ -25,15 +27,30 @@ from coe.runtime import Runtime
 from coe.scoring.labelled import LabelledRow, LabelledSet, read_labelled
 from coe.scoring.results import Result, Results
 from coe.scoring.run import Settings, costs, score_experts, write_table
-from coe.types import Router
 
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
 
 Scored = Mapping[str, Sequence[Result]]
 
 
-def run(config: Config, arguments: argparse.Namespace, make_router: Callable[[Config], Router]) -> int:
-    """Run the command; raises CoeError. Ctrl-C keeps what is done and says so."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "JSONL of {prompt or messages, category, check, answer or choices}"
+    parser.add_argument("labelled", type=Path, help=text)
+    parser.add_argument("--out", type=Path, required=True, help="the score table to write (.jsonl)")
+    parser.add_argument("--experts", nargs="+", metavar="NAME", help="experts to score (default: all)")
+    parser.add_argument("--results", type=Path, help="file that keeps every result (default: beside the table)")
+    parser.add_argument("--max-tokens", type=_positive, help="of an answer (default: as many as its check needs)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score and write; raises CoeError. Ctrl-C ends it, keeps every finished result and says how to go on."""
+    config = load_config(arguments.config)
     labelled = read_labelled(arguments.labelled)
     for bad in labelled.bad_rows:
         print(f"left out {bad.where}: {bad.why}", file=sys.stderr)
@@ -42,7 +59,7 @@ def run(config: Config, arguments: argparse.Namespace, make_router: Callable[[Co
     kept: Path = arguments.results or out.with_suffix(".results.jsonl")
     settings = Settings(arguments.max_tokens, min(config.engine.max_batch_size, config.scheduler.max_queue_per_expert))
     with import_bars() as progress:
-        runtime = build_runtime(chosen, make_router(chosen), progress=progress)
+        runtime = build_runtime(chosen, build_router(chosen.router, chosen.names), progress=progress)
     names = [expert.name for expert in chosen.experts]
     with Results(kept) as results:
         try:
@@ -60,16 +77,15 @@ def run(config: Config, arguments: argparse.Namespace, make_router: Callable[[Co
 
 
 def _only(config: Config, words: Sequence[str] | None) -> Config:
-    """The configuration with these experts alone; raises ConfigError for one that it does not have."""
+    """Return the configuration with these experts alone (None: all); raises ConfigError for a name that it lacks."""
     for word in words or ():
         if word.lower() not in config.names:
             hint = nearest(word, config.names, "experts")
             raise ConfigError(f"--experts {word}: {config.file} has no such expert; {hint}")
     wanted = [config.names[word.lower()] for word in words] if words else [expert.name for expert in config.experts]
     experts = tuple(expert for expert in config.experts if expert.name in wanted)
-    # nothing but these is imported or loaded, so one of them has to stand where the general expert does
-    router = replace(config.router, general=experts[0].name, categories={})
-    return replace(config, experts=experts, router=router)
+    # the general expert may not be among them, and a composition without one is refused
+    return replace(config, experts=experts, router=RouterConfig(general=experts[0].name, enabled=False))
 
 
 async def _score(
@@ -83,7 +99,7 @@ async def _score(
 
 
 def _report(labelled: LabelledSet, scored: Scored) -> None:
-    """Print mean scores by expert and category, and what could not be scored."""
+    """Print mean scores by expert and category, and how many rows have no score."""
     categories = sorted({row.category for row in labelled.rows})
     rows = []
     for expert in scored:

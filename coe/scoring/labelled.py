@@ -1,7 +1,7 @@
 """Labelled prompts: rows of `{prompt or messages, category, check, answer or choices}`, one JSON object a line.
 
-Owns the file format. A bad row is left out, counted and named with what is wrong; it never stops the others. Knows
-nothing about experts or how an answer is had.
+Owns the file format. A bad row is left out and returned with its line and what is wrong; it never stops the others.
+Knows nothing about experts.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True, slots=True)
 class LabelledRow:
-    """A conversation that ends with the user, and how an answer to it is judged. `reference` is one of `choices` where
-    there are any."""
+    """A conversation that ends with the user, and how an answer to it is checked.
+
+    `reference` is one of `choices` where there are any. `max_tokens` None leaves the limit to the check.
+    """
 
     id: str
     category: str
@@ -42,7 +44,7 @@ class LabelledRow:
 
     @property
     def digest(self) -> str:
-        """Names what is asked and how it is judged; the row's id and category do not matter."""
+        """A hash of what is asked and how it is checked; the row's id and category are not in it."""
         asked = {key: value for key, value in asdict(self).items() if key not in ("id", "category")}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -57,7 +59,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelledSet:
-    """What was read: the good rows, and the bad ones by name."""
+    """The good rows of a file, and the bad ones with what is wrong with them."""
 
     rows: tuple[LabelledRow, ...]
     bad_rows: tuple[BadRow, ...] = ()
@@ -93,7 +95,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _row(raw: object, where: str) -> LabelledRow:
-    """Raises ValueError with what is wrong and what to do."""
+    """Return the row in a JSON value; raises ValueError with what is wrong and what to do."""
     if not isinstance(raw, dict):
         raise ValueError(f"a {type(raw).__name__}, not an object; write {{prompt, category, check, answer}}")
     messages, said = _messages(raw)
@@ -114,7 +116,7 @@ def _row(raw: object, where: str) -> LabelledRow:
 
 
 def _messages(raw: dict[str, Any]) -> tuple[tuple[Message, ...], str | None]:
-    """The conversation up to the user's last turn, and what the assistant says to it if the row has that, too."""
+    """Return the conversation up to the user's last turn, and the assistant's answer, None if there is none."""
     if "messages" not in raw:
         return (Message("user", _text(raw, "prompt")),), None
     turns = raw["messages"]

@@ -1,8 +1,8 @@
-"""What experts made of rows, kept in a file that only grows: one JSON object a line, known by its key.
+"""Results of experts on rows, in a file that is only appended to: one JSON object a line, each with a key.
 
-A key covers everything that a result depends on, so that a changed prompt, expert or setting starts anew and everything
-else is never asked twice. Covered: a run that was stopped or killed, in the middle of a line, too. Not covered: two
-runs that write the same file at once.
+The key covers everything that a result depends on: a changed prompt, expert or setting is asked anew, and nothing else
+is asked twice. Covered: a run that was stopped or killed, also in the middle of a line. Not covered: two runs that
+write the same file at once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["Result", "Results"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An expert on a row. `score` is in 0 … 1, None where the expert cannot take the row (`error` says why).
+    """One expert on one row. `score` is 0 … 1, or None where the expert cannot take the row (`error` says why).
 
-    `answer` is what was said (its beginning, where the rest could not matter) or chosen; `logprobs` has the total of
-    each choice, or the mean per token of the reference.
+    `answer` is the text that was generated, perhaps cut short, or the choice that was likeliest. `logprobs` has the
+    total of each choice, or the mean per token of the reference.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Result:
 
 
 class Results:
-    """The file, open for more. Use as a context manager; raises ConfigError for a file that holds something else."""
+    """The file, open for appending; use it as a context manager. Raises ConfigError for a file of something else."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

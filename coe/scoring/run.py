@@ -1,8 +1,8 @@
-"""`coe router score`: every expert on every labelled row, through the runtime, and the table that mappings read.
+"""Scores every expert on every labelled row, through the runtime, and writes the table that mappings are learned from.
 
-One expert after another, so that each is loaded once; its rows in as many requests at a time as a batch holds. Answers
-are greedy, under the expert's own chat template and penalties. An answer that can no longer pass its check is not
-generated to its end, which changes no score. Knows nothing about routing.
+One expert runs after another, so that each is loaded once, with as many rows at a time as a batch holds. Answers are
+greedy, under the expert's own chat template and penalties. An answer that can no longer pass its check is cut short,
+which changes no score. Knows nothing about routing.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from coe.scoring.labelled import LabelledRow
 from coe.scoring.results import Result, Results
 from coe.types import Delta, GenerateEvent, GenerateRequest, Sampling
 
-__all__ = ["Settings", "costs", "identity", "score_experts", "write_table"]
+__all__ = ["Settings", "costs", "identity", "max_tokens", "score_experts", "write_table"]
 
-VERSION = 1  # raise it when a score would come out differently, and everything is asked anew
+VERSION = 1  # part of every key: raise it when scores would change, and everything is asked anew
 MAX_TOKENS = {"last_number": 256, "first_word": 8}
-Bar = Callable[[str, int, int], AbstractContextManager[Callable[[], None]]]  # what, done, in all -> one more
+# (what, rows done, rows in all) -> a function to call after each row
+Bar = Callable[[str, int, int], AbstractContextManager[Callable[[], None]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How rows are asked. `max_tokens`: None for as many as the check needs; a row's own goes first."""
+    """How rows are asked. `max_tokens` None is as many as the check needs; a row's own limit comes before both."""
 
     max_tokens: int | None = None
     num_at_once: int = 16
@@ -47,10 +48,10 @@ async def score_experts(
     settings: Settings,
     bar: Bar,
 ) -> dict[str, list[Result]]:
-    """Return each expert's results in the order of `rows`, asking only what `results` does not know.
+    """Return each expert's results in the order of `rows`, asking only for those that `results` does not have.
 
-    Raises ConfigError for an expert that cannot be had, and whatever an expert fails with; what is done stays in
-    `results`, also when this is cancelled.
+    Raises ConfigError for an expert that cannot be used, and the CoeError that a generation fails with. Finished
+    results are in `results` in any case, also when this is cancelled.
     """
     for expert in experts:
         error = next(
@@ -70,7 +71,7 @@ async def score_experts(
 
 
 def identity(expert: ServedExpert) -> str:
-    """Names everything about an expert that its answers depend on: bytes, arithmetic, tokenizer, template, defaults."""
+    """Return a hash of all that an expert's answers depend on: weights, dtype, tokenizer, template, defaults."""
     manifest, text = expert.loaded.manifest, expert.text
     facts = [
         [unit.hash for unit in manifest.units],
@@ -84,12 +85,12 @@ def identity(expert: ServedExpert) -> str:
 
 
 def _key(row: LabelledRow, expert: str, of: str, settings: Settings) -> str:
-    facts = [VERSION, row.digest, expert, of, _max_tokens(row, settings)]
+    facts = [VERSION, row.digest, expert, of, max_tokens(row, settings)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def _max_tokens(row: LabelledRow, settings: Settings) -> int:
-    """Enough for the reference in the least economical tokens there are, one a byte."""
+def max_tokens(row: LabelledRow, settings: Settings) -> int:
+    """Return the row's limit; by default it is enough for a reference of which every byte is a token."""
     enough = MAX_TOKENS.get(row.check) or len(row.reference.encode()) + 16
     return row.max_tokens or settings.max_tokens or enough
 
@@ -102,11 +103,11 @@ async def _ask_all(
     settings: Settings,
     one_more: Callable[[], None],
 ) -> None:
-    waiting = iter(todo.items())  # the workers' own queue: one event loop, no await between next() and its row
+    waiting = iter(todo.items())  # shared by all workers: on one event loop, each row goes to one of them
 
     async def work() -> None:
         for key, row in waiting:
-            results.add(await _ask(runtime, expert, key, row, _max_tokens(row, settings)))
+            results.add(await _ask(runtime, expert, key, row, max_tokens(row, settings)))
             one_more()
 
     workers = [asyncio.create_task(work()) for _ in range(min(settings.num_at_once, len(todo)))]
@@ -131,12 +132,12 @@ async def _ask(runtime: Runtime, expert: str, key: str, row: LabelledRow, max_to
             return Result(key, expert, row.id, math.exp(likelihood.mean), None, (likelihood.mean,))
         answer = await _answer(runtime.generate(request), row)
         return Result(key, expert, row.id, float(TEXT_CHECKS[row.check](answer, row.reference)), answer)
-    except RequestError as error:  # this row is not for this expert: too long for its context, say
+    except RequestError as error:  # this row, for this expert: too long for its context, say
         return Result(key, expert, row.id, None, error=str(error))
 
 
 async def _answer(events: AsyncGenerator[GenerateEvent, None], row: LabelledRow) -> str:
-    """What is said, as far as it can matter."""
+    """Return the answer, up to where it can no longer pass the check."""
     text = ""
     async with aclosing(events):
         async for event in events:
@@ -148,7 +149,7 @@ async def _answer(events: AsyncGenerator[GenerateEvent, None], row: LabelledRow)
 
 
 def write_table(path: Path, rows: Sequence[LabelledRow], scored: Mapping[str, Sequence[Result]]) -> None:
-    """Write `{id, prompt, category, check, scores: {expert: number or null}}` by line, all or nothing."""
+    """Write `{id, prompt, category, check, scores: {expert: number or null}}`, a line per row; all lines or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.part")
     with made.open("w", encoding="utf-8") as stream:
@@ -160,7 +161,7 @@ def write_table(path: Path, rows: Sequence[LabelledRow], scored: Mapping[str, Se
 
 
 def costs(experts: Iterable[ServedExpert]) -> dict[str, dict[str, float]]:
-    """What experts cost, in billions of parameters, as `coe router map --costs` reads it."""
+    """Return what experts cost, in billions of parameters, in the form that `coe router map --costs` reads."""
     manifests = {expert.loaded.name: expert.loaded.manifest for expert in experts}
     return {
         name: {"active_b": manifest.num_active_parameters / 1e9, "total_b": manifest.num_parameters / 1e9}

@@ -1,1 +1,1 @@
-"""Text to token ids and back: chat templates, tokenizers, vocabularies, detokenizing."""
+"""Text to token ids and back: chat templates and tokenizers, single tokens, detokenizing."""

@@ -1,7 +1,7 @@
-"""From token ids to text that may be sent: whole characters only, and nothing that might be a stop string.
+"""Token ids → text that may be sent: whole characters, and nothing that may turn out to be a stop string.
 
 Knows a tokenizer and the stop strings; knows nothing about models or requests. Decodes a window of the last tokens
-again with each new one: tokenizers' own DecodeStream raises when bytes turn out to be no UTF-8.
+anew with each token, because tokenizers' own DecodeStream raises on bytes that are no UTF-8.
 """
 
 from __future__ import annotations
@@ -16,32 +16,40 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # how a text ends in the middle of a c
 
 
 class Detokenizer:
-    """One sequence's text. `push` returns what is safe to send now; `finish` returns what was held back."""
+    """The text of one sequence. `push` returns the text that can be sent now, `finish` the text that was held back.
+
+    `is_stopped` is True once a stop string is complete. `num_decoded` counts the characters of all tokens so far,
+    `num_sent` those that were returned.
+    """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
         self._stop = tuple(text for text in stop if text)
-        self._window: list[int] = []  # the last tokens that gave text, and those after them that have not yet
-        self._given = ""  # what of the window's text has been given
-        self._num_given = 0  # tokens of the window that gave it
-        self._held = ""
-        self.num_decoded = 0  # characters that the tokens so far have given, sent or not
+        self._window: list[int] = []  # the tokens of the last text, and the later ones that are no text yet
+        self._given = ""  # the text of the window that was passed on
+        self._num_given = 0  # the window's tokens that are this text
+        self._held = ""  # may be the beginning of a stop string
+        self.num_decoded = 0
         self.num_sent = 0
         self.is_stopped = False
 
     def push(self, token_id: int, *, may_stop: bool = True) -> str:
-        """Take one more token; sets `is_stopped` when a stop string is complete (it and what follows are dropped)."""
+        """Take one token and return the text that can be sent now.
+
+        A complete stop string sets `is_stopped`; it and what follows are left out. With `may_stop` False stop strings
+        are ordinary text.
+        """
         self._window.append(token_id)
         text = self._decoded()
         if len(text) <= len(self._given) or text.endswith(UNFINISHED):
             return ""
         fresh = text[len(self._given) :]
-        self._window = self._window[self._num_given :]  # one step of context: decoders treat a text's start specially
+        self._window = self._window[self._num_given :]  # some context: decoders treat a text's start specially
         self._given, self._num_given = self._decoded(), len(self._window)
         return self._release(fresh, may_stop)
 
     def finish(self) -> str:
-        """The rest: bytes of an unfinished character become U+FFFD, as transformers' decode has it."""
+        """Return the rest; an unfinished character becomes U+FFFD, as in transformers' `decode`."""
         if self.is_stopped:
             return ""
         rest = self._release(self._decoded()[len(self._given) :])
@@ -67,6 +75,6 @@ class Detokenizer:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that begins `stop`."""
+    """Return the length of the longest end of `text` that is a beginning of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

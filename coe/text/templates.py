@@ -1,7 +1,8 @@
-"""Prompts to token ids: chat templates and tokenizers, one per tokenizer folder, loaded when first needed.
+"""Prompts → token ids: an expert's chat template and tokenizer, and its limits: context, vocabulary, end tokens.
 
-Called on the text worker only (runtime.py), never on the event loop. Templates are transformers'; encoding goes to the
-tokenizer's own library without touching its settings, so that the engine thread may decode with it meanwhile.
+A tokenizer is loaded once per folder. Called on the text worker, never on the event loop. transformers renders the
+templates; the tokenizers library encodes, and its settings are never changed, so the engine thread may decode with the
+same tokenizer meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["ExpertText", "load_text"]
 
 @dataclass(frozen=True, slots=True)
 class ExpertText:
-    """One expert's way with text. `context` is in tokens, `eos_ids` end a generation."""
+    """How one expert reads and writes text. `context` is in tokens; `eos_ids` are the tokens that end a generation."""
 
     expert: str
     tokenizer: Tokenizer
@@ -34,32 +35,38 @@ class ExpertText:
 
     @property
     def template(self) -> str:
-        """The chat template in use, as text."""
+        """The text of the chat template in use (Jinja)."""
         return str(self._chat_template or self._template.chat_template)
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of a conversation, ready for the assistant's turn; raises InvalidRequestError."""
+        """Return the token ids of a conversation, up to where the assistant's turn begins.
+
+        Raises InvalidRequestError for a conversation that the template refuses.
+        """
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
             rendered = self._template.apply_chat_template(
                 turns, chat_template=self._chat_template, tokenize=False, add_generation_prompt=True
             )
-        except Exception as error:  # templates raise what they like (jinja2.TemplateError, ValueError)
+        except Exception as error:  # templates may raise anything (jinja2.TemplateError, ValueError)
             raise InvalidRequestError(
                 f"expert '{self.expert}' cannot format this conversation: {error}", param="messages"
             ) from error
         return self._encode(rendered, add_special_tokens=False)
 
     def encode_prompt(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of plain text to continue."""
+        """Return the token ids of a plain text to continue; raises InvalidRequestError for an empty one."""
         return self._encode(prompt, add_special_tokens=True)
 
     def encode_continuation(self, text: str) -> tuple[int, ...]:
-        """Token ids of text that follows a prompt; the seam is a token's edge, as it is where an answer begins."""
+        """Return the token ids of a text that follows a prompt, encoded by itself, as an answer's tokens are.
+
+        Raises InvalidRequestError for an empty text.
+        """
         return self._encode(text, add_special_tokens=False)
 
     def check_bias(self, logit_bias: Mapping[int, float]) -> None:
-        """Raises InvalidRequestError for a token that the expert does not have."""
+        """Raise InvalidRequestError for a token that the expert does not have."""
         size = self.tokenizer.get_vocab_size(with_added_tokens=True)
         for token_id in logit_bias:
             if token_id >= size:
@@ -69,7 +76,10 @@ class ExpertText:
                 )
 
     def room(self, num_prompt_tokens: int, max_tokens: int) -> int:
-        """Tokens that may be generated, at most `max_tokens`; raises ContextLengthError if there is no room."""
+        """Return how many tokens may be generated, at most `max_tokens`.
+
+        Raises ContextLengthError for a prompt that leaves no place for a token.
+        """
         if num_prompt_tokens >= self.context:
             raise ContextLengthError(
                 f"the prompt has {num_prompt_tokens} tokens and expert '{self.expert}' has {self.context} of context; "
@@ -93,8 +103,15 @@ def load_text(
     generation_config: Mapping[str, Any],
     chat_template: str | None = None,
 ) -> ExpertText:
-    """Read an expert's tokenizer and template (`chat_template` overrides its own); raises SourceError."""
-    template = _load_tokenizer(expert, folder)
+    """Return how an expert reads and writes text, from its tokenizer's folder and its two configurations.
+
+    `chat_template` replaces the template that is in the folder. Raises SourceError, in the name of `expert`, for a
+    tokenizer that is missing, damaged or slow.
+    """
+    try:
+        template = _load_tokenizer(folder)
+    except _TokenizerError as error:
+        raise SourceError(expert, str(error)) from error
     own_template = chat_template
     if own_template is None and template.chat_template is None:
         own_template = PLAIN_TEMPLATE
@@ -109,25 +126,29 @@ def load_text(
     )
 
 
-# For base models without a template: the turns one after another, as text to continue.
+# for base models without a template: the turns one after another, as text to continue
 PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 
 
-@lru_cache(maxsize=64)  # experts of one family share a folder, and a tokenizer takes a third of a second
-def _load_tokenizer(expert: str, folder: str) -> Any:
+class _TokenizerError(Exception):
+    """A folder's tokenizer cannot be used."""
+
+
+@lru_cache(maxsize=64)  # adapters share their base's folder, and a tokenizer takes a third of a second
+def _load_tokenizer(folder: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # a damaged file raises whatever the libraries meet in it (KeyError, bare Exception)
-        raise SourceError(expert, f"{folder} has no usable tokenizer ({error}); add tokenizer.json") from error
+    except Exception as error:  # damaged files raise anything (KeyError, bare Exception)
+        raise _TokenizerError(f"{folder} has no usable tokenizer ({error}); add tokenizer.json") from error
     if not tokenizer.is_fast:
-        raise SourceError(expert, f"{folder} has only a slow tokenizer; convert it to tokenizer.json")
+        raise _TokenizerError(f"{folder} has only a slow tokenizer; convert it to tokenizer.json")
     return tokenizer
 
 
 def _eos_ids(tokenizer: Any, config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> frozenset[int]:
-    """Every id that ends a generation: the generation config's word, else the model's, and the tokenizer's."""
+    """Return every id that ends a generation: the generation config's, else the model config's, and the tokenizer's."""
     named = generation_config.get("eos_token_id", config.get("eos_token_id"))
     ids = set(named) if isinstance(named, list) else {named}
     return frozenset(int(token_id) for token_id in ids | {tokenizer.eos_token_id} if token_id is not None)

@@ -1,8 +1,8 @@
-"""A token by itself: its bytes, as log-probabilities show them (and a grammar would need them).
+"""A single token: its bytes and its text, as log-probabilities show them.
 
-A token need not be whole characters, so text alone cannot say what it is. Covered: byte-level tokenizers (GPT-2's
-alphabet) and those with byte fallback or a visible space (SentencePiece's), added tokens verbatim; others by what
-the tokenizer decodes for the token alone. Knows nothing about sequences or models.
+A token may be a part of a character, so its text alone does not identify it. Covered: byte-level tokenizers (GPT-2's
+alphabet), tokenizers with byte fallback or a visible space (SentencePiece's), and added tokens. Any other token is what
+the tokenizer decodes for it alone. Knows nothing about sequences or models.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's
 
 
 class Vocabulary:
-    """One tokenizer's tokens."""
+    """The tokens of one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -32,12 +32,13 @@ class Vocabulary:
         self._known: dict[int, bytes] = {}
 
     def bytes_of(self, token_id: int) -> bytes:
+        """Return the token's bytes; none for an id that the tokenizer does not have."""
         if token_id not in self._known:
             self._known[token_id] = self._read(token_id)
         return self._known[token_id]
 
     def named(self, token_id: int, logprob: Logprob | None) -> TokenLogprob:
-        """A log-probability with its tokens' texts and bytes."""
+        """Return a log-probability with its tokens' texts and bytes; `logprob` is None for a prompt's first token."""
         if logprob is None:
             return self._token(token_id, None)
         top = tuple(self._token(other_id, other) for other_id, other in logprob.top)
@@ -52,7 +53,7 @@ class Vocabulary:
         if token is not None:
             return token.encode()
         token = self._tokenizer.id_to_token(token_id)
-        if token is None:  # the head of a padded vocabulary is wider than the tokenizer
+        if token is None:  # a padded LM head has ids that the tokenizer lacks
             return b""
         if self._alphabet is not None and all(letter in self._alphabet for letter in token):
             return bytes(self._alphabet[letter] for letter in token)
@@ -63,7 +64,7 @@ class Vocabulary:
 
 
 def _byte_level_alphabet() -> dict[str, int]:
-    """GPT-2's printable letter for each byte, the other way round."""
+    """Return the byte of each letter in GPT-2's alphabet, which has a printable letter for every byte."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + at): byte for at, byte in enumerate(others)}

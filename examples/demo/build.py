@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from coe.config.toml_fields import cache_dir
+from coe.config.paths import cache_dir
 
 MODEL_NAME = "SmolLM2-135M-Instruct"
 NUM_CONTEXT_TOKENS = 8192

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.types import Message, RouteQuery
 from router import Decision, Router
 

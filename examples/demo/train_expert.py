@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from coe.config.toml_fields import cache_dir
+from coe.config.paths import cache_dir
 
 from .build import demo_folder
 from .encode import IGNORED, Batch, Example, answer_states, collate, encode_example

@@ -15,7 +15,7 @@ from compositions import ask, integrity, with_runtime, write_config
 
 from coe.assembly.import_experts import imported_experts
 from coe.assembly.wire import build_runtime
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import (
     CancelledError,
     CoeError,
@@ -275,9 +275,9 @@ def test_unknown_experts_are_refused_with_the_names_there_are(config: Path) -> N
     async def work(runtime: Runtime) -> None:
         with pytest.raises(UnknownExpertError, match=r"'nobody'.*llama, other"):
             await events_of(runtime, request("1", expert="nobody"))
-        for command in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.operator.unpin):
+        for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.operator.unpin):
             with pytest.raises(UnknownExpertError):
-                await command("nobody")
+                await wish("nobody")
 
     with_runtime(config, work)
 
@@ -364,8 +364,8 @@ def test_a_caller_who_stops_waiting_for_a_load_harms_nobody(config: Path) -> Non
     """A cancelled waiter cancelled the engine's future, and answering it killed the engine thread."""
 
     async def work(runtime: Runtime) -> None:
-        for command in (runtime.operator.load, runtime.operator.unload, runtime.operator.load):
-            task = asyncio.create_task(command("other"))
+        for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.load):
+            task = asyncio.create_task(wish("other"))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -426,18 +426,13 @@ def test_a_request_that_is_being_routed_when_the_runtime_closes_ends_with_an_err
     asyncio.run(run())
 
 
-def test_an_operators_command_after_the_end_is_refused(config: Path) -> None:
+def test_an_operators_wish_after_the_end_is_refused(config: Path) -> None:
     async def run() -> None:
         async with running(config, Door()) as runtime:
             await runtime.close()
-            for command in (
-                runtime.operator.load,
-                runtime.operator.unload,
-                runtime.operator.pin,
-                runtime.operator.unpin,
-            ):
+            for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.operator.unpin):
                 with pytest.raises(ShutdownError):
-                    await command("llama")
+                    await wish("llama")
 
     asyncio.run(run())
 

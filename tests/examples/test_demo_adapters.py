@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
-from coe.config.schema import load_config
+from coe.config.read import load_config
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 ADAPTERS = sorted(folder for folder in (DEMO / "adapters").iterdir() if folder.is_dir())

@@ -10,7 +10,7 @@ import torch
 from compositions import ask, with_runtime, write_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from coe.config.schema import cache_dir
+from coe.config.paths import cache_dir
 from coe.runtime import Runtime
 
 BASE = cache_dir() / "demo" / "SmolLM2-135M-Instruct"

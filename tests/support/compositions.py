@@ -10,7 +10,7 @@ from typing import TypeVar
 from pages import check_kv_pages
 
 from coe.assembly.wire import build_runtime
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import CoeError
 from coe.runtime import Runtime
 from coe.types import Delta, Finished, GenerateRequest, Message, Sampling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import httpx
 import uvicorn
 
 from coe.assembly.wire import build_runtime
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.runtime import Runtime
 from coe.types import Router
 from router import GeneralOnly
@@ -52,3 +53,15 @@ def wait_ready(url: str) -> None:
     with httpx.Client(timeout=60) as client:
         while client.get(f"{url}/ready").status_code != 200:
             pass
+
+
+def post(live: Live, path: str, body: object) -> httpx.Response:
+    """POST a JSON value, or bytes as they are."""
+    return httpx.post(f"{live.url}{path}", content=body if isinstance(body, bytes) else json.dumps(body), timeout=60)
+
+
+def own_units(live: Live, expert: str) -> set[str]:
+    """Hashes of the units that only this expert uses."""
+    served = live.runtime.experts.served
+    others = {unit.hash for name, each in served.items() if name != expert for unit in each.loaded.manifest.units}
+    return {unit.hash for unit in served[expert].loaded.manifest.units} - others

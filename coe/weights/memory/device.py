@@ -47,12 +47,13 @@ class CopyDevice(Protocol):
 class EmulatedDevice:
     """A second arena in RAM with real copies, so that all device logic runs and is tested on a CPU.
 
-    `wire_bytes_per_s` imitates a slower wire; None copies at the speed of memory, with as many lanes as fill its bus.
+    `copy_link_bytes_per_s` imitates a slower wire; None copies at the speed of memory, with as many lanes as fill its
+    bus.
     """
 
-    def __init__(self, budget_bytes: int, *, wire_bytes_per_s: float | None = None) -> None:
+    def __init__(self, budget_bytes: int, *, copy_link_bytes_per_s: float | None = None) -> None:
         self.arena = Arena(SystemMemory(budget_bytes))
-        self._wire_bytes_per_s = wire_bytes_per_s
+        self._wire_bytes_per_s = copy_link_bytes_per_s
 
     def copier(self, post: Callable[[Arrived], None]) -> Copier:
         return LaneCopier(post, self.copy, num_lanes=NUM_THREADS if self._wire_bytes_per_s is None else 1)

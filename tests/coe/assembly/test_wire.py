@@ -11,7 +11,7 @@ from compositions import ask, with_runtime, write_config
 
 from coe.assembly.import_experts import imported_experts
 from coe.assembly.wire import build_runtime
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import ConfigError
 from coe.runtime import Runtime
 from coe.types import Tier

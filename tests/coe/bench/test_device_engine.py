@@ -16,7 +16,7 @@ from processors import fake_processor
 import coe.assembly.wire
 from coe.bench.device_engine import run_on
 from coe.cli import main
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from compositions import write_config
 
 from coe.bench.contenders import Coe, Trace, TransformersGenerate, open_with_transformers
 from coe.cli import main
-from coe.config.schema import load_config
+from coe.config.read import load_config
 
 PROMPTS = [[7, 8, 9, 10, 11], [40, 41, 42, 43, 44]]
 

@@ -21,7 +21,7 @@ from coe.bench.stage import cached_bytes, drop_from_page_cache
 from coe.bench.synthetic import bytes_of, make_synthetic, write_checkpoint
 from coe.bench.variants import make_variants
 from coe.cli import main
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import ConfigError
 from coe.weights.store.unit_store import UnitStore
 

@@ -1,4 +1,4 @@
-"""Sources are resolved to folders by rule, refused by name with what to do, and one refusal stops nobody else."""
+"""Sources are resolved to folders or refused by name with what to do, and a refusal does not stop other experts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 import tiny_models
+from hub_cache import COMMIT, as_hub_cache, no_network
 
 from coe.config.catalog import Catalog, load_catalog
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import SourceError, UnknownExpertError
 from coe.types import Sampling
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def catalog_of(tmp_path: Path, text: str, hub_dir: Path | None = None) -> Catalog:
     file = tmp_path / "coe.toml"
     file.write_text(text)
-    return load_catalog(load_config(file), hub_dir=hub_dir)
+    config = load_config(file)
+    return load_catalog(config.experts, config.engine.dtype, hub_dir=hub_dir)
 
 
 def refusal(tmp_path: Path, source: Path, extra: str = "") -> str:
@@ -38,19 +38,6 @@ def edit(path: Path, **changes: Any) -> None:
     """Change keys of a JSON file; None removes one."""
     value = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({key: item for key, item in value.items() if item is not None}))
-
-
-def as_hub_cache(hub: Path, repo: str, folder: Path) -> None:
-    """Lay a folder out as huggingface_hub's cache does: blobs, a snapshot of links, a branch."""
-    root = hub / f"models--{repo.replace('/', '--')}"
-    snapshot = root / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    (root / "blobs").mkdir()
-    (root / "refs").mkdir()
-    (root / "refs" / "main").write_text(COMMIT)
-    for path in folder.iterdir():
-        blob = shutil.copy(path, root / "blobs" / path.name)
-        (snapshot / path.name).symlink_to(blob)
 
 
 @pytest.fixture
@@ -275,7 +262,3 @@ def test_pinned_snapshot_without_its_weights_is_completed_or_refused(tmp_path: P
 def test_importing_the_catalogue_imports_no_torch() -> None:
     code = "import sys, coe.config.catalog; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def no_network(*_args: object, **_options: object) -> None:
-    raise OSError("this test has no network")

@@ -74,7 +74,7 @@ def test_choices_are_answered_by_text_or_number(tmp_path: Path) -> None:
         ({**GOOD, "check": "choice", "choices": ["a", "b"], "answer": True}, "none of the choices"),
     ],
 )
-def test_a_bad_row_is_left_out_by_name_and_stops_nobody(tmp_path: Path, row: object, why: str) -> None:
+def test_a_bad_row_is_left_out_by_name_and_stops_no_other(tmp_path: Path, row: object, why: str) -> None:
     found = read(tmp_path, GOOD, "", row, GOOD)
     assert len(found.rows) == 2
     (bad,) = found.bad_rows

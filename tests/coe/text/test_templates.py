@@ -103,6 +103,13 @@ def test_an_answer_ends_at_every_end_that_is_named(
     assert text_of(llama_folder, config, generation=generation).eos_ids == expected
 
 
+def test_experts_of_one_folder_share_its_tokenizer(llama_folder: Path) -> None:
+    """Each once loaded its own, a third of a second apiece: the cache had the expert's name in its key."""
+    one, other = (load_text(name, str(llama_folder), {}, {}) for name in ("one", "other"))
+    assert one.tokenizer is other.tokenizer
+    assert (one.expert, other.expert) == ("one", "other")
+
+
 def test_folder_without_a_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(SourceError, match=r"(?s)'tiny'.*add tokenizer\.json"):

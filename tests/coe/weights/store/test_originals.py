@@ -12,7 +12,7 @@ from compositions import ask, outcome, with_runtime, write_config
 
 from coe.assembly.import_experts import imported_experts
 from coe.config.catalog import ExpertSpec
-from coe.config.schema import load_config
+from coe.config.read import load_config
 from coe.errors import ConfigError
 from coe.runtime import Runtime
 from coe.weights.store.importer import StoredForm, import_expert

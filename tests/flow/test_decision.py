@@ -11,8 +11,8 @@ import pytest
 from server_live import Live, live_server
 
 from coe import Client
-from coe.cli import build_router
-from coe.config.schema import load_config
+from coe.assembly.router import build_router
+from coe.config.read import load_config
 
 CODE = "Write a Python function that reverses a linked list."
 SQL = "Write a SQL query for the geography database: what is the longest river in texas"
@@ -53,14 +53,14 @@ def composed(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path, other
         """
     )
     config = load_config(folder / "coe.toml")
-    with live_server(config.file, build_router(config)) as live:
+    with live_server(config.file, build_router(config.router, config.names)) as live:
         yield live
 
 
 def only_resident(live: Live, *names: str) -> None:
     for name in ("general", "sql", "code"):
-        wish = "load" if name in names else "unload"
-        assert httpx.post(f"{live.url}/admin/experts/{name}/{wish}").status_code == 200
+        command = "load" if name in names else "unload"
+        assert httpx.post(f"{live.url}/admin/experts/{name}/{command}").status_code == 200
 
 
 def test_the_resident_near_equal_answers_and_the_cost_term_says_so(composed: Live) -> None:

@@ -1,4 +1,4 @@
-"""`coe bench route` prints every section, writes its files, and ends in one JSON line."""
+"""Every section is printed, written and drawn; the last line is one JSON object."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from coe.bench.route import run
-from coe.cli import main
 
 
 class Squares(NamedTuple):
@@ -44,24 +43,3 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert run([Squares()], seed=0, out=None) == 0
     assert not list(tmp_path.iterdir())
-
-
-def test_the_command_times_the_shipped_router(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "route", "--tokens", "8", "--calls", "2"]) == 0
-    (latency,) = json.loads(capsys.readouterr().out.splitlines()[-1])["latency"]
-    assert (latency["encoder"], latency["num_tokens"], latency["num_calls"]) == ("all-MiniLM-L6-v2", 8, 2)
-
-
-def test_labelled_prompts_add_how_well_they_are_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [("Solve 3x + 4 = 19 for x.", "math"), ("SELECT all orders above 100 euros", "sql"), ("what is 2+2", "sql")]
-    lines = [json.dumps({"prompt": prompt, "category": category}) for prompt, category in rows]
-    (tmp_path / "p.jsonl").write_text("\n".join(lines))
-    assert main(["bench", "route", "--tokens", "8", "--calls", "2", "--prompts", str(tmp_path / "p.jsonl")]) == 0
-    (quality,) = json.loads(capsys.readouterr().out.splitlines()[-1])["quality"]
-    assert quality["held_out"]["num_prompts"] == 3
-    assert quality["held_out"]["accuracy"] == pytest.approx(2 / 3)
-
-
-def test_a_router_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "route", "--artefact", str(tmp_path)]) == 2
-    assert "no router.json there" in capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""OpenAI's answers, whole and in chunks: one `Answer` per request takes its events and writes either.
+"""OpenAI's answers: an `Answer` per request takes its events and writes the whole answer, or its chunks.
 
 Choices are told apart by `index`. Log-probabilities have two shapes: a list of objects in chat completions, parallel
-lists in the legacy completions. Source: OpenAI's API reference. Knows nothing about HTTP or server-sent events.
+lists in the legacy completions. Knows nothing about HTTP or server-sent events.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coe.types import Delta, Finished, FinishReason, GenerateEvent, PromptScored, Routed, TokenLogprob
-from server.openai import ChatRequest, CompletionRequest, coe_object, usage_object
+from server.openai.objects import usage_object
+from server.openai.requests import ChatRequest, CompletionRequest
+from server.routing import coe_object
 
 __all__ = ["Answer", "ChatAnswer", "CompletionAnswer"]
 
 
 @dataclass(slots=True)
 class _Choice:
-    """One answer so far."""
+    """One choice so far."""
 
     index: int
     text: str = ""
@@ -29,18 +31,21 @@ class _Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one chunk adds to a choice; `tokens` is None where nobody asked for log-probabilities."""
+    """What one chunk adds to a choice; `tokens` is None where the request asked for no log-probabilities."""
 
     index: int
     text: str = ""
     tokens: Sequence[TokenLogprob] | None = None
-    offset: int = 0  # characters before it
+    offset: int = 0  # characters of the choice before this piece
     reason: FinishReason | None = None
     is_first: bool = False
 
 
 class Answer:
-    """What the two kinds of answer share. `take` every event; `whole` has all of it in the end, chunks as it comes."""
+    """What the two kinds of answer share.
+
+    `take` every event; `whole` is the answer after the last one. `opening`, `chunk` and `usage_chunk` are the stream.
+    """
 
     id_prefix: str
     whole_kind: str
@@ -65,19 +70,19 @@ class Answer:
                 self._choices[event.index].end = event
 
     def whole(self) -> dict[str, Any]:
-        """The answer; every choice has ended."""
+        """The answer, after every choice has ended."""
         choices = [self._whole_choice(choice) for choice in self._choices]
         coe = coe_object(self._routed, self._ends()[0].switch)
         return {**self._head(self.whole_kind, choices), "usage": usage_object(self._ends()), "coe": coe}
 
     def opening(self) -> Iterator[dict[str, Any]]:
-        """The first chunk of each choice; the decision comes with the very first."""
+        """The first chunk of each choice; the very first has the decision."""
         for choice in self._choices:
             chunk = self._chunk(_Piece(choice.index, is_first=True))
             yield chunk if choice.index else {**chunk, "coe": coe_object(self._routed)}
 
     def chunk(self, event: GenerateEvent) -> dict[str, Any] | None:
-        """The chunk that an event makes, None if nobody would see it; before `take`."""
+        """The chunk that an event makes, None for one without content. Call it before `take`."""
         match event:
             case Finished(reason, _, switch, index):
                 chunk = self._chunk(_Piece(index, reason=reason))
@@ -89,7 +94,7 @@ class Answer:
         return None
 
     def usage_chunk(self) -> dict[str, Any]:
-        """The extra last chunk of a stream that asked for usage: no choices."""
+        """The extra last chunk of a stream that asked for usage; it has no choices."""
         return {**self._head(self.chunk_kind, []), "usage": usage_object(self._ends())}
 
     def _piece(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> _Piece:
@@ -145,7 +150,7 @@ class ChatAnswer(Answer):
 
 
 class CompletionAnswer(Answer):
-    """POST /v1/completions. With `echo` the prompt comes first, as the expert saw it."""
+    """POST /v1/completions. With `echo` the prompt comes first, as the expert was given it."""
 
     id_prefix, whole_kind, chunk_kind = "cmpl", "text_completion", "text_completion"
 
@@ -163,7 +168,7 @@ class CompletionAnswer(Answer):
         }
 
     def _chunk_choice(self, piece: _Piece) -> dict[str, Any]:
-        is_echo = piece.is_first and not self._has_logprobs  # with them it comes as they do, when the prompt has run
+        is_echo = piece.is_first and not self._has_logprobs  # with logprobs the prompt comes with its own, later
         return {
             "index": piece.index,
             "text": self._echo if is_echo else piece.text,
@@ -182,7 +187,7 @@ def _chat_token(token: TokenLogprob) -> dict[str, Any]:
 
 
 def _completion_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, Any]:
-    """Parallel lists; `top_logprobs` has the chosen token too, and is None where a prompt begins."""
+    """Parallel lists. `top_logprobs` has the chosen token, too, and is None for the first token of a prompt."""
     offsets = []
     for token in tokens:
         offsets.append(offset)

@@ -1,46 +1,24 @@
-"""OpenAI's shapes: requests read and checked, and the small objects that answers are made of.
+"""OpenAI's requests for chat completions and completions: read, checked, and turned into a GenerateRequest.
 
-Source: OpenAI's API reference for chat completions, completions, models and errors. Unknown fields are ignored as
-OpenAI's own server does; known fields that coe does not support yet are accepted at their neutral value and refused by
-name otherwise. Extensions: `top_k`, `min_p`, `repetition_penalty`, `min_tokens` and `ignore_eos` in requests, a `coe`
-object in answers. Whole answers and chunks are written in answers.py. Knows nothing about HTTP.
+Unknown fields are ignored, as OpenAI's own server does. Fields that coe does not support yet are accepted at their
+neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`, `repetition_penalty`, `min_tokens` and
+`ignore_eos`. Knows nothing about HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
-from coe.types import (
-    CostTerm,
-    Decision,
-    Finished,
-    GenerateRequest,
-    Message,
-    Neighbour,
-    Routed,
-    RouteQuery,
-    Sampling,
-    Switch,
-)
+from coe.types import GenerateRequest, Message, Sampling
 
-__all__ = [
-    "ChatRequest",
-    "CompletionRequest",
-    "RouteRequest",
-    "coe_object",
-    "decision_object",
-    "error_body",
-    "model_object",
-    "read",
-    "usage_object",
-]
+__all__ = ["ChatRequest", "CompletionRequest", "Turn"]
 
-# fields that are accepted only at these values; None always is
+# fields that are accepted only at these values, or at None
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "tools": ([],),
@@ -53,21 +31,23 @@ _TokenId = Annotated[int, Field(ge=0)]
 _Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
-class _Part(BaseModel):
+class _ContentPart(BaseModel):
     type: str
     text: str | None = None
 
 
-class _Turn(BaseModel):
+class Turn(BaseModel):
+    """One message of a conversation; its content is a text or a list of parts of type `text`."""
+
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_Part]
+    content: str | list[_ContentPart]
 
     def message(self) -> Message:
         role = "system" if self.role == "developer" else self.role
         return Message(role, self.content if isinstance(self.content, str) else _joined(self.content))
 
 
-def _joined(parts: list[_Part]) -> str:
+def _joined(parts: list[_ContentPart]) -> str:
     for part in parts:
         if part.type != "text" or part.text is None:
             raise InvalidRequestError(
@@ -81,7 +61,7 @@ class _StreamOptions(BaseModel):
 
 
 class _Request(BaseModel):
-    """What both kinds of request share."""
+    """The fields that both kinds of request share."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -118,7 +98,7 @@ class _Request(BaseModel):
 
     @property
     def expert(self) -> str | None:
-        """The expert that `model` names; None for the composition, which routes."""
+        """The expert that `model` names; None for the composition, whose router chooses one."""
         return None if self.model.lower() == COMPOSITION else self.model
 
     @property
@@ -131,7 +111,7 @@ class _Request(BaseModel):
 
     @property
     def num_logprobs(self) -> int | None:
-        """So many of the likeliest tokens beside each chosen one; None: no log-probabilities at all."""
+        """How many of the likeliest tokens are shown beside each chosen one; None: no log-probabilities at all."""
         raise NotImplementedError
 
     def sampling(self, max_tokens: int | None) -> Sampling:
@@ -159,7 +139,7 @@ class _Request(BaseModel):
 class ChatRequest(_Request):
     """POST /v1/chat/completions."""
 
-    messages: list[_Turn] = Field(min_length=1)
+    messages: list[Turn] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
@@ -183,10 +163,10 @@ class ChatRequest(_Request):
 
 
 class CompletionRequest(_Request):
-    """POST /v1/completions. `prompt` is one string, or a list of one."""
+    """POST /v1/completions. `prompt` is one string, or a list of one string."""
 
     prompt: str | list[Any]
-    max_tokens: int | None = Field(None, ge=0)  # 0: nothing but the prompt, with `echo`
+    max_tokens: int | None = Field(None, ge=0)  # 0 with `echo`: nothing but the prompt
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
     best_of: int | None = None
@@ -217,121 +197,3 @@ class CompletionRequest(_Request):
             scores_prompt=scores_prompt,
             conversation=conversation,
         )
-
-
-class RouteRequest(BaseModel):
-    """POST /v1/route: who would answer, without answering."""
-
-    model: str = COMPOSITION
-    prompt: str | None = None
-    messages: list[_Turn] = []
-    tools: list[Any] | None = None
-
-    def query(self, conversation: str | None = None) -> RouteQuery:
-        if self.prompt is None and not self.messages:
-            raise InvalidRequestError("send prompt or messages", param="prompt")
-        messages = tuple(turn.message() for turn in self.messages) or (Message("user", self.prompt or ""),)
-        expert = None if self.model.lower() == COMPOSITION else self.model
-        return RouteQuery(messages, expert, bool(self.tools), conversation, only_explains=True)
-
-
-_Read = TypeVar("_Read", bound=BaseModel)
-
-
-def read(kind: type[_Read], body: Any) -> _Read:
-    """Return the request in a JSON body; raises InvalidRequestError naming the first wrong field."""
-    if not isinstance(body, dict):
-        raise InvalidRequestError(f"the body must be a JSON object, not {type(body).__name__}")
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{where or 'body'}: {first['msg']}" + (f" (got {_short(first['input'])})" if first["loc"] else "")
-        raise InvalidRequestError(message, param=str(first["loc"][0]) if first["loc"] else None) from error
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-# -- objects in answers
-
-
-def coe_object(routed: Routed, switch: Switch | None = None) -> dict[str, Any]:
-    """Who answered and why; with `switch`, what it cost."""
-    decision = routed.decision
-    described: dict[str, Any] = {**decision_object(decision), "tier": str(routed.tier)}
-    if switch is not None:
-        described["switch"] = {
-            "kind": str(switch.kind),
-            "loaded_bytes": switch.loaded_bytes,
-            "load_ms": round(switch.load_s * 1e3, 3),
-            "wait_ms": round(switch.wait_s * 1e3, 3),
-            "first_token_ms": round(switch.first_token_s * 1e3, 3),
-        }
-    return described
-
-
-def decision_object(decision: Decision) -> dict[str, Any]:
-    """The whole decision: who, what the classifier said, what decided, and the training prompts that are nearest."""
-    ranked = sorted(decision.probabilities.items(), key=lambda item: -item[1])
-    return {
-        "expert": decision.expert,
-        "category": decision.category,
-        "confidence": _rounded(decision.confidence),
-        "why": decision.why,
-        "because": decision.because,
-        "rule": decision.rule,
-        "instead_of": decision.instead_of,
-        "cost": None if decision.cost is None else _cost_object(decision.cost),
-        "probabilities": {category: _rounded(probability) for category, probability in ranked},
-        "nearest": [_neighbour_object(neighbour) for neighbour in decision.nearest],
-    }
-
-
-def _cost_object(cost: CostTerm) -> dict[str, Any]:
-    return {
-        "epsilon": cost.epsilon,
-        "mapped": cost.mapped,
-        "mapped_score": cost.mapped_score,
-        "chosen": cost.chosen,
-        "chosen_score": cost.chosen_score,
-        "missing_bytes": cost.missing_bytes,
-    }
-
-
-def _neighbour_object(neighbour: Neighbour) -> dict[str, Any]:
-    return {
-        "id": neighbour.id,
-        "source": neighbour.source,
-        "category": neighbour.category,
-        "license": neighbour.license,
-        "cosine": _rounded(neighbour.cosine),
-        "text": neighbour.text,
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def usage_object(ends: Sequence[Finished]) -> dict[str, Any]:
-    """Tokens of a request: its prompt once, its choices together; cached is what was computed for none of them."""
-    prompt = ends[0].usage.prompt_tokens
-    completion = sum(end.usage.completion_tokens for end in ends)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": min(end.usage.cached_tokens for end in ends)},
-    }
-
-
-def model_object(name: str, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "coe"}
-
-
-def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

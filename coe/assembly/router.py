@@ -1,0 +1,81 @@
+"""The configured router in one call: `[router]` and the experts' names → what the runtime is handed as its Router.
+
+The only module outside coe/cli that imports the package `router`. Knows nothing about experts but their names. Whether
+a category or a language exists is checked by the router itself, whose complaints become ConfigErrors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from coe.config.schema import RouterConfig
+from coe.errors import ConfigError
+from coe.types import Router
+from router.artefact import Artefact
+from router.directory import Directory
+from router.policy import Policy
+from router.residency import Expected, Residency, read_expected
+from router.router import GeneralOnly, load_artefact
+from router.router import Router as TrainedRouter
+from router.rules import Rule, Rules
+from router.stickiness import DEFAULT_STICKINESS
+
+__all__ = ["build_router", "check_router"]
+
+
+class _Configured(NamedTuple):
+    """The policy, and the trained classifier's artefact: None where no category has to be known."""
+
+    policy: Policy
+    artefact: Artefact | None
+
+
+def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
+    """Load the router that `[router]` describes, its encoder included; raises ConfigError.
+
+    `names` is every name and alias, in lower case, with the name of its expert (`Config.names`). Without a classifier
+    (`enabled = false`, or one expert) the router follows names, mentions and rules, and imports no torch.
+    """
+    try:
+        policy, artefact = _configured(config, names)
+        if artefact is None or not _classifies(config, names):
+            return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
+        return TrainedRouter.with_policy(policy, artefact, config.device)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"[router] {error}") from error
+
+
+def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
+    """Raise ConfigError for what is wrong with `[router]`, without loading the encoder."""
+    try:
+        policy, artefact = _configured(config, names)
+        policy.checked(() if artefact is None else artefact.categories)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"[router] {error}") from error
+
+
+def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:
+    return config.enabled and len(set(names.values())) > 1
+
+
+def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
+    needs_categories = _classifies(config, names) or any(rule.category for rule in config.rules)
+    artefact = load_artefact(config.artefact, config.min_confidence) if needs_categories else None
+    categories = () if artefact is None else artefact.categories
+    expected = Expected() if config.mapping is None or artefact is None else read_expected(config.mapping)
+    by_name = {category: names[category.lower()] for category in categories if category.lower() in names}
+    policy = Policy(
+        Directory(names, config.general),
+        _merged(by_name, expected.mapping, config.categories),
+        Rules([Rule(each.expert, each.category, each.language, each.keyword, each.has_tools) for each in config.rules]),
+        Residency(config.residency_epsilon if artefact else 0.0, expected),
+        DEFAULT_STICKINESS if config.stickiness is None else config.stickiness,
+    )
+    return _Configured(policy, artefact)
+
+
+def _merged(*mappings: Mapping[str, str]) -> dict[str, str]:
+    """Return category -> expert; of one category in several spellings the last mapping's counts."""
+    merged = {category.casefold(): (category, expert) for each in mappings for category, expert in each.items()}
+    return dict(merged.values())

@@ -1,0 +1,88 @@
+"""`coe experts`: the experts of a running server, and commands to it: load, unload, pin, unpin.
+
+Asks over HTTP and imports no torch. `verify`, `gc` and `quantize` work on the store itself, without a server: store.py
+and coe/bench/quantised.py have them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+
+from coe.cli.commands import CommandParser, add_command
+from coe.client import Client
+from coe.progress import in_gib
+from coe.types import ExpertStatus, Part
+
+__all__ = ["add_arguments", "run"]
+
+COMMANDS = {
+    "load": "bring experts of a running server to the device",
+    "unload": "free what only these experts use",
+    "pin": "load experts and keep them",
+    "unpin": "let experts go when others need the room",
+}
+HEADERS = (
+    *("expert", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
+    *("pin", "leases", "loads", "GB/s", "last used", "units", "error"),
+)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
+    commands = parser.add_subparsers(metavar="load|unload|pin|unpin|verify|gc|quantize")
+    for command, text in COMMANDS.items():
+        command_parser = commands.add_parser(command, help=text, description=text)
+        command_parser.add_argument("expert", nargs="+")
+        command_parser.add_argument("--url", default=argparse.SUPPRESS, help="the server to ask")
+        command_parser.set_defaults(run=_command, command=command)
+    store, no_more = "coe.cli.store", None
+    text = "re-hash stored weights; bad units are removed and imported anew"
+    add_command(commands, "verify", text, store, add_arguments=no_more, run="run_verify", reads_config=True)
+    text = "free stored weights that no configured expert needs"
+    add_command(commands, "gc", text, store, add_arguments=no_more, run="run_gc", reads_config=True)
+    text = "store int8 forms; say what they cost and gain"
+    add_command(commands, "quantize", text, "coe.bench.quantised", reads_config=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every expert of the server, and where its store is."""
+    with Client(arguments.url) as client:
+        _print_experts(client.experts())
+        store = client.store()
+    print(f"store: {in_gib(store.disk_bytes)} in {store.folder}")
+    return 0
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    """Have the server load, unload, pin or unpin experts, and print where that leaves them."""
+    with Client(arguments.url) as client:
+        _print_experts([getattr(client, arguments.command)(expert) for expert in arguments.expert])
+    return 0
+
+
+def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
+    rows = [HEADERS, *map(_row, statuses)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(status: ExpertStatus) -> tuple[str, ...]:
+    speed = f"{status.loaded_bytes / status.load_s / 1e9:.2f}" if status.load_s else "-"
+    used = "never" if status.last_used_s is None else f"{status.last_used_s:.0f} s ago"
+    sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
+    facts = (status.backend, status.dtype, _pin(status), str(status.num_leases), str(status.num_loads))
+    where = (speed, used, _where(status.parts), status.error or "-")
+    return (status.name, str(status.tier), *map(in_gib, sizes), *facts, *where)
+
+
+def _pin(status: ExpertStatus) -> str:
+    return "yes" if status.is_pinned else "streams" if status.is_streaming else "-"
+
+
+def _where(parts: Sequence[Part]) -> str:
+    """Runs of units in one tier, in execution order: `13 device, 18 disk`."""
+    runs = [(tier, len(list(run))) for tier, run in itertools.groupby(part.tier for part in parts)]
+    return ", ".join(f"{count} {tier}" for tier, count in runs) or "-"

@@ -1,0 +1,55 @@
+"""A configuration in words, a line per fact, as `coe config check` prints it. Knows nothing about the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+from coe.config.schema import Config, ExpertConfig, RuleConfig
+
+__all__ = ["describe"]
+
+
+def describe(config: Config) -> str:
+    """Return every expert and every setting, defaults included, one a line."""
+    lines = [f"configuration {config.file}", f"experts ({len(config.experts)})"]
+    lines += [f"  {_expert_line(expert)}" for expert in config.experts]
+    for name in ("router", "cache", "engine", "scheduler", "server"):
+        table = getattr(config, name)
+        lines.append(name)
+        lines += [f"  {item.name} = {_in_words(getattr(table, item.name))}" for item in fields(table)]
+    return "\n".join(lines)
+
+
+def _expert_line(expert: ExpertConfig) -> str:
+    facts = [f"{expert.name}: {expert.source}"]
+    facts += [f"base {expert.base}"] if expert.base else []
+    facts += [f"also called {', '.join(expert.aliases)}"] if expert.aliases else []
+    facts += [f"dtype {expert.dtype}"] if expert.dtype else []
+    facts += [f"weights {expert.weights}"] if expert.weights != "full" else []
+    facts += ["pinned"] if expert.pin else []
+    facts += ["preloaded"] if expert.preload else []
+    facts += [f"kept {expert.keep_alive_s:g} s"] if expert.keep_alive_s is not None else []
+    return ", ".join(facts)
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "(derived at start)"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{category} -> {expert}" for category, expert in value.items()) or "(by the experts' names)"
+    if isinstance(value, tuple):
+        return "; ".join(map(_rule_in_words, value)) or "(none)"
+    return str(value)
+
+
+def _rule_in_words(rule: RuleConfig) -> str:
+    conditions = {
+        item.name: getattr(rule, item.name) for item in fields(rule) if item.name not in ("expert", "category")
+    }
+    asked = [f"{name} {_condition(value)}" for name, value in conditions.items() if value not in ((), None)]
+    return f"{' and '.join(asked)} -> {rule.expert or f'category {rule.category}'}"
+
+
+def _condition(value: object) -> str:
+    return "|".join(value) if isinstance(value, tuple) else str(value).lower()

@@ -1,0 +1,95 @@
+"""coe.toml → Config, or one ConfigError with every problem in the file.
+
+Collects the problems that the readers of tables return and raises them together. Opens the one file and asks of paths
+whether they exist; opens no model, asks no hub, imports no torch. What a source holds is checked by the catalogue.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coe.config.keys import KEYS
+from coe.config.read_experts import START, read_experts
+from coe.config.read_router import read_router
+from coe.config.schema import CacheConfig, Config, EngineConfig, SchedulerConfig, ServerConfig
+from coe.config.toml_fields import Checked, nearest, read_table
+from coe.errors import ConfigError
+
+__all__ = ["load_config"]
+
+_TABLES = {"experts", *(name for name in KEYS if "." not in name)}
+
+
+def load_config(path: str | Path) -> Config:
+    """Return the configuration in the file `path`; raises ConfigError with the file and every problem found in it."""
+    file = Path(path).expanduser().absolute()
+    config, problems = _read_all(file, _parse(file))
+    if config is None:
+        heading = f"{file}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise ConfigError("\n  ".join([heading, *problems]))
+    return config
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file; name another one, or {START}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); make it readable") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}; correct that place") from error
+
+
+def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
+    """Return the configuration, None if there is any problem."""
+    folder = file.parent
+    experts = read_experts(raw.get("experts", {}), folder)
+    router = read_router(raw.get("router", {}), folder, experts.names)
+    cache, engine, scheduler, server = (
+        read_table(raw.get(name, {}), f"[{name}]", KEYS[name], folder)
+        for name in ("cache", "engine", "scheduler", "server")
+    )
+    problems = (
+        *_unknown_tables(raw),
+        *experts.problems,
+        *router.problems,
+        *cache.problems,
+        *engine.problems,
+        *_link_problems(engine.value),
+        *scheduler.problems,
+        *server.problems,
+    )
+    if problems or router.value is None:
+        return Checked(None, problems)
+    return Checked(
+        Config(
+            file,
+            experts.experts,
+            router.value,
+            CacheConfig(**cache.value),
+            EngineConfig(**engine.value),
+            SchedulerConfig(**scheduler.value),
+            ServerConfig(**server.value),
+        )
+    )
+
+
+def _unknown_tables(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        f"unknown table [{name}]; {nearest(name, _TABLES, 'known tables')}" for name in raw if name not in _TABLES
+    )
+
+
+def _link_problems(engine: Mapping[str, Any]) -> tuple[str, ...]:
+    if "copy_link_bytes_per_s" not in engine or engine.get("device") == "emulated":
+        return ()
+    return (
+        f"[engine] copy_link_bytes_per_s = {engine['copy_link_bytes_per_s']}: only the emulated device's copy link "
+        'can be slowed down; remove it or write device = "emulated"',
+    )

@@ -1,0 +1,92 @@
+"""`[router]` → RouterConfig: names of experts in their own spelling, rules, and which expert is the general one.
+
+Every function returns the problems it found beside its value; read.py collects them. Knows nothing about categories and
+languages: the router checks those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from coe.config.keys import KEYS
+from coe.config.schema import RouterConfig, RuleConfig
+from coe.config.toml_fields import Checked, nearest, read_table, text
+
+__all__ = ["read_router"]
+
+
+def read_router(raw: object, folder: Path, names: Mapping[str, str]) -> Checked[RouterConfig | None]:
+    """Read the table `[router]`; `names` has every expert's name and aliases in lower case. None without a general."""
+    table = read_table(raw, "[router]", KEYS["router"], folder)
+    categories = _categories(table.value.get("categories", {}), folder, names)
+    rules = _rules(table.value.get("rules", []), folder, names)
+    general = _general(table.value.get("general"), names)
+    problems = (
+        *chain.from_iterable(each.problems for each in (table, categories, rules, general)),
+        *_residency_problems(table.value),
+    )
+    if general.value is None:
+        return Checked(None, problems)
+    rest = {key: value for key, value in table.value.items() if key not in ("categories", "rules", "general")}
+    return Checked(RouterConfig(general.value, categories=categories.value, rules=rules.value, **rest), problems)
+
+
+def _categories(raw: object, folder: Path, names: Mapping[str, str]) -> Checked[dict[str, str]]:
+    readers = dict.fromkeys(raw, text) if isinstance(raw, dict) else {}
+    written, problems = read_table(raw, "[router.categories]", readers, folder)
+    experts = {category: _expert(f"[router.categories] {category}", word, names) for category, word in written.items()}
+    named = {category: expert.value for category, expert in experts.items() if expert.value is not None}
+    return Checked(named, (*problems, *chain.from_iterable(expert.problems for expert in experts.values())))
+
+
+def _expert(where: str, written: str, names: Mapping[str, str]) -> Checked[str | None]:
+    """Return the name of the expert that a name or an alias, in any case, stands for."""
+    name = names.get(written.lower())
+    if name is None:
+        return Checked(None, (f'{where} = "{written}": names no expert; {nearest(written, names, "experts")}',))
+    return Checked(name)
+
+
+def _rules(raw: object, folder: Path, names: Mapping[str, str]) -> Checked[tuple[RuleConfig, ...]]:
+    if not isinstance(raw, list):
+        problem = "[router] rules: not a list of tables; write each rule under its own [[router.rules]]"
+        return Checked((), (problem,))
+    rules = [_rule(table, f"[[router.rules]] {number}", folder, names) for number, table in enumerate(raw, 1)]
+    return Checked(tuple(rule.value for rule in rules), tuple(chain.from_iterable(rule.problems for rule in rules)))
+
+
+def _rule(raw: object, where: str, folder: Path, names: Mapping[str, str]) -> Checked[RuleConfig]:
+    table, problems = read_table(raw, where, KEYS["router.rules"], folder)
+    written: str | None = table.get("expert")
+    expert = Checked(None) if written is None else _expert(f"{where} expert", written, names)
+    return Checked(RuleConfig(**{**table, "expert": expert.value}), (*problems, *expert.problems))
+
+
+def _general(written: str | None, names: Mapping[str, str]) -> Checked[str | None]:
+    """Return the expert for unsure prompts: the one written, the one called `general`, or the only one."""
+    if written is not None:
+        return _expert("[router] general", written, names)
+    if "general" in names:
+        return Checked(names["general"])
+    experts = list(dict.fromkeys(names.values()))
+    if len(experts) < 2:
+        return Checked(experts[0] if experts else None)
+    return Checked(
+        None,
+        (
+            "[router] general: no expert is called 'general', so say which one answers when the "
+            f'router is unsure: general = "{experts[0]}"',
+        ),
+    )
+
+
+def _residency_problems(table: Mapping[str, Any]) -> tuple[str, ...]:
+    if not table.get("residency_epsilon") or "mapping" in table:
+        return ()
+    return (
+        f"[router] residency_epsilon = {table['residency_epsilon']:g}: experts are compared by expected scores; "
+        "write mapping = the file of `coe router map --json`, or residency_epsilon = 0",
+    )

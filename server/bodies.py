@@ -1,0 +1,54 @@
+"""Request bodies: JSON within a size limit, checked against a model; what is wrong becomes InvalidRequestError."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from coe.errors import InvalidRequestError
+
+__all__ = ["BodyReader", "validated"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class BodyReader:
+    """Reads bodies as JSON, whatever their content type says: `curl -d` sends a form's."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+
+    async def __call__(self, request: Request) -> Any:
+        """Return the JSON value; raises InvalidRequestError for a body that is too large or no JSON."""
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > self._max_bytes:
+                raise InvalidRequestError(
+                    f"the body is larger than {self._max_bytes:,} bytes ([server] max_body_bytes); send less"
+                )
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequestError(f"the body is not JSON: {error}") from error
+
+
+def validated(kind: type[ModelT], body: Any) -> ModelT:
+    """Return the request in a JSON body; raises InvalidRequestError that names the first wrong field and its value."""
+    if not isinstance(body, dict):
+        raise InvalidRequestError(f"the body must be a JSON object, not {type(body).__name__}")
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"{where or 'body'}: {first['msg']}" + (f" (got {_short(first['input'])})" if first["loc"] else "")
+        raise InvalidRequestError(message, param=str(first["loc"][0]) if first["loc"] else None) from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,83 @@
+"""One generation for one HTTP request: whole or streamed, cancelled when the client leaves.
+
+Takes the runtime's events and has an Answer write them. The headers go out as soon as the decision is there, so a
+streamed error after that is an event (stream.py). Knows nothing about what requests and answers look like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from coe.errors import CancelledError
+from coe.runtime import Runtime
+from coe.types import GenerateEvent, GenerateRequest, Routed
+from server.openai.answers import Answer
+from server.routing import decision_headers
+from server.stream import sse
+
+__all__ = ["Generation", "respond"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What an endpoint asks for: a request, and the answer that begins when its decision is known."""
+
+    request: GenerateRequest
+    answer_to: Callable[[Routed], Answer]
+    streams: bool
+    includes_usage: bool  # a stream's last chunk says its usage
+
+
+async def respond(runtime: Runtime, request: Request, asked: Generation, keep_alive_s: float) -> Response:
+    """Generate and return the response; raises CoeError for what fails before the headers.
+
+    `keep_alive_s` is the time between comments in a stream that has nothing else to send.
+    """
+    events = runtime.generate(asked.request)
+    if not asked.streams:
+        return await _whole(request, asked, events)
+    routed = await _routed(events)
+    answer = asked.answer_to(routed)
+    text = sse(answer, events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
+    headers = {**decision_headers(asked.request.id, routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(text, media_type="text/event-stream", headers=headers)
+
+
+async def _whole(request: Request, asked: Generation, events: AsyncGenerator[GenerateEvent, None]) -> Response:
+    async def collect() -> tuple[Routed, Answer]:
+        async with aclosing(events):
+            routed = await _routed(events)
+            answer = asked.answer_to(routed)
+            async for event in events:
+                answer.take(event)
+        return routed, answer
+
+    answering = asyncio.create_task(collect())
+    leaving = asyncio.create_task(_client_has_left(request))
+    await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if not answering.done():
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        raise CancelledError("the client closed the connection")
+    routed, answer = answering.result()
+    return JSONResponse(answer.whole(), headers=decision_headers(asked.request.id, routed))
+
+
+async def _client_has_left(request: Request) -> None:
+    """Return when the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _routed(events: AsyncGenerator[GenerateEvent, None]) -> Routed:
+    """Return the first event, which is the decision."""
+    routed = await anext(events)
+    assert isinstance(routed, Routed)
+    return routed

@@ -1,0 +1,69 @@
+"""OpenAI's endpoints: /v1/chat/completions, /v1/completions, /v1/models."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from coe.config.schema import COMPOSITION
+from coe.errors import UnknownExpertError
+from coe.runtime import Runtime
+from server.bodies import BodyReader, validated
+from server.generation import Generation, respond
+from server.openai.answers import ChatAnswer, CompletionAnswer
+from server.openai.objects import model_object
+from server.openai.requests import ChatRequest, CompletionRequest
+from server.routing import conversation_of
+
+__all__ = ["openai_routes"]
+
+
+def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) -> APIRouter:
+    """Return the endpoints; `keep_alive_s` is the time between comments in a stream that is waiting."""
+    routes = APIRouter()
+
+    @routes.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        asked = validated(ChatRequest, await read_body(request))
+        name = uuid.uuid4().hex
+        generation = Generation(
+            asked.generate_request(name, conversation_of(request)),
+            lambda routed: ChatAnswer(name, asked, routed),
+            streams=asked.stream,
+            includes_usage=asked.includes_usage,
+        )
+        return await respond(runtime, request, generation, keep_alive_s)
+
+    @routes.post("/v1/completions")
+    async def complete(request: Request) -> Response:
+        asked = validated(CompletionRequest, await read_body(request))
+        name = uuid.uuid4().hex
+        generation = Generation(
+            asked.generate_request(name, conversation_of(request)),
+            lambda routed: CompletionAnswer(name, asked, routed),
+            streams=asked.stream,
+            includes_usage=asked.includes_usage,
+        )
+        return await respond(runtime, request, generation, keep_alive_s)
+
+    _add_models(routes, runtime)
+    return routes
+
+
+def _add_models(routes: APIRouter, runtime: Runtime) -> None:
+    started_s = int(time.time())
+
+    @routes.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        names = [COMPOSITION, *(status.name for status in runtime.operator.experts() if status.size_bytes)]
+        return {"object": "list", "data": [model_object(name, started_s) for name in names]}
+
+    @routes.get("/v1/models/{name}")
+    async def model(name: str) -> dict[str, Any]:
+        known = {COMPOSITION, *(status.name for status in runtime.operator.experts())}
+        if name not in known:
+            raise UnknownExpertError(f"there is no model '{name}'; there are {', '.join(sorted(known))}", param="model")
+        return model_object(name, started_s)

@@ -1,0 +1,127 @@
+"""The router's decision over HTTP: POST /v1/route, the `coe` object in every answer, and the x-coe-… headers.
+
+These are coe's own shapes, the same in every dialect. Knows nothing about how a decision is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from coe.config.schema import COMPOSITION
+from coe.errors import InvalidRequestError
+from coe.runtime import Runtime
+from coe.types import CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
+from server.bodies import BodyReader, validated
+from server.openai.requests import Turn
+
+__all__ = ["coe_object", "conversation_of", "decision_headers", "decision_object", "routing_routes"]
+
+CONVERSATION = "x-coe-conversation"
+
+
+class RouteRequest(BaseModel):
+    """The body of POST /v1/route: a prompt or a conversation, and perhaps a model and tools, as in a chat request."""
+
+    model: str = COMPOSITION
+    prompt: str | None = None
+    messages: list[Turn] = []
+    tools: list[Any] | None = None
+
+    def query(self, conversation: str | None = None) -> RouteQuery:
+        if self.prompt is None and not self.messages:
+            raise InvalidRequestError("send prompt or messages", param="prompt")
+        messages = tuple(turn.message() for turn in self.messages) or (Message("user", self.prompt or ""),)
+        expert = None if self.model.lower() == COMPOSITION else self.model
+        return RouteQuery(messages, expert, bool(self.tools), conversation, only_explains=True)
+
+
+def routing_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
+    """Return the endpoint that says which expert would answer, without an answer."""
+    routes = APIRouter()
+
+    @routes.post("/v1/route")
+    async def route(request: Request) -> dict[str, Any]:
+        asked = validated(RouteRequest, await read_body(request))
+        return decision_object(await runtime.route(asked.query(conversation_of(request))))
+
+    return routes
+
+
+def conversation_of(request: Request) -> str | None:
+    """Return the client's own name for the conversation; None without the header, or with an empty one."""
+    return request.headers.get(CONVERSATION) or None
+
+
+def coe_object(routed: Routed, switch: Switch | None = None) -> dict[str, Any]:
+    """Return the decision and the expert's tier; with `switch`, what the switch cost, in milliseconds and bytes."""
+    described: dict[str, Any] = {**decision_object(routed.decision), "tier": str(routed.tier)}
+    if switch is not None:
+        described["switch"] = {
+            "kind": str(switch.kind),
+            "loaded_bytes": switch.loaded_bytes,
+            "load_ms": round(switch.load_s * 1e3, 3),
+            "wait_ms": round(switch.wait_s * 1e3, 3),
+            "first_token_ms": round(switch.first_token_s * 1e3, 3),
+        }
+    return described
+
+
+def decision_object(decision: Decision) -> dict[str, Any]:
+    """Return the whole decision: expert, category, why, probabilities (likeliest first), nearest training prompts."""
+    ranked = sorted(decision.probabilities.items(), key=lambda item: -item[1])
+    return {
+        "expert": decision.expert,
+        "category": decision.category,
+        "confidence": _rounded(decision.confidence),
+        "why": decision.why,
+        "because": decision.because,
+        "rule": decision.rule,
+        "instead_of": decision.instead_of,
+        "cost": None if decision.cost is None else _cost_object(decision.cost),
+        "probabilities": {category: _rounded(probability) for category, probability in ranked},
+        "nearest": [_neighbour_object(neighbour) for neighbour in decision.nearest],
+    }
+
+
+def decision_headers(request_id: str, routed: Routed) -> dict[str, str]:
+    """Return the decision as headers; what is not plain ASCII in a name is percent-encoded."""
+    decision = routed.decision
+    named = {
+        "x-request-id": request_id,
+        "x-coe-expert": decision.expert,
+        "x-coe-category": decision.category or "",
+        "x-coe-confidence": "" if decision.confidence is None else f"{decision.confidence:.4f}",
+        "x-coe-why": decision.why,
+        "x-coe-tier": str(routed.tier),
+    }
+    return {name: quote(value, safe=" !#$&'()*+,/:;=?@[]~") for name, value in named.items()}
+
+
+def _cost_object(cost: CostTerm) -> dict[str, Any]:
+    return {
+        "epsilon": cost.epsilon,
+        "mapped": cost.mapped,
+        "mapped_score": cost.mapped_score,
+        "chosen": cost.chosen,
+        "chosen_score": cost.chosen_score,
+        "missing_bytes": cost.missing_bytes,
+    }
+
+
+def _neighbour_object(neighbour: Neighbour) -> dict[str, Any]:
+    return {
+        "id": neighbour.id,
+        "source": neighbour.source,
+        "category": neighbour.category,
+        "license": neighbour.license,
+        "cosine": _rounded(neighbour.cosine),
+        "text": neighbour.text,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,80 @@
+"""`[router]` becomes a router in one call: what classifies, what loads torch, whose word counts, what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coe.assembly.router import build_router, check_router
+from coe.config.schema import RouterConfig, RuleConfig
+from coe.errors import ConfigError
+from coe.types import Message, RouteQuery
+from router import GeneralOnly, Router
+
+NAMES = {"general": "general", "code": "code", "coder": "code", "maths": "maths"}
+CODE = "Write a Python function that reverses a linked list."
+
+
+def query(text: str, expert: str | None = None) -> RouteQuery:
+    return RouteQuery((Message("user", text),), expert)
+
+
+def test_categories_go_to_the_experts_of_their_name_or_alias() -> None:
+    router = build_router(RouterConfig("general"), {**NAMES, "math": "maths"})
+    assert isinstance(router, Router)
+    assert router.policy.mapping == {"code": "code", "math": "maths", "general": "general"}
+    assert router.route([query(CODE)])[0].expert == "code"
+
+
+def test_the_configurations_categories_come_before_the_mapping_file_and_that_before_names(tmp_path: Path) -> None:
+    """Whatever the spelling: `Code` in a mapping file once came before `code` in the configuration."""
+    file = tmp_path / "mapping.json"
+    file.write_text(json.dumps({"mapping": {"Code": "maths", "Sql": "maths"}}))
+    named = {**NAMES, "sql": "code"}
+    router = build_router(RouterConfig("general", mapping=file, categories={"code": "general"}), named)
+    assert isinstance(router, Router)
+    assert router.policy.mapping == {"code": "general", "sql": "maths", "general": "general"}
+
+
+def test_without_a_classifier_names_mentions_and_rules_decide() -> None:
+    rules = (RuleConfig(keyword=("invoice",), expert="code"),)
+    router = build_router(RouterConfig("general", enabled=False, rules=rules), NAMES)
+    assert isinstance(router, GeneralOnly)
+    asked = [query(CODE), query("@coder hello"), query("an invoice"), query("hello", "MATHS")]
+    assert [decision.expert for decision in router.route(asked)] == ["general", "code", "code", "maths"]
+
+
+def test_one_expert_needs_no_classifier() -> None:
+    assert isinstance(build_router(RouterConfig("only"), {"only": "only", "alias": "only"}), GeneralOnly)
+
+
+def test_neither_building_without_a_classifier_nor_checking_imports_torch() -> None:
+    code = """
+import sys
+from coe.assembly.router import build_router, check_router
+from coe.config.schema import RouterConfig
+check_router(RouterConfig("a"), {"a": "a", "b": "b"})
+build_router(RouterConfig("a", enabled=False), {"a": "a", "b": "b"})
+sys.exit("torch" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("check", [build_router, check_router])
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (RouterConfig("general", categories={"poetry": "code"}), r"\[router\] category 'poetry': the router does not"),
+        (RouterConfig("general", rules=(RuleConfig(expert="code"),)), r"\[router\] rule 1 has no condition"),
+        (RouterConfig("general", artefact=Path("/nowhere")), r"\[router\] .*/nowhere"),
+        (RouterConfig("general", mapping=Path("/nowhere.json")), r"\[router\] .*/nowhere.json"),
+    ],
+)
+def test_the_routers_complaints_are_about_the_configuration(check: object, config: RouterConfig, expected: str) -> None:
+    assert callable(check)
+    with pytest.raises(ConfigError, match=expected):
+        check(config, NAMES)

@@ -1,0 +1,41 @@
+"""Prometheus' text has every series with its labels; a histogram's buckets are cumulative."""
+
+from __future__ import annotations
+
+from coe.metrics import Gauges, Metrics
+from coe.types import SwitchKind, Tier
+from coe.weights.transfer import Arrived
+from server.prometheus import exposition
+
+
+def test_every_series_is_there_with_its_labels() -> None:
+    metrics = Metrics()
+    metrics.finished("code", "ok")
+    metrics.stepped(10, 2)
+    metrics.switched(SwitchKind.HOST_HIT)
+    metrics.loaded(Arrived("x", Tier.HOST, 1.0, 3.0), 100)
+    metrics.read_gauges_with(lambda: Gauges({"code": 2}, {Tier.DEVICE: 5}, {Tier.DEVICE: 9}))
+    lines = exposition(metrics).decode().splitlines()
+    for line in (
+        'coe_requests_total{expert="code",outcome="ok"} 1.0',
+        'coe_tokens_total{kind="prompt"} 10.0',
+        'coe_tokens_total{kind="completion"} 2.0',
+        "coe_steps_total 1.0",
+        'coe_switches_total{kind="host_hit"} 1.0',
+        'coe_loaded_bytes_total{tier="host"} 100.0',
+        'coe_load_seconds_total{tier="host"} 2.0',
+        'coe_queued_requests{expert="code"} 2.0',
+        'coe_resident_bytes{tier="device"} 5.0',
+        'coe_budget_bytes{tier="device"} 9.0',
+    ):
+        assert line in lines
+
+
+def test_buckets_are_cumulative() -> None:
+    metrics = Metrics()
+    for seconds in (0.001, 0.3, 1e6):
+        metrics.first_token(seconds)
+    lines = exposition(metrics).decode().splitlines()
+    for bound, count in (("0.001", 1), ("0.25", 1), ("0.5", 2), ("300", 2), ("+Inf", 3)):
+        assert f'coe_first_token_seconds_bucket{{le="{bound}"}} {count}.0' in lines
+    assert "coe_first_token_seconds_count 3.0" in lines

@@ -1,0 +1,22 @@
+"""/v1/route, and a mention in a prompt."""
+
+from __future__ import annotations
+
+from server_live import Live, post
+
+PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def test_mention_chooses_the_expert_and_is_stripped(live: Live) -> None:
+    plain = post(live, "/v1/chat/completions", {"model": "other", "max_tokens": 2, "messages": PROMPT}).json()
+    turn = {"role": "user", "content": f"@other {PROMPT[0]['content']}"}
+    mentioned = post(live, "/v1/chat/completions", {"max_tokens": 2, "messages": [turn]}).json()
+    assert mentioned["coe"]["expert"] == "other"
+    assert mentioned["coe"]["why"] == "mention"
+    assert mentioned["usage"]["prompt_tokens"] == plain["usage"]["prompt_tokens"]
+
+
+def test_route_explains_without_generating(live: Live) -> None:
+    decision = post(live, "/v1/route", {"prompt": "hello"}).json()
+    assert decision["expert"] == "general"
+    assert post(live, "/v1/route", {}).status_code == 400

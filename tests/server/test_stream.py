@@ -1,0 +1,77 @@
+"""Server-sent events: errors after the headers, and comments while nothing comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from compositions import write_config
+from server_live import live_server, own_units, post
+
+from coe.errors import OverloadedError
+from coe.types import Decision, Delta, Finished, FinishReason, GenerateEvent, Routed, Switch, SwitchKind, Tier, Usage
+from server.openai.answers import ChatAnswer
+from server.openai.requests import ChatRequest
+from server.stream import sse
+
+PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def test_error_after_the_headers_is_an_event(tmp_path: Path, llama_folder: Path, other_llama_folder: Path) -> None:
+    config = write_config(tmp_path, {"general": llama_folder, "other": other_llama_folder})
+    with live_server(config) as broken:
+        for digest in own_units(broken, "other"):
+            next((tmp_path / "store" / "units").rglob(digest)).write_bytes(b"")
+        body = {"model": "other", "stream": True, "messages": PROMPT}
+        text = post(broken, "/v1/chat/completions", body).text
+    assert "event: error" in text
+    assert "'other'" in text
+    assert "[DONE]" not in text
+
+
+def chat_answer() -> ChatAnswer:
+    asked = ChatRequest.model_validate({"messages": PROMPT})
+    decision = Decision("general", None, None, "general", "")
+    return ChatAnswer("id", asked, Routed(decision, Tier.DEVICE, 3))
+
+
+def stream_of(*events: GenerateEvent | Exception, silent_s: float = 0.0) -> str:
+    """The text of a stream whose events come after a silence; an exception ends it."""
+
+    async def generate() -> AsyncGenerator[GenerateEvent, None]:
+        await asyncio.sleep(silent_s)
+        for event in events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    async def collect() -> str:
+        pieces = sse(chat_answer(), generate(), includes_usage=True, keep_alive_s=0.01)
+        return "".join([piece async for piece in pieces])
+
+    return asyncio.run(collect())
+
+
+END = Finished(FinishReason.STOP, Usage(3, 1), Switch(SwitchKind.DEVICE_HIT, 0, 0.0, 0.0, 0.0))
+
+
+def test_a_stream_is_chunks_usage_and_done() -> None:
+    lines = stream_of(Delta("hi", (1,)), Delta("", (2,)), END).split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    chunks: list[Any] = [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+    assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks[:-1]] == ["", "hi", None]
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["total_tokens"] == 4
+
+
+def test_comments_keep_a_silent_stream_alive() -> None:
+    assert ": keep-alive\n\n" in stream_of(END, silent_s=0.05)
+
+
+def test_an_error_in_the_middle_ends_the_stream_as_an_event() -> None:
+    text = stream_of(Delta("hi", (1,)), OverloadedError("too much"))
+    assert 'event: error\ndata: {"error": {"message": "too much"' in text
+    assert "[DONE]" not in text
