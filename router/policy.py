@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from coe.types import Decision
-from router.decision import Previous, Query, Snapshot, Turn, last_user_turn
 from router.directory import Directory
 from router.mapping import checked_mapping
 from router.residency import Residency
 from router.rules import Match, Rules
 from router.stickiness import DEFAULT_STICKINESS, carries_topic, topic_shift
+from router.turn import Previous, Query, Snapshot, Turn, last_user_turn
 
 __all__ = ["Policy"]
 

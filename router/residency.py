@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from coe.types import CostTerm
-from router.decision import Snapshot
 from router.directory import Directory
+from router.turn import Snapshot
 
 __all__ = ["Expected", "Residency", "read_expected"]
 

@@ -10,30 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple, Self
 
 from coe.types import Decision
-from router.artefact import DEFAULT_FOLDER, Artefact
-from router.decision import Message, Previous, Query, Snapshot, Turn, last_user_turn
 from router.directory import Directory
-from router.explain import doubt, neighbours, with_texts
+from router.encoding.text_encoder import TextEncoder
+from router.model.artefact import Artefact, load_artefact
+from router.model.scores import Scores, score
+from router.neighbours import doubt, neighbours, with_texts
 from router.policy import Policy
-from router.scores import Scores, score
 from router.stickiness import Memory, earlier_requests
+from router.turn import Message, Previous, Query, Snapshot, Turn, last_user_turn
 
-__all__ = ["GeneralOnly", "Router", "TextEncoder", "load_artefact"]
-
-
-class TextEncoder(Protocol):
-    """Texts to vectors (n, dims); `id` names the weights."""
-
-    @property
-    def id(self) -> str: ...
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+__all__ = ["GeneralOnly", "Router"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,7 @@ class Router:
     def with_policy(cls, policy: Policy, artefact: Artefact, device: str = "cpu") -> Self:
         """Load the encoder that an artefact was trained with; raises ValueError as `Policy.checked` does."""
         policy = policy.checked(artefact.categories)  # say so before the encoder is loaded
-        from router.encoder import Encoder  # torch
+        from router.encoding.encoder import Encoder  # torch
 
         return cls(artefact, Encoder(artefact.encoder_source, device=device), policy)
 
@@ -191,11 +180,3 @@ class GeneralOnly:
         because = f"nobody is named, {general} answers"
         unnamed = Decision(general, None, None, "general", last_user_turn(query.messages), because=because)
         return self._policy.before_classifying(query) or unnamed
-
-
-def load_artefact(folder: Path | None = None, min_confidence: float | None = None) -> Artefact:
-    """Return a trained router's artefact, the shipped one by default, perhaps with another confidence threshold."""
-    learned = Artefact.load(folder or DEFAULT_FOLDER)
-    if min_confidence is None:
-        return learned
-    return replace(learned, abstain=replace(learned.abstain, min_confidence=min_confidence))

@@ -12,7 +12,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from router.decision import Message, Previous, Query
+from router.turn import Message, Previous, Query
 
 __all__ = ["DEFAULT_STICKINESS", "Memory", "carries_topic", "earlier_requests", "topic_shift"]
 

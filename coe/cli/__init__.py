@@ -20,7 +20,7 @@ from coe.errors import CoeError, ConfigError
 
 if TYPE_CHECKING:
     from coe.types import Decision, ExpertStatus, Part, Router
-    from router.artefact import Artefact
+    from router.model.artefact import Artefact
     from router.policy import Policy
 
 __all__ = ["build_router", "main"]
@@ -88,9 +88,9 @@ def _classifies(config: Config) -> bool:
 def _policy(config: Config) -> tuple[Policy, Artefact | None]:
     """What the router decides by, and the trained router; None where nothing needs its categories."""
     from router.directory import Directory
+    from router.model.artefact import load_artefact
     from router.policy import Policy
     from router.residency import Expected, Residency, read_expected
-    from router.router import load_artefact
     from router.rules import Rule, Rules
     from router.stickiness import DEFAULT_STICKINESS
 
@@ -275,7 +275,7 @@ def _bench_switch(arguments: argparse.Namespace) -> int:
 
 def _bench_route(arguments: argparse.Namespace) -> int:
     from coe.bench.route import Section, run
-    from router import latency_report, quality_report
+    from router.evaluation import latency_report, quality_report
 
     parts: list[Callable[[argparse.Namespace, int], Section]] = [latency_report.measure]
     if arguments.prompts:
@@ -362,7 +362,7 @@ def _add_bench_route(bench: argparse._SubParsersAction[argparse.ArgumentParser],
     route.add_argument("--seed", type=int, default=0)
     route.add_argument("--out", type=Path, help="folder for one JSON file and one picture per part")
     if ("bench", "route") in itertools.pairwise(words):  # torch takes seconds to import
-        from router import latency_report, quality_report
+        from router.evaluation import latency_report, quality_report
 
         latency_report.add_arguments(route)
         quality_report.add_arguments(route)
@@ -393,12 +393,22 @@ def _add_bench_engine(bench: argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:
     """`coe router …`: each command is a module of the router's own, loaded only when it is asked for."""
     verbs = {
-        "train": ("router.train", "add_arguments", "run", "train a router on prompts of your own"),
-        "evaluate": ("router.evaluate", "add_arguments", "run", "measure a router on held-out prompts"),
-        "map": ("router.frontier", "add_map_arguments", "run_map", "learn category -> expert under a budget"),
-        "frontier": ("router.frontier", "add_arguments", "run", "sweep the budget: quality against cost"),
-        "stickiness": ("router.follow_ups", "add_arguments", "run", "follow-ups that stay, new topics that move"),
-        "explain": ("router.explain", "add_arguments", "run", "say why a prompt goes where it goes"),
+        "train": ("router.training.command", "add_arguments", "run", "train a router on prompts of your own"),
+        "evaluate": ("router.evaluation.evaluate", "add_arguments", "run", "measure a router on held-out prompts"),
+        "map": (
+            "router.mapping_study.commands",
+            "add_map_arguments",
+            "run_map",
+            "learn category -> expert in a budget",
+        ),
+        "frontier": ("router.mapping_study.commands", "add_arguments", "run", "sweep the budget: quality against cost"),
+        "stickiness": (
+            "router.evaluation.follow_ups",
+            "add_arguments",
+            "run",
+            "follow-ups that stay, topics that move",
+        ),
+        "explain": ("router.evaluation.explain", "add_arguments", "run", "say why a prompt goes where it goes"),
     }
     router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(
         required=True, metavar="|".join([*verbs, "score"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router import own
+from router.training import authored as own
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("coe", "router", "server")

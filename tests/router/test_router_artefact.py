@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, fake_artefact, toy_prompts
 
-from router.artefact import Artefact, ArtefactError
-from router.scores import score
-from router.train import Settings, train
+from router.model.artefact import ArtefactError, load_artefact
+from router.model.scores import score
+from router.training.settings import Settings
+from router.training.train import train
 
 
 def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
     saved = fake_artefact(data={"x": {"rows": 2, "license": "MIT"}})
     saved.save(tmp_path)
-    loaded = Artefact.load(tmp_path)
+    loaded = load_artefact(tmp_path)
     vectors = np.random.default_rng(0).normal(size=(5, 48)).astype(np.float32)
     np.testing.assert_array_equal(loaded.model.head.logits(vectors), saved.model.head.logits(vectors))
     np.testing.assert_allclose(loaded.exemplars, saved.exemplars, atol=1e-3)
@@ -32,7 +33,7 @@ def test_every_kind_of_model_comes_back_with_its_scores(tmp_path: Path, settings
     saved.save(tmp_path)
     texts = [prompt.text for prompt in prompts] + ["a word nobody counted", "\ud800 é 你好"]
     vectors = encoder.encode(texts)
-    loaded = Artefact.load(tmp_path)
+    loaded = load_artefact(tmp_path)
     assert (loaded.model.words is None) == (settings.words_weight == 0)
     np.testing.assert_allclose(
         score(loaded, vectors, texts).probabilities, score(saved, vectors, texts).probabilities, atol=2e-3
@@ -48,7 +49,7 @@ def test_saving_twice_writes_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_router_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"no router\.json there"):
-        Artefact.load(tmp_path)
+        load_artefact(tmp_path)
 
 
 def test_changed_arrays_are_refused(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_changed_arrays_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "router.safetensors").open("ab") as stream:
         stream.write(b"x")
     with pytest.raises(ArtefactError, match="train again"):
-        Artefact.load(tmp_path)
+        load_artefact(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +73,11 @@ def test_another_format_is_refused(tmp_path: Path, change: dict[str, object], me
     path = tmp_path / "router.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ArtefactError, match=message):
-        Artefact.load(tmp_path)
+        load_artefact(tmp_path)
 
 
 def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
     fake_artefact().save(tmp_path)
     (tmp_path / "router.json").write_text("{")
     with pytest.raises(ArtefactError, match="not JSON"):
-        Artefact.load(tmp_path)
+        load_artefact(tmp_path)

@@ -6,8 +6,8 @@ import pytest
 from router_fakes import Ask, Turn, ask
 
 from router import Decision, GeneralOnly
-from router.decision import last_user_turn
 from router.directory import Directory
+from router.turn import last_user_turn
 
 NAMES = {"general": "general", "sql": "sql", "Database": "sql", "c++": "cpp"}
 

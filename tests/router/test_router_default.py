@@ -11,7 +11,7 @@ import pytest
 from router_fakes import ask
 
 from router import Router
-from router.encoder import Encoder
+from router.encoding.encoder import Encoder
 
 EXPERTS = ("math", "sql", "tools", "reasoning", "intent", "code", "medicine")
 NAMES = {name: name for name in (*EXPERTS, "general")}

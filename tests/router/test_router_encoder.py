@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from transformers import AutoModel, BertConfig, BertModel, BertTokenizerFast, DistilBertConfig, DistilBertModel
 
-from router.bert import Bert
-from router.encoder import Encoder
-from router.int8 import Int8Linear
-from router.sentence_model import Recipe, find_folder, read_recipe
-from router.train import train
-from router.vectors import CachedEncoder
+from router.encoding.bert import Bert
+from router.encoding.cached_encoder import CachedEncoder
+from router.encoding.encoder import Encoder
+from router.encoding.int8 import Int8Linear
+from router.encoding.sentence_model import Recipe, find_folder, read_recipe
+from router.training.train import train
 from tests.router.test_router_learning import toy_prompts
 
 HIDDEN = 32
@@ -71,7 +71,7 @@ def whole_by_hand(folder: Path, text: str) -> NDArray[np.float32]:
 
 @pytest.fixture
 def without_int8(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.bert.is_fast_here", lambda: False)
+    monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda: False)
 
 
 @pytest.mark.usefixtures("without_int8")
@@ -92,7 +92,7 @@ def test_a_vector_is_the_normalised_mean_of_the_models_states(tmp_path: Path, is
 def test_alone_and_in_a_batch_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_bert: bool, is_int8: bool
 ) -> None:
-    monkeypatch.setattr("router.bert.is_fast_here", lambda: is_int8)
+    monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda: is_int8)
     encoder = Encoder(str(write_model(tmp_path / "model", is_bert=is_bert)), cache_size=0)
     alone = np.vstack([encoder.encode([text]) for text in TEXTS])
     np.testing.assert_allclose(encoder.encode(TEXTS), alone, atol=1e-5)
@@ -128,7 +128,7 @@ def test_the_default_in_eight_bits_stays_close_to_float32(monkeypatch: pytest.Mo
     ]
     vectors = {}
     for is_int8 in (True, False):
-        monkeypatch.setattr("router.bert.is_fast_here", lambda is_int8=is_int8: is_int8)
+        monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda is_int8=is_int8: is_int8)
         vectors[is_int8] = Encoder().encode(texts).reshape(-1, 384)
     assert (vectors[True] * vectors[False]).sum(axis=1).min() > 0.995
 
@@ -244,11 +244,11 @@ def test_a_static_embedding_is_the_mean_of_its_tokens_rows() -> None:
 
 def test_training_takes_a_static_encoder_and_the_router_refuses_another(tmp_path: Path) -> None:
     pytest.importorskip("wordllama", reason="the extra `static`")
-    from router.artefact import Artefact, ArtefactError
+    from router.model.artefact import ArtefactError, load_artefact
     from router.router import Router
 
     train(toy_prompts(), Encoder("wordllama")).save(tmp_path)
-    learned = Artefact.load(tmp_path)
+    learned = load_artefact(tmp_path)
     assert learned.encoder_source == "wordllama"
     router = Router.load(tmp_path, mapping={"sql": "a"}, general="a", names={"a": "a"})
     assert router.scores(["select red blue"]).probabilities.shape == (1, 2)

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, embed, fake_artefact, toy_prompts
 
-from router import evaluate, train
-from router.abstain import AbstainRule
-from router.artefact import Artefact
-from router.calibration import expected_calibration_error, reliability
-from router.explain import explain
-from router.folds import (
+from router.evaluation import evaluate
+from router.evaluation.calibration import expected_calibration_error, reliability
+from router.evaluation.explain import explain
+from router.evaluation.folds import (
     Outsiders,
     against_outsiders,
     chosen_by_others,
@@ -24,13 +22,17 @@ from router.folds import (
     mean_over_topics,
     summarise,
 )
-from router.noise import REWRITINGS, rewritten
-from router.out_of_scope import auroc, is_personal, length_matched
-from router.own import fillings, own_prompts
-from router.prompts import Prompt
-from router.self_labelling import Votes, max_entropy_for, self_labelled
-from router.table import Table
-from router.train import Settings, candidates_of, choose
+from router.evaluation.out_of_scope import auroc, is_personal, length_matched
+from router.evaluation.rewritings import REWRITINGS, rewritten
+from router.model.abstain import AbstainRule
+from router.model.artefact import load_artefact
+from router.training import command
+from router.training.authored import fillings, own_prompts
+from router.training.out_of_fold import choose
+from router.training.prompts import Prompt
+from router.training.self_labelling import Votes, max_entropy_for, self_labelled
+from router.training.settings import Settings, candidates_of
+from router.training.training_set import Table
 
 
 def test_a_calibrated_classifier_has_no_calibration_error() -> None:
@@ -167,16 +169,16 @@ def write_scores(path: Path, rows: list[dict[str, object]]) -> Path:
 def test_the_commands_run_on_a_users_own_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in (train, evaluate):
-        monkeypatch.setattr(command, "encoder_for", lambda *_: FakeEncoder())
+    for module in (command, evaluate):
+        monkeypatch.setattr(module, "load_encoder", lambda *_: FakeEncoder())
     rows = [
         {"prompt": f"{word} {chr(97 + i)}", "category": category}
         for category, word in (("m", "sum"), ("s", "select"))
         for i in range(20)
     ]
     prompts = write_scores(tmp_path / "p.jsonl", rows)
-    run(train, [str(prompts), "--out", str(tmp_path / "router")])
-    assert Artefact.load(tmp_path / "router").categories == ("m", "s")
+    run(command, [str(prompts), "--out", str(tmp_path / "router")])
+    assert load_artefact(tmp_path / "router").categories == ("m", "s")
     run(evaluate, [str(prompts), "--artefact", str(tmp_path / "router"), "--json", str(tmp_path / "out.json")])
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last == json.loads((tmp_path / "out.json").read_text())
@@ -185,7 +187,7 @@ def test_the_commands_run_on_a_users_own_files(
 
 def test_training_on_nothing_says_what_to_name() -> None:
     with pytest.raises(ValueError, match="nothing to train on"):
-        run(train, [])
+        run(command, [])
 
 
 def run(module: object, argv: list[str]) -> None:

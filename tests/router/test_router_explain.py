@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, fake_artefact
 
-from router.explain import explain, neighbours, with_texts
-from router.own import own_prompts
-from router.router import load_artefact
-from router.scores import Nearest, Scores, score
+from router.evaluation.explain import explain
+from router.model.artefact import load_artefact
+from router.model.scores import Nearest, Scores, score
+from router.neighbours import neighbours, with_texts
+from router.training.authored import own_prompts
 
 OUR_SOURCES = {prompt.source for prompt in own_prompts()}
 
 
 def test_the_text_shown_for_a_training_prompt_is_the_one_the_shipped_router_was_trained_on() -> None:
     """An id is a place in a file; where lines were added since the training it would show another prompt."""
-    from router.encoder import Encoder
+    from router.encoding.encoder import Encoder
 
     artefact = load_artefact()
     own = [row for row, exemplar in enumerate(artefact.exemplar_rows) if exemplar.source in OUR_SOURCES][::100]

@@ -11,14 +11,14 @@ from router_fakes import FakeEncoder, fake_artefact
 
 from coe.cli import main
 from router.directory import Directory
-from router.follow_ups import follow_ups, measure
+from router.evaluation.follow_ups import follow_ups, measure
 from router.policy import Policy
-from router.prompts import Prompt
 from router.router import Router
+from router.training.prompts import Prompt
 
 
 def test_every_category_of_the_shipped_router_has_follow_ups_of_its_own() -> None:
-    from router.router import load_artefact
+    from router.model.artefact import load_artefact
 
     categories = load_artefact().categories
     found = follow_ups(categories)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from router.artefact import Artefact
-from router.encoder import Encoder
-from router.latency import Latency, ceiling_ms, made_up_prompts, math_threads, measure_latency
-from router.latency_report import LatencyReport, add_arguments, measure
-from router.train import train
+from router.encoding.encoder import Encoder
+from router.evaluation.latency import Latency, ceiling_ms, made_up_prompts, math_threads, measure_latency
+from router.evaluation.latency_report import LatencyReport, add_arguments, measure
+from router.model.artefact import load_artefact
+from router.training.train import train
 from tests.router.test_router_encoder import write_model
 from tests.router.test_router_learning import toy_prompts
 
@@ -34,7 +34,7 @@ def test_prompts_have_the_asked_length_and_differ() -> None:
 
 
 def test_every_length_is_measured_beside_its_ceiling(artefact: Path) -> None:
-    loaded = Artefact.load(artefact)
+    loaded = load_artefact(artefact)
     found = list(measure_latency(loaded, [10, 200], device="cpu", num_threads=1, num_calls=3, seed=0))
     assert [(each.num_tokens_read, each.num_calls) for each in found] == [(10, 3), (64, 3)]
     hidden, wide = 32, 64
@@ -89,7 +89,7 @@ def test_impossible_counts_are_refused_by_name(words: tuple[str, str]) -> None:
 def test_a_report_can_be_drawn(artefact: Path) -> None:
     pyplot = pytest.importorskip("matplotlib.pyplot", reason="the extra `bench`")
     latencies: tuple[Latency, ...] = tuple(
-        measure_latency(Artefact.load(artefact), [8, 16], device="cpu", num_threads=1, num_calls=2, seed=0)
+        measure_latency(load_artefact(artefact), [8, 16], device="cpu", num_threads=1, num_calls=2, seed=0)
     )
     figure, axes = pyplot.subplots()
     LatencyReport(latencies).draw(axes)

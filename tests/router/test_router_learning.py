@@ -12,11 +12,14 @@ import pytest
 from router_fakes import FakeEncoder, toy_prompts
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from router.abstain import AbstainRule, fit_abstain
-from router.classifier import CategoryClassifier, CategoryNeighbours, fit_temperature
-from router.prompts import Prompt, groups_of, read_prompts
-from router.train import Settings, train
-from router.vectors import CachedEncoder
+from router.encoding.cached_encoder import CachedEncoder
+from router.model.abstain import AbstainRule, fit_abstain
+from router.training.balance import report
+from router.training.classifier import CategoryClassifier, CategoryNeighbours, fit_temperature
+from router.training.duplicates import groups_of
+from router.training.prompts import Prompt, read_prompts
+from router.training.settings import Settings
+from router.training.train import train
 
 
 def what_neighbours_cannot(estimator: Any) -> dict[str, str]:
@@ -74,7 +77,7 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path) -> None:
     found = read_prompts(tmp_path / "p.jsonl.gz")
     assert [prompt.text for prompt in found.prompts] == ["a", "c"]
     assert [row.where.split(":")[1] for row in found.bad_rows] == ["2", "3", "4", "6", "7", "8"]
-    assert "p.jsonl.gz:3: no 'category'" in found.report()
+    assert "p.jsonl.gz:3: no 'category'" in report(found)
 
 
 def test_csv_reads_like_jsonl(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from router.mapping import TIE, Budget, Pool, frontier, learn_mapping
-from router.score_table import Cost, ScoreTable
-from router.ties import fewest_experts
+from router.mapping_study.learned_mapping import TIE, Budget, Pool, frontier, learn_mapping
+from router.mapping_study.one_standard_error import fewest_experts
+from router.mapping_study.score_table import Cost, ScoreTable
 
 
 def pool(seed: int, **changes: object) -> Pool:

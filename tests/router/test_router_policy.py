@@ -10,11 +10,11 @@ from router_fakes import Ask, State, ask
 from router_fakes import Turn as Said
 
 from coe.types import CostTerm, Decision
-from router.decision import Previous, Turn
 from router.directory import Directory
 from router.policy import Policy
 from router.residency import Expected, Residency
 from router.rules import Rule, Rules
+from router.turn import Previous, Turn
 
 EXPERTS = ("general", "sql", "maths", "small")
 DIRECTORY = Directory({name: name for name in EXPERTS}, "general")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.balance import balance_of
-from router.duplicates import MIN_SHARED, groups_of, shingles, wording
-from router.prompts import Prompt, read_prompts
+from router.training.balance import balance_of, report
+from router.training.duplicates import MIN_SHARED, groups_of, shingles, wording
+from router.training.prompts import Prompt, read_prompts
 
 ROWS = [
     {"prompt": "add 2 and 2", "category": "math", "permissive": False, "split": "test"},
@@ -142,7 +142,7 @@ def test_a_line_that_is_no_utf8_is_a_bad_row_and_the_others_are_read(tmp_path: P
     found = read_prompts(tmp_path)
     assert [prompt.id for prompt in found.prompts] == ["p.jsonl:1", "p.jsonl:4"]
     assert [row.where for row in found.bad_rows] == ["p.jsonl:2", "p.jsonl:3"]
-    assert "2 bad rows left out" in found.report()
+    assert "2 bad rows left out" in report(found)
 
 
 def test_a_category_that_is_no_name_and_cells_beyond_the_columns_are_bad_rows(tmp_path: Path) -> None:

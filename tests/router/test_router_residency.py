@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.directory import Directory
-from router.frontier import add_map_arguments, run_map
+from router.mapping_study.commands import add_map_arguments, run_map
 from router.residency import Expected, Residency, read_expected
 
 DIRECTORY = Directory({"a-1b": "a-1b", "b-2b": "b-2b", "alias": "b-2b"}, "a-1b")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from router_fakes import Ask, FakeEncoder, State, Turn, ask, fake_artefact
 
-from router.abstain import AbstainRule
-from router.artefact import ArtefactError
 from router.directory import Directory
+from router.model.abstain import AbstainRule
+from router.model.artefact import ArtefactError
 from router.policy import Policy
 from router.residency import Expected, Residency
 from router.router import Router
@@ -210,7 +210,7 @@ def test_a_conversation_costs_one_encoder_call_of_at_most_nine_texts() -> None:
 
 
 def test_a_decision_shows_the_nearest_training_prompts_and_only_our_own_texts_when_asked() -> None:
-    from router.artefact import Exemplar
+    from router.model.artefact import Exemplar
 
     rows = (Exemplar("own-math-0001", "coe own", "math"), Exemplar("b", "s", "sql"))
     router, _ = make(exemplar_rows=rows, data={"coe own": {"license": "Apache-2.0"}})

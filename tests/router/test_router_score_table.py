@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.intervals import paired_bootstrap, wilson
-from router.score_table import Cost, ScoreTable, costs_of, read_scores
+from router.mapping_study.intervals import paired_bootstrap, wilson
+from router.mapping_study.score_table import Cost, ScoreTable, costs_of, read_scores
 
 
 def write(path: Path, *rows: object) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from router_fakes import Ask, Turn
 
-from router.decision import Previous
 from router.stickiness import MAX_REPLAYED, Memory, earlier_requests, topic_shift
+from router.turn import Previous
 
 
 def said(*turns: str, conversation: str | None = None) -> Ask:

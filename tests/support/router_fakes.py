@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from router.abstain import AbstainRule
-from router.artefact import Artefact, Exemplar
-from router.heads import LinearHead
-from router.model import Model
-from router.prompts import Prompt
+from router.model.abstain import AbstainRule
+from router.model.artefact import Artefact, Exemplar
+from router.model.category_model import Model
+from router.model.layers import LinearHead
+from router.training.prompts import Prompt
 
 HIDDEN = 16
 

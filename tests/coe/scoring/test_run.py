@@ -20,7 +20,7 @@ from coe.cli import main
 from coe.runtime import Runtime
 from coe.scoring.run import identity
 from coe.weights.unit import Manifest, TensorSpec, Unit
-from router.score_table import costs_of, read_scores
+from router.mapping_study.score_table import costs_of, read_scores
 
 COMMAND = [sys.executable, "-m", "coe", "router", "score"]
 ROOT = Path(__file__).parents[3]

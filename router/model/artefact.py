@@ -1,0 +1,140 @@
+"""A trained router as files: `router.json` (what a person may read) and `router.safetensors` (the arrays).
+
+Owns the format and its version. Refuses, by name, what it cannot use. Knows nothing about prompts or experts; nothing
+in it is ever executed, and pickle is not involved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
+
+from router.model.abstain import AbstainRule
+from router.model.category_model import Model
+from router.model.layers import head_of
+from router.model.tf_idf import WordModel
+
+__all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar", "load_artefact"]
+
+FORMAT = 2
+DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
+HEADER_FILE = "router.json"
+ARRAYS_FILE = "router.safetensors"
+PLAIN_FIELDS = ("encoder_source", "encoder_id", "categories", "temperature", "data", "metrics")
+
+
+class ArtefactError(ValueError):
+    """A trained router that cannot be used: not there, of another format, damaged, or made for another encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A training prompt that is kept as a vector, to measure how like the training data a prompt is."""
+
+    id: str
+    source: str
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """All that is learned. `encoder_source` says what to load, `encoder_id` what it must turn out to be."""
+
+    encoder_source: str
+    encoder_id: str
+    categories: tuple[str, ...]
+    temperature: float
+    abstain: AbstainRule
+    model: Model
+    exemplars: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding)
+    exemplar_rows: tuple[Exemplar, ...]
+    data: dict[str, Any] = field(default_factory=dict)  # file -> rows used, sha256, licences
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write both files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ARRAYS_FILE).write_bytes(to_bytes(self._arrays()))
+        header = {"format": FORMAT, "arrays_sha256": sha256_of(folder / ARRAYS_FILE)}
+        header |= {name: getattr(self, name) for name in PLAIN_FIELDS}
+        header |= {"abstain": asdict(self.abstain), "words_weight": self.model.words_weight}
+        header["exemplar_rows"] = [[row.id, row.source, row.category] for row in self.exemplar_rows]
+        text = json.dumps(header, ensure_ascii=False, indent=1)
+        (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")
+
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+        words = self.model.words.arrays() if self.model.words else {}
+        arrays = self.model.head.arrays() | words | {"exemplars": self.exemplars.astype(np.float16)}
+        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+    def check_encoder(self, encoder_id: str) -> None:
+        """Raises ArtefactError unless the encoder is the one this was trained with."""
+        if encoder_id != self.encoder_id:
+            raise ArtefactError(
+                f"trained with encoder '{self.encoder_id}', but '{encoder_id}' was loaded: give the encoder it was "
+                "trained with, or train again with this one"
+            )
+
+
+def load_artefact(folder: Path | None = None, min_confidence: float | None = None) -> Artefact:
+    """Return a trained router's artefact, the shipped one by default, perhaps with another confidence threshold.
+
+    Raises:
+        ArtefactError: a file is missing, damaged, or of a format this version does not read.
+    """
+    learned = read_artefact(folder or DEFAULT_FOLDER)
+    if min_confidence is None:
+        return learned
+    return replace(learned, abstain=replace(learned.abstain, min_confidence=min_confidence))
+
+
+def read_artefact(folder: Path) -> Artefact:
+    """Read both files of an artefact."""
+    header = read_header(folder)
+    if sha256_of(folder / ARRAYS_FILE) != header.pop("arrays_sha256", None):
+        raise ArtefactError(f"{folder}: {ARRAYS_FILE} is not the one {HEADER_FILE} was written with; train again")
+    try:
+        rows = tuple(Exemplar(*row) for row in header.pop("exemplar_rows"))
+        abstain = AbstainRule(**header.pop("abstain"))
+        categories, words_weight = tuple(header.pop("categories")), float(header.pop("words_weight"))
+        arrays = load_file(folder / ARRAYS_FILE)
+        head, words = head_of(arrays, len(categories)), WordModel.of(arrays)
+        return Artefact(
+            **header,
+            categories=categories,
+            abstain=abstain,
+            model=Model(head, words, words_weight),
+            exemplars=arrays["exemplars"].astype(np.float32),
+            exemplar_rows=rows,
+        )
+    except (KeyError, TypeError) as error:
+        raise ArtefactError(f"{folder / HEADER_FILE}: not a header of format {FORMAT} ({error})") from error
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return router.json without its format number, which is checked."""
+    for name in (HEADER_FILE, ARRAYS_FILE):
+        if not (folder / name).is_file():
+            raise ArtefactError(f"{folder}: no {name} there; a trained router is {HEADER_FILE} and {ARRAYS_FILE}")
+    try:
+        header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtefactError(f"{folder / HEADER_FILE}: not JSON ({error})") from error
+    found = header.pop("format", None) if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise ArtefactError(f"{folder}: format {found!r}, this version reads {FORMAT}; train again")
+    return dict(header)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

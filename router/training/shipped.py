@@ -1,0 +1,75 @@
+"""What the shipped router is trained on: this project's own prompts and public rows whose licence allows it.
+
+Owns the choice of rows. The category "intent" is a request under an instruction to name its intent, in several forms.
+Knows nothing about encoders or how training works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from router.training.authored import own_prompts
+from router.training.prompts import Prompt, PromptSet, Reading, parse_rows, read_rows
+
+__all__ = ["public_prompts", "shipped_prompts"]
+
+ROUTER_FILE = "router_prompts.jsonl.gz"
+TUNING_FILE = "expert_tuning.jsonl.gz"
+EVERY_NTH = {"intent": 5, "reasoning": 4, "medicine": 1}  # 1,200 of 6,000 rows, 1,100 of 4,400, all 618
+INTENT_PREFIX = "Intent of this request: "
+INTENT_FORMS = (
+    "Intent of this request: {}",
+    "What is the intent of this request? {}",
+    "intent: {}",
+    'Classify the intent of the following utterance.\n"{}"',
+    "Which intent does this user message have?\n{}",
+    "Label the intent of: {}",
+    "{}\n\nName the intent of the message above.",
+    "Intent detection. Utterance: {}. Intent:",
+)
+
+
+def shipped_prompts(data: Path | None) -> PromptSet:
+    """Return the training prompts of the shipped router; `data` is the folder of public rows, None for our own only."""
+    public = public_prompts(data) if data else PromptSet(())
+    return PromptSet(own_prompts() + public.prompts, public.bad_rows)
+
+
+def public_prompts(data: Path) -> PromptSet:
+    """Return the permissive training rows of the public files in a folder."""
+    reading = Reading()
+    parse_rows(ROUTER_FILE, read_rows(data / ROUTER_FILE), reading)
+    allowed = tuple(prompt for prompt in reading.prompts if may_ship(prompt) and prompt.split == "train")
+    tuning = Reading()
+    parse_rows(TUNING_FILE, tuning_rows(read_rows(data / TUNING_FILE)), tuning)
+    return PromptSet(allowed + tuple(tuning.prompts), tuple(reading.bad_rows + tuning.bad_rows))
+
+
+def may_ship(prompt: Prompt) -> bool:
+    """True if the licence lets a model trained on it ship under ours; share-alike rows are marked permissive."""
+    return prompt.is_permissive and "SA" not in prompt.license
+
+
+def tuning_rows(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield every nth training request of some experts; half of the intent rows under another instruction."""
+    allowed = [row for row in rows if row["split"] == "train"]
+    for category, step in EVERY_NTH.items():
+        chosen = [row for row in allowed if row["expert"] == category][::step]
+        for number, row in enumerate(chosen):
+            text = row["messages"][-2]["content"]
+            yield {
+                "prompt": other_intent_form(text, number) if category == "intent" else text,
+                "category": category,
+                "source": row["source"],
+                "family": row["source"].split(" ")[0],
+                "license": row["license"],
+                "id": f"{category}{number:05}",
+            }
+
+
+def other_intent_form(text: str, number: int) -> str:
+    """Return the request under its own instruction, or, for every odd number, under another one."""
+    form = INTENT_FORMS[(number // 2) % len(INTENT_FORMS)] if number % 2 else INTENT_FORMS[0]
+    return form.format(text.removeprefix(INTENT_PREFIX))

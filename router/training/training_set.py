@@ -1,0 +1,78 @@
+"""Labelled prompts beside all that a model may see of them, so that folds need not encode or count again.
+
+Owns the rows, their numbering of categories and who is kin to whom. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.encoding.text_encoder import TextEncoder
+from router.model.tf_idf import WordCounts, count_words
+from router.training.duplicates import groups_of
+from router.training.prompts import Prompt
+
+__all__ = ["Table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows: prompt, vector, word counts, label (a number into `categories`), family, near-duplicate group."""
+
+    prompts: tuple[Prompt, ...]
+    vectors: NDArray[np.float32]  # (rows, dims)
+    words: WordCounts
+    categories: tuple[str, ...]
+    labels: NDArray[np.intp]  # (rows,)
+    families: NDArray[np.str_]  # (rows,)
+    groups: NDArray[np.str_]  # (rows,)
+
+    @classmethod
+    def of(cls, prompts: Sequence[Prompt], encoder: TextEncoder) -> Self:
+        """Encode and count these prompts."""
+        texts = [prompt.text for prompt in prompts]
+        categories, labels = np.unique([prompt.category for prompt in prompts], return_inverse=True)
+        return cls(
+            tuple(prompts),
+            encoder.encode(texts),
+            count_words(texts),
+            tuple(categories.tolist()),
+            labels,
+            np.array([prompt.family for prompt in prompts]),
+            np.array(groups_of(texts)),
+        )
+
+    def take(self, rows: NDArray[np.intp]) -> Table:
+        """Return some rows; categories and terms keep their numbers."""
+        return Table(
+            tuple(self.prompts[row] for row in rows.tolist()),
+            self.vectors[rows],
+            self.words.take(rows),
+            self.categories,
+            self.labels[rows],
+            self.families[rows],
+            self.groups[rows],
+        )
+
+    @property
+    def is_foreign(self) -> NDArray[np.bool_]:
+        """(rows,) True where the family can be left out as a source nobody has seen.
+
+        It must be of one category only, and that category must have another one.
+        """
+        pairs = np.unique(np.stack([self.labels.astype(str), self.families], axis=1), axis=0)
+        categories_of, families_of = Counter(pairs[:, 1].tolist()), Counter(pairs[:, 0].tolist())
+        is_single = np.array([categories_of[family] == 1 for family in self.families.tolist()])
+        left: NDArray[np.bool_] = is_single & np.array([families_of[str(label)] > 1 for label in self.labels])
+        return left
+
+    @property
+    def sources(self) -> NDArray[np.str_]:
+        """(rows,) the family where it can be left out, else the near-duplicate group."""
+        return np.where(self.is_foreign, np.char.add("family ", self.families), self.groups)
