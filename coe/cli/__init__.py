@@ -393,22 +393,12 @@ def _add_bench_engine(bench: argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], words: Sequence[str]) -> None:
     """`coe router …`: each command is a module of the router's own, loaded only when it is asked for."""
     verbs = {
-        "train": ("router.training.command", "add_arguments", "run", "train a router on prompts of your own"),
-        "evaluate": ("router.evaluation.evaluate", "add_arguments", "run", "measure a router on held-out prompts"),
-        "map": (
-            "router.mapping_study.commands",
-            "add_map_arguments",
-            "run_map",
-            "learn category -> expert in a budget",
-        ),
-        "frontier": ("router.mapping_study.commands", "add_arguments", "run", "sweep the budget: quality against cost"),
-        "stickiness": (
-            "router.evaluation.follow_ups",
-            "add_arguments",
-            "run",
-            "follow-ups that stay, topics that move",
-        ),
-        "explain": ("router.evaluation.explain", "add_arguments", "run", "say why a prompt goes where it goes"),
+        "train": ("router.training.train_command", "train a router on prompts of your own"),
+        "evaluate": ("router.evaluation.evaluate", "measure a router on held-out prompts"),
+        "map": ("router.mapping_study.map_command", "learn category -> expert under a budget"),
+        "frontier": ("router.mapping_study.frontier_command", "sweep the budget: quality against cost"),
+        "stickiness": ("router.evaluation.follow_ups", "follow-ups that stay, new topics that move"),
+        "explain": ("router.evaluation.explain", "say why a prompt goes where it goes"),
     }
     router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(
         required=True, metavar="|".join([*verbs, "score"])
@@ -420,12 +410,12 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
     score.add_argument("--results", type=Path, help="file that keeps every result (default: beside the table)")
     score.add_argument("--max-tokens", type=_positive, help="of an answer (default: as many as its check needs)")
     asked = next((after for word, after in itertools.pairwise(words) if word == "router"), None)
-    for verb, (module_name, add_name, run_name, text) in verbs.items():
+    for verb, (module_name, text) in verbs.items():
         parser = router.add_parser(verb, help=text, description=text)
         if verb == asked:  # scikit-learn takes a second to import
             module = importlib.import_module(module_name)
-            getattr(module, add_name)(parser)
-            parser.set_defaults(run=_refusing(getattr(module, run_name)))
+            module.add_arguments(parser)
+            parser.set_defaults(run=_refusing(module.run))
 
 
 def _positive(text: str) -> int:

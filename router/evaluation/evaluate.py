@@ -216,14 +216,3 @@ def print_table(result: Mapping[str, Mapping[str, Any]]) -> None:
             for label, figure in rows:
                 shown = round(figure, 4) if isinstance(figure, float) else figure
                 print(f"  {f'{name} {label}'.strip():60} {shown}")
-
-
-def main() -> int:
-    """Run as `python -m router.evaluate`."""
-    parser = argparse.ArgumentParser(prog="python -m router.evaluate", description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

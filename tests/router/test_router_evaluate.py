@@ -26,7 +26,7 @@ from router.evaluation.out_of_scope import auroc, is_personal, length_matched
 from router.evaluation.rewritings import REWRITINGS, rewritten
 from router.model.abstain import AbstainRule
 from router.model.artefact import load_artefact
-from router.training import command
+from router.training import train_command
 from router.training.authored import fillings, own_prompts
 from router.training.out_of_fold import choose
 from router.training.prompts import Prompt
@@ -169,7 +169,7 @@ def write_scores(path: Path, rows: list[dict[str, object]]) -> Path:
 def test_the_commands_run_on_a_users_own_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (command, evaluate):
+    for module in (train_command, evaluate):
         monkeypatch.setattr(module, "load_encoder", lambda *_: FakeEncoder())
     rows = [
         {"prompt": f"{word} {chr(97 + i)}", "category": category}
@@ -177,7 +177,7 @@ def test_the_commands_run_on_a_users_own_files(
         for i in range(20)
     ]
     prompts = write_scores(tmp_path / "p.jsonl", rows)
-    run(command, [str(prompts), "--out", str(tmp_path / "router")])
+    run(train_command, [str(prompts), "--out", str(tmp_path / "router")])
     assert load_artefact(tmp_path / "router").categories == ("m", "s")
     run(evaluate, [str(prompts), "--artefact", str(tmp_path / "router"), "--json", str(tmp_path / "out.json")])
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -187,7 +187,7 @@ def test_the_commands_run_on_a_users_own_files(
 
 def test_training_on_nothing_says_what_to_name() -> None:
     with pytest.raises(ValueError, match="nothing to train on"):
-        run(command, [])
+        run(train_command, [])
 
 
 def run(module: object, argv: list[str]) -> None:

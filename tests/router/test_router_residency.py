@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.directory import Directory
-from router.mapping_study.commands import add_map_arguments, run_map
+from router.mapping_study.map_command import add_arguments, run
 from router.residency import Expected, Residency, read_expected
 
 DIRECTORY = Directory({"a-1b": "a-1b", "b-2b": "b-2b", "alias": "b-2b"}, "a-1b")
@@ -37,8 +37,8 @@ def test_what_map_writes_is_what_residency_reads(tmp_path: Path) -> None:
         )
     )
     parser = argparse.ArgumentParser()
-    add_map_arguments(parser)
-    assert run_map(parser.parse_args([str(scores), "--json", str(tmp_path / "mapping.json")])) == 0
+    add_arguments(parser)
+    assert run(parser.parse_args([str(scores), "--json", str(tmp_path / "mapping.json")])) == 0
     expected = read_expected(tmp_path / "mapping.json").checked(("x", "y"), DIRECTORY)
     assert expected.mapping == {"x": "a-1b", "y": "b-2b"}
     assert expected.scores == {"x": {"a-1b": 1.0, "b-2b": 0.5}, "y": {"a-1b": 0.0, "b-2b": 0.5}}

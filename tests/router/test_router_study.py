@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, fake_artefact
 
-from router.mapping_study import commands as frontier
+from router.mapping_study import frontier_command, map_command
 from router.mapping_study.expected_scores import fit_expected, regularised
 from router.mapping_study.half_split import Data, split_half, view_of
 from router.mapping_study.score_table import ScoreTable, costs_of
@@ -111,7 +111,8 @@ def test_a_strong_penalty_draws_everybody_to_the_overall_mean() -> None:
 def test_map_and_frontier_run_on_a_users_own_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(frontier, "load_encoder", lambda *_: FakeEncoder())
+    for module in (map_command, frontier_command):
+        monkeypatch.setattr(module, "load_encoder", lambda *_: FakeEncoder())
     path = write_table(tmp_path / "s.jsonl")
     assert command("map", str(path), "--json", str(tmp_path / "map.json")) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -135,7 +136,8 @@ def test_a_map_counts_categories_as_the_router_sees_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The table calls its prompts what it likes: the router's labels and frequencies are what is learned from."""
-    monkeypatch.setattr(frontier, "load_encoder", lambda *_: FakeEncoder())
+    for module in (map_command, frontier_command):
+        monkeypatch.setattr(module, "load_encoder", lambda *_: FakeEncoder())
     fake_artefact().save(tmp_path / "router")
     rows = [row(f"{word} {i}", "mine") for i, word in enumerate(["sum"] * 3 + ["select"])]
     path = tmp_path / "s.jsonl"
@@ -154,7 +156,8 @@ def test_a_study_of_a_table_without_a_complete_row_says_so(tmp_path: Path) -> No
 
 
 def test_a_study_of_too_few_prompts_names_the_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frontier, "load_encoder", lambda *_: FakeEncoder())
+    for module in (map_command, frontier_command):
+        monkeypatch.setattr(module, "load_encoder", lambda *_: FakeEncoder())
     path = tmp_path / "s.jsonl"
     rows = [row(f"{word} {i}", "m") for i, word in enumerate(WORDS * 2)] + [row("select", "s")]
     path.write_text("\n".join(map(json.dumps, rows)))
@@ -196,8 +199,6 @@ def write_table(path: Path) -> Path:
 
 def command(verb: str, *argv: str) -> int:
     parser = argparse.ArgumentParser()
-    add, run = (
-        (frontier.add_map_arguments, frontier.run_map) if verb == "map" else (frontier.add_arguments, frontier.run)
-    )
-    add(parser)
-    return run(parser.parse_args(argv))
+    module = map_command if verb == "map" else frontier_command
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(argv))
