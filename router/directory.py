@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from coe.errors import UnknownExpertError
+
 __all__ = ["Directory", "Mention"]
 
 MENTION = re.compile(r"\s*@(\S+)\s*")
@@ -37,8 +39,18 @@ class Directory:
         """
         expert = self._names.get(name.casefold())
         if expert is None:
-            known = ", ".join(sorted(self.experts)) or "none"
-            raise ValueError(f"{what} '{name}': no such expert; known experts: {known}")
+            raise ValueError(f"{what} '{name}': no such expert; known experts: {self._known}")
+        return expert
+
+    @property
+    def _known(self) -> str:
+        return ", ".join(sorted(self.experts)) or "none"
+
+    def requested(self, name: str) -> str:
+        """Return the expert that a request names; raises UnknownExpertError where there is none."""
+        expert = self._names.get(name.casefold())
+        if expert is None:
+            raise UnknownExpertError(f"there is no expert '{name}'; the experts are: {self._known}", param="model")
         return expert
 
     def mention(self, text: str) -> Mention | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from coe.types import Decision
+from coe.types import Decision, RouteQuery, Snapshot
 from router.directory import Directory
 from router.mapping import checked_mapping
 from router.residency import Residency
 from router.rules import Match, Rules
 from router.stickiness import DEFAULT_STICKINESS, carries_topic, topic_shift
-from router.turn import Previous, Query, Snapshot, Turn, last_user_turn
+from router.turn import Previous, Turn, last_user_turn
 
 __all__ = ["Policy"]
 
@@ -53,15 +53,15 @@ class Policy:
         residency.check(mapping, self.directory.general)
         return replace(self, mapping=mapping, rules=rules, residency=residency)
 
-    def before_classifying(self, query: Query) -> Decision | None:
+    def before_classifying(self, query: RouteQuery) -> Decision | None:
         """Return the decision that needs no classifier, None if the last user turn has to be classified.
 
         Raises:
-            ValueError: the query names an expert that nobody knows.
+            UnknownExpertError: the query names an expert that the directory does not have.
         """
         text = last_user_turn(query.messages)
         if query.expert is not None:
-            expert = self.directory.resolve(query.expert)
+            expert = self.directory.requested(query.expert)
             return Decision(expert, None, None, "model", text, because=f"the request names {expert}")
         if mention := self.directory.mention(text):
             because = f"the prompt begins with @{mention.expert}"

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coe.types import CostTerm
+from coe.types import CostTerm, Snapshot
 from router.directory import Directory
-from router.turn import Snapshot
 
 __all__ = ["Expected", "Residency", "read_expected"]
 

@@ -1,18 +1,18 @@
-"""The router itself: queries in, decisions out.
+"""Routers: queries in, decisions out.
 
-Owns the order of work: what needs no classifier first, then one encoder call for all that is left, then the pure
-decision; and the memory of conversations. Knows nothing about servers or how experts run. torch is imported by
-`Router.load` alone.
+Owns the order of work for a batch (what needs no classifier, then one encoder call for every text that does, then the
+decisions) and the memory of conversations. Knows nothing about servers or how experts run. Only `Router.load` and
+`Router.with_policy` import torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from coe.types import Decision
+from coe.types import Decision, RouteQuery, Snapshot
 from router.directory import Directory
 from router.encoding.text_encoder import TextEncoder
 from router.model.artefact import Artefact, load_artefact
@@ -20,36 +20,27 @@ from router.model.scores import Scores, score
 from router.neighbours import doubt, neighbours, with_texts
 from router.policy import Policy
 from router.stickiness import Memory, earlier_requests
-from router.turn import Message, Previous, Query, Snapshot, Turn, last_user_turn
+from router.turn import Previous, Turn, last_user_turn
 
 __all__ = ["GeneralOnly", "Router"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    """A conversation as it was at an earlier request, which named nobody as far as we know."""
-
-    messages: Sequence[Message]
-    has_tools: bool
-    snapshot: Snapshot
-    expert: None = None
-    conversation: None = None
-    only_explains: bool = False
-
-
-class _Step(NamedTuple):
-    """A request on its way: decided already, or a text to classify."""
+class _Request(NamedTuple):
+    """The last user turn of a request, and its decision where that needs no classifier."""
 
     text: str
     decision: Decision | None
 
 
-class _Plan(NamedTuple):
-    """What is known of a query before anything is encoded."""
+class _Conversation(NamedTuple):
+    """What is known of a query before anything is encoded.
 
-    last: _Step
-    remembered: Previous | None
-    earlier: tuple[_Step, ...]  # to be routed again, oldest first
+    `previous` is who answered last, from memory; without it `earlier` requests are routed again, oldest first.
+    """
+
+    request: _Request
+    previous: Previous | None = None
+    earlier: tuple[_Request, ...] = ()
 
 
 class Router:
@@ -87,50 +78,51 @@ class Router:
     @classmethod
     def with_policy(cls, policy: Policy, artefact: Artefact, device: str = "cpu") -> Self:
         """Load the encoder that an artefact was trained with; raises ValueError as `Policy.checked` does."""
-        policy = policy.checked(artefact.categories)  # say so before the encoder is loaded
+        policy = policy.checked(artefact.categories)  # refuse it before the encoder is loaded
         from router.encoding.encoder import Encoder  # torch
 
         return cls(artefact, Encoder(artefact.encoder_source, device=device), policy)
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """What prompts are sorted into."""
+        """The categories of the classifier, in the order of its columns."""
         return self.artefact.categories
 
-    def route(self, queries: Sequence[Query]) -> list[Decision]:
+    def route(self, queries: Sequence[RouteQuery]) -> list[Decision]:
         """Return one decision per query, with one encoder call for all that need one.
 
         Raises:
-            ValueError: a query names an expert that nobody knows.
+            UnknownExpertError: a query names an expert that the directory does not have.
         """
-        plans = [self._plan(query) for query in queries]
-        steps = [step for plan in plans for step in (plan.last, *plan.earlier)]
-        turns = self.turns([step.text for step in steps if step.decision is None and step.text.strip()])
-        return [self._decide(query, plan, turns) for query, plan in zip(queries, plans, strict=True)]
+        conversations = [self._conversation(query) for query in queries]
+        requests = [request for each in conversations for request in (each.request, *each.earlier)]
+        turns = self.turns([each.text for each in requests if each.decision is None and each.text.strip()])
+        return [self._decide(query, each, turns) for query, each in zip(queries, conversations, strict=True)]
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and similarities of texts, before any decision."""
         return score(self.artefact, self._encoder.encode(texts), texts)
 
     def turns(self, texts: Sequence[str]) -> dict[str, Turn]:
-        """Return each text as the classifier sees it, with one encoder call."""
-        each = list(dict.fromkeys(texts))
-        if not each:
+        """Classify each distinct text, with one encoder call."""
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
             return {}
-        scores = self.scores(each)
-        return {text: self._turn(text, scores, row) for row, text in enumerate(each)}
+        scores = self.scores(distinct)
+        return {text: self._turn(text, scores, row) for row, text in enumerate(distinct)}
 
-    def _plan(self, query: Query) -> _Plan:
-        last = self._step(query)
-        if last.decision is not None or not self.policy.stickiness:
-            return _Plan(last, None, ())
-        remembered = self._memory.recall(query)
-        past = () if remembered else earlier_requests(query.messages)
-        earlier = [_Earlier(messages, query.has_tools, query.snapshot) for messages in past]
-        return _Plan(last, remembered, tuple(map(self._step, earlier)))
+    def _conversation(self, query: RouteQuery) -> _Conversation:
+        request = self._request(query)
+        if request.decision is not None or not self.policy.stickiness:
+            return _Conversation(request)
+        if previous := self._memory.recall(query):
+            return _Conversation(request, previous)
+        # an earlier request may have named an expert: that is not known here
+        earlier = [replace(query, messages=past) for past in earlier_requests(query.messages)]
+        return _Conversation(request, earlier=tuple(map(self._request, earlier)))
 
-    def _step(self, query: Query) -> _Step:
-        return _Step(last_user_turn(query.messages), self.policy.before_classifying(query))
+    def _request(self, query: RouteQuery) -> _Request:
+        return _Request(last_user_turn(query.messages), self.policy.before_classifying(query))
 
     def _turn(self, text: str, scores: Scores, row: int) -> Turn:
         probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))
@@ -138,21 +130,21 @@ class Router:
         unsure = doubt(self.artefact, confidence, similarity)
         return Turn(text, probabilities, unsure, neighbours(self.artefact, scores, row))
 
-    def _decide(self, query: Query, plan: _Plan, turns: Mapping[str, Turn]) -> Decision:
-        previous = plan.remembered
-        for step in plan.earlier:
-            previous = self.policy.after(self._decide_step(step, turns, query.snapshot, previous), previous)
-        decision = self._decide_step(plan.last, turns, query.snapshot, previous)
+    def _decide(self, query: RouteQuery, conversation: _Conversation, turns: Mapping[str, Turn]) -> Decision:
+        previous = conversation.previous
+        for request in conversation.earlier:
+            previous = self.policy.after(self._decide_request(request, turns, query.snapshot, previous), previous)
+        decision = self._decide_request(conversation.request, turns, query.snapshot, previous)
         if query.only_explains:
             return replace(decision, nearest=with_texts(decision.nearest))
         self._memory.remember(query, decision.why, self.policy.after(decision, previous))
         return decision
 
-    def _decide_step(
-        self, step: _Step, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None
+    def _decide_request(
+        self, request: _Request, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None
     ) -> Decision:
-        turn = turns.get(step.text) or Turn(step.text, {}, "")
-        return step.decision or self.policy.decide(turn, snapshot, previous)
+        turn = turns.get(request.text) or Turn(request.text, {}, "")
+        return request.decision or self.policy.decide(turn, snapshot, previous)
 
 
 class GeneralOnly:
@@ -165,17 +157,17 @@ class GeneralOnly:
 
     @classmethod
     def with_policy(cls, policy: Policy, categories: Sequence[str] = ()) -> Self:
-        """Return one with rules; `categories` are those that they may name. Raises ValueError for others."""
+        """Return one with rules; `categories` are those that rules may name. Raises ValueError for others."""
         general = policy.directory.general
         router = cls(general=general, names={general: general})
         router._policy = policy.checked(categories)
         return router
 
-    def route(self, queries: Sequence[Query]) -> list[Decision]:
-        """Return one decision per query; raises ValueError for an expert nobody knows."""
+    def route(self, queries: Sequence[RouteQuery]) -> list[Decision]:
+        """Return one decision per query; raises UnknownExpertError as `Router.route` does."""
         return [self._decide(query) for query in queries]
 
-    def _decide(self, query: Query) -> Decision:
+    def _decide(self, query: RouteQuery) -> Decision:
         general = self._policy.directory.general
         because = f"nobody is named, {general} answers"
         unnamed = Decision(general, None, None, "general", last_user_turn(query.messages), because=because)

@@ -12,7 +12,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from router.turn import Message, Previous, Query
+from coe.types import Message, RouteQuery
+from router.turn import Previous
 
 __all__ = ["DEFAULT_STICKINESS", "Memory", "carries_topic", "earlier_requests", "topic_shift"]
 
@@ -47,7 +48,7 @@ def carries_topic(text: str) -> bool:
     return len(text.strip().encode("utf-8", "replace")) >= MIN_TOPIC_BYTES
 
 
-def earlier_requests(messages: Sequence[Message]) -> list[Sequence[Message]]:
+def earlier_requests(messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:
     """Return the conversation as it was at each of its last answered requests, oldest first."""
     answers = [at for at, message in enumerate(messages) if message.role == "assistant"]
     asked = [at for at in answers if at and messages[at - 1].role != "assistant"]
@@ -68,7 +69,7 @@ class Memory:
     def __len__(self) -> int:
         return len(self._last)
 
-    def recall(self, query: Query) -> Previous | None:
+    def recall(self, query: RouteQuery) -> Previous | None:
         """Return who answered the conversation's last turn, None where that is not known."""
         past = earlier_requests(query.messages)
         if query.conversation is not None:
@@ -82,7 +83,7 @@ class Memory:
             self._last.move_to_end(key)
         return last
 
-    def remember(self, query: Query, why: str, last: Previous) -> None:
+    def remember(self, query: RouteQuery, why: str, last: Previous) -> None:
         """Keep who answers and why; not a stand-in for a broken expert, who may be back with the next turn."""
         if why == "broken":
             return

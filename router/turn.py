@@ -1,66 +1,21 @@
-"""What a router is asked and what it answers: values only, no rule and no number of its own.
+"""A user turn as the policy sees it, and the turn before it.
 
-A query carries everything that its decision depends on, the state of the experts at that moment included, so that the
-same query gives the same decision. Knows nothing about embeddings, files, torch or how experts run.
+Values only. Knows nothing about embeddings, files, torch or how experts run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from coe.types import Neighbour
+from coe.types import Message, Neighbour
 
-__all__ = ["Message", "Previous", "Query", "Snapshot", "Turn", "last_user_turn"]
-
-
-class Message(Protocol):
-    """One chat turn."""
-
-    @property
-    def role(self) -> str: ...
-    @property
-    def content(self) -> str: ...
-
-
-class Snapshot(Protocol):
-    """The experts at one moment: what a load would move (absent: unknown), and what is wrong with the broken ones."""
-
-    @property
-    def missing_bytes(self) -> Mapping[str, int]: ...
-    @property
-    def broken(self) -> Mapping[str, str]: ...
-
-
-class Query(Protocol):
-    """A conversation and what the client said about it."""
-
-    @property
-    def messages(self) -> Sequence[Message]: ...
-    @property
-    def expert(self) -> str | None:
-        """The name or alias that the client asked for, None to be routed."""
-        ...
-
-    @property
-    def has_tools(self) -> bool: ...
-    @property
-    def conversation(self) -> str | None:
-        """The client's own name for the conversation, None: it is known by its messages."""
-        ...
-
-    @property
-    def only_explains(self) -> bool:
-        """Whether nobody will answer: the decision shows the texts that may be shown, and is not remembered."""
-        ...
-
-    @property
-    def snapshot(self) -> Snapshot: ...
+__all__ = ["Previous", "Turn", "last_user_turn"]
 
 
 class Previous(NamedTuple):
-    """Who answered a conversation's turn before this one, and the category that it was about, if that was clear."""
+    """Which expert answered the conversation's turn before, and that turn's category where it was clear."""
 
     expert: str
     category: str | None = None
@@ -68,7 +23,7 @@ class Previous(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A user turn as the classifier sees it: `doubt` says why it is not sure, "" where it is."""
+    """A classified user turn: `doubt` says why the classifier is not sure, "" where it is."""
 
     text: str
     probabilities: Mapping[str, float]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from coe.types import Snapshot
 from router.directory import Directory
 from router.model.artefact import load_artefact
 from router.policy import Policy
@@ -44,12 +45,6 @@ class Worth:
     stickiness: float
     follow_ups_stay: float
     new_topics_move: float
-
-
-@dataclass(frozen=True, slots=True)
-class _NoState:
-    missing_bytes: Mapping[str, int]
-    broken: Mapping[str, str]
 
 
 def follow_ups(categories: Sequence[str]) -> list[FollowUp]:
@@ -83,7 +78,7 @@ def measure(router: Router, prompts: Sequence[Prompt]) -> list[Worth]:
 
 
 def expert_of(policy: Policy, turn: Turn, before: str | None) -> str:
-    return policy.decide(turn, _NoState({}, {}), None if before is None else Previous(before)).expert
+    return policy.decide(turn, Snapshot(), None if before is None else Previous(before)).expert
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

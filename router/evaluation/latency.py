@@ -7,22 +7,20 @@ Every prompt is new and the encoder's cache is off. Knows nothing about quality,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from coe.types import Message, RouteQuery
 from router.directory import Directory
 from router.encoding.encoder import Encoder
 from router.model.artefact import Artefact
 from router.policy import Policy
 from router.router import Router
-from router.turn import Snapshot
 
 __all__ = ["Latency", "measure_latency"]
 
@@ -68,27 +66,6 @@ class Latency:
         return None if self.ceiling_ms is None else self.ceiling_ms / self.encode.p50_ms
 
 
-class Turn(NamedTuple):
-    role: str
-    content: str
-
-
-class NothingResident(NamedTuple):
-    """A snapshot of an empty memory."""
-
-    missing_bytes: Mapping[str, int] = MappingProxyType({})
-    broken: Mapping[str, str] = MappingProxyType({})
-
-
-class Ask(NamedTuple):
-    messages: tuple[Turn, ...]
-    expert: str | None = None
-    has_tools: bool = False
-    conversation: str | None = None
-    only_explains: bool = True  # leaves no trace in the router
-    snapshot: Snapshot = NothingResident()
-
-
 class Remembered:
     """An encoder that has the answer: what is left of routing is the decision."""
 
@@ -122,7 +99,9 @@ def latency_at(
     policy = Policy(Directory({"general": "general"}, "general"))
     whole = Router(artefact, encoder, policy)
     decision = Router(artefact, Remembered(encoder, vectors), policy)
-    asks = {prompt: [Ask((Turn("user", prompt),))] for prompt in prompts}
+    asks = {
+        prompt: [RouteQuery((Message("user", prompt),), only_explains=True)] for prompt in prompts
+    }  # leaves no trace
     return Latency(
         encoder=artefact.encoder_source,
         arithmetic=encoder.arithmetic,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from router_fakes import Ask, Turn, ask
+from router_fakes import ask
 
+from coe.errors import UnknownExpertError
+from coe.types import Message, RouteQuery
 from router import Decision, GeneralOnly
 from router.directory import Directory
 from router.turn import last_user_turn
@@ -17,7 +19,7 @@ def router() -> GeneralOnly:
     return GeneralOnly(general="general", names=NAMES)
 
 
-def one(router: GeneralOnly, query: Ask) -> Decision:
+def one(router: GeneralOnly, query: RouteQuery) -> Decision:
     return router.route([query])[0]
 
 
@@ -31,7 +33,7 @@ def test_an_alias_names_its_expert_in_any_case(router: GeneralOnly) -> None:
 
 
 def test_an_unknown_explicit_expert_is_refused_by_name(router: GeneralOnly) -> None:
-    with pytest.raises(ValueError, match="'oracle': no such expert; known experts: cpp, general, sql"):
+    with pytest.raises(UnknownExpertError, match="there is no expert 'oracle'; the experts are: cpp, general, sql"):
         one(router, ask("x", expert="oracle"))
 
 
@@ -57,13 +59,13 @@ def test_an_at_sign_that_names_nobody_in_front_is_left_alone(router: GeneralOnly
 
 
 def test_only_the_last_user_turn_counts() -> None:
-    turns = (Turn("user", "@sql a"), Turn("assistant", "b"), Turn("user", "c"), Turn("assistant", "@sql d"))
+    turns = (Message("user", "@sql a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "@sql d"))
     assert last_user_turn(turns) == "c"
     assert last_user_turn(turns[1:2]) == ""
 
 
 def test_no_user_turn_goes_to_the_general_expert(router: GeneralOnly) -> None:
-    decision = one(router, Ask((Turn("system", "@sql"),)))
+    decision = one(router, RouteQuery((Message("system", "@sql"),)))
     assert (decision.expert, decision.category, decision.why) == ("general", None, "general")
 
 

@@ -6,10 +6,9 @@ import random
 from dataclasses import replace
 
 import pytest
-from router_fakes import Ask, State, ask
-from router_fakes import Turn as Said
+from router_fakes import ask
 
-from coe.types import CostTerm, Decision
+from coe.types import CostTerm, Decision, Message, RouteQuery, Snapshot
 from router.directory import Directory
 from router.policy import Policy
 from router.residency import Expected, Residency
@@ -24,7 +23,7 @@ SCORES = {
     "math": {"sql": 0.20, "maths": 0.60, "small": 0.59, "general": 0.30},
 }
 ACTIVE = {"sql": 2.0, "maths": 4.0, "small": 1.0, "general": 2.0}
-NOWHERE = State(dict.fromkeys(EXPERTS, 7))
+NOWHERE = Snapshot(dict.fromkeys(EXPERTS, 7))
 
 
 def policy(
@@ -38,8 +37,8 @@ def turn(sql: float, math: float, doubt: str = "") -> Turn:
     return Turn("a turn that could change the topic", {"sql": sql, "math": math, "law": 1 - sql - math}, doubt)
 
 
-def resident(*names: str) -> State:
-    return State({name: 0 if name in names else 7 for name in EXPERTS})
+def resident(*names: str) -> Snapshot:
+    return Snapshot({name: 0 if name in names else 7 for name in EXPERTS})
 
 
 # -- category and doubt
@@ -177,7 +176,7 @@ def test_only_a_clear_category_is_a_conversations_topic() -> None:
 
 
 def test_a_conversation_does_not_stay_with_a_broken_expert() -> None:
-    decision = policy().decide(turn(0.3, 0.6), State(broken={"sql": "gone"}), Previous("sql"))
+    decision = policy().decide(turn(0.3, 0.6), Snapshot(broken={"sql": "gone"}), Previous("sql"))
     assert (decision.expert, decision.why) == ("maths", "category")
 
 
@@ -185,7 +184,7 @@ def test_a_conversation_does_not_stay_with_a_broken_expert() -> None:
 
 
 def test_a_broken_experts_prompts_go_to_the_general_one_which_is_never_replaced() -> None:
-    state = State(broken={"sql": "no room", "general": "gone"})
+    state = Snapshot(broken={"sql": "no room", "general": "gone"})
     decision = policy().decide(turn(0.9, 0.1), state)
     assert (decision.expert, decision.why, decision.instead_of) == ("general", "broken", "sql")
     assert decision.because == "category sql at 0.90; expert sql is broken: no room, general answers"
@@ -194,11 +193,14 @@ def test_a_broken_experts_prompts_go_to_the_general_one_which_is_never_replaced(
 
 def test_a_rule_to_a_broken_expert_falls_back_and_a_named_one_does_not() -> None:
     ruled = policy(rules=Rules([Rule(expert="sql", keywords=("table",))]))
-    state = State(broken={"sql": "gone"})
-    by_rule = ruled.before_classifying(Ask((Said("user", "a table"),), snapshot=state))
+    state = Snapshot(broken={"sql": "gone"})
+    by_rule = ruled.before_classifying(RouteQuery((Message("user", "a table"),), snapshot=state))
     assert by_rule is not None
     assert (by_rule.expert, by_rule.why, by_rule.rule) == ("general", "broken", 1)
-    for query in (Ask((Said("user", "x"),), "sql", snapshot=state), Ask((Said("user", "@sql x"),), snapshot=state)):
+    for query in (
+        RouteQuery((Message("user", "x"),), "sql", snapshot=state),
+        RouteQuery((Message("user", "@sql x"),), snapshot=state),
+    ):
         named = ruled.before_classifying(query)
         assert named is not None
         assert named.expert == "sql"
@@ -211,7 +213,7 @@ def test_the_order_is_model_mention_rule_router() -> None:
     ruled = policy(rules=Rules([Rule(expert="small", keywords=("table",)), Rule(category="MATH", has_tools=True)]))
     ruled = ruled.checked(("sql", "math", "law"))
 
-    def why(query: Ask) -> tuple[str, str] | None:
+    def why(query: RouteQuery) -> tuple[str, str] | None:
         decision = ruled.before_classifying(query)
         return None if decision is None else (decision.why, decision.expert)
 
@@ -224,7 +226,7 @@ def test_the_order_is_model_mention_rule_router() -> None:
 
 def test_a_rule_that_names_a_category_takes_its_expert_and_its_residency() -> None:
     ruled = policy(0.02, rules=Rules([Rule(category="sql", keywords=("rows",))]))
-    decision = ruled.before_classifying(Ask((Said("user", "count rows"),), snapshot=resident("maths")))
+    decision = ruled.before_classifying(RouteQuery((Message("user", "count rows"),), snapshot=resident("maths")))
     assert decision is not None
     assert (decision.expert, decision.category, decision.why, decision.rule) == ("maths", "sql", "rule", 1)
     assert decision.because.startswith("rule 1: keyword 'rows', category sql; maths is resident")
@@ -241,7 +243,7 @@ def test_the_same_scores_snapshot_and_previous_decision_give_the_same_decision()
     for _ in range(300):
         weights = [rng.random() ** 3 for _ in range(3)]
         sql, math = weights[0] / sum(weights), weights[1] / sum(weights)
-        state = State({name: rng.choice((0, 7)) for name in EXPERTS}, {"sql": "x"} if rng.random() < 0.2 else {})
+        state = Snapshot({name: rng.choice((0, 7)) for name in EXPERTS}, {"sql": "x"} if rng.random() < 0.2 else {})
         previous = Previous(rng.choice(EXPERTS)) if rng.random() < 0.5 else None
         cases.append((turn(sql, math, rng.choice(("", "doubt"))), state, previous))
     first: list[Decision] = [used.decide(*case) for case in cases]

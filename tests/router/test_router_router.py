@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from router_fakes import Ask, FakeEncoder, State, Turn, ask, fake_artefact
+from router_fakes import FakeEncoder, ask, fake_artefact
 
+from coe.types import Message, RouteQuery, Snapshot
 from router.directory import Directory
 from router.model.abstain import AbstainRule
 from router.model.artefact import ArtefactError
@@ -29,10 +30,10 @@ def with_policy(policy: Policy, **changes: object) -> tuple[Router, FakeEncoder]
     return Router(fake_artefact(**changes), encoder, policy), encoder
 
 
-def chat(*contents: str, **more: object) -> Ask:
+def chat(*contents: str, **more: object) -> RouteQuery:
     """A conversation: user, assistant, user, …"""
     roles = ("user", "assistant")
-    return Ask(tuple(Turn(roles[at % 2], content) for at, content in enumerate(contents)), **more)  # type: ignore[arg-type]
+    return RouteQuery(tuple(Message(roles[at % 2], content) for at, content in enumerate(contents)), **more)  # type: ignore[arg-type]
 
 
 def test_one_encoder_call_for_all_that_need_one() -> None:
@@ -181,15 +182,15 @@ def test_who_only_asks_leaves_no_trace() -> None:
 def test_what_was_resident_then_is_remembered() -> None:
     """The replay cannot know it, so the memory has to: the expert that answered has been evicted since."""
     router, _ = with_policy(residency_policy())
-    (first,) = router.route([chat("select", snapshot=State({"sql": 5, "general": 0}))])
-    (second,) = router.route([chat("select", "1", UNSURE, snapshot=State({"sql": 0, "general": 5}))])
+    (first,) = router.route([chat("select", snapshot=Snapshot({"sql": 5, "general": 0}))])
+    (second,) = router.route([chat("select", "1", UNSURE, snapshot=Snapshot({"sql": 0, "general": 5}))])
     assert (first.expert, first.why, first.instead_of) == ("general", "resident", "sql")
     assert (second.expert, second.why) == ("general", "abstain")
     (third,) = router.route(
-        [chat("select", "1", UNSURE, "2", "select select select select", snapshot=State({"sql": 0, "general": 5}))]
+        [chat("select", "1", UNSURE, "2", "select select select select", snapshot=Snapshot({"sql": 0, "general": 5}))]
     )
     assert (third.expert, third.why) == ("general", "conversation")
-    (replayed,) = with_policy(residency_policy())[0].route([chat("select", "1", UNSURE, snapshot=State({"sql": 0}))])
+    (replayed,) = with_policy(residency_policy())[0].route([chat("select", "1", UNSURE, snapshot=Snapshot({"sql": 0}))])
     assert (replayed.expert, replayed.why) == ("sql", "conversation")
 
 
@@ -214,7 +215,7 @@ def test_a_decision_shows_the_nearest_training_prompts_and_only_our_own_texts_wh
 
     rows = (Exemplar("own-math-0001", "coe own", "math"), Exemplar("b", "s", "sql"))
     router, _ = make(exemplar_rows=rows, data={"coe own": {"license": "Apache-2.0"}})
-    plain, asked = router.route([ask("sum"), Ask((Turn("user", "sum"),), only_explains=True)])
+    plain, asked = router.route([ask("sum"), RouteQuery((Message("user", "sum"),), only_explains=True)])
     assert [near.id for near in plain.nearest] == ["own-math-0001", "b"]
     assert [near.license for near in plain.nearest] == ["Apache-2.0", "licence unknown"]
     assert plain.nearest[0].cosine == pytest.approx(1, abs=1e-5)
@@ -226,7 +227,7 @@ def test_a_decision_shows_the_nearest_training_prompts_and_only_our_own_texts_wh
 
 def test_a_prompt_routed_to_a_broken_expert_goes_to_the_general_one_and_says_so() -> None:
     router, _ = make()
-    broken = State(broken={"sql": "no config.json"})
+    broken = Snapshot(broken={"sql": "no config.json"})
     routed, named = router.route([chat("select", snapshot=broken), chat("x", expert="sql", snapshot=broken)])
     assert (routed.expert, routed.why, routed.instead_of) == ("general", "broken", "sql")
     assert "expert sql is broken: no config.json, general answers" in routed.because

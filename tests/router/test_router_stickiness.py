@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from router_fakes import Ask, Turn
-
+from coe.types import Message, RouteQuery
 from router.stickiness import MAX_REPLAYED, Memory, earlier_requests, topic_shift
 from router.turn import Previous
 
 
-def said(*turns: str, conversation: str | None = None) -> Ask:
+def said(*turns: str, conversation: str | None = None) -> RouteQuery:
     """`u…`, `a…` and `s…` are turns of user, assistant and system."""
     roles = {"u": "user", "a": "assistant", "s": "system"}
-    return Ask(tuple(Turn(roles[turn[0]], turn) for turn in turns), conversation=conversation)
+    return RouteQuery(tuple(Message(roles[turn[0]], turn) for turn in turns), conversation=conversation)
 
 
 def test_an_earlier_request_is_what_stood_before_an_answer() -> None:
@@ -35,8 +34,8 @@ def test_a_conversation_is_known_by_its_messages_up_to_the_last_answer() -> None
 
 def test_turns_cannot_be_shifted_into_each_other() -> None:
     memory = Memory()
-    memory.remember(Ask((Turn("user", "a"), Turn("user", "b"))), "category", Previous("sql"))
-    shifted = Ask((Turn("user", "auser 1 b"), Turn("assistant", "x"), Turn("user", "y")))
+    memory.remember(RouteQuery((Message("user", "a"), Message("user", "b"))), "category", Previous("sql"))
+    shifted = RouteQuery((Message("user", "auser 1 b"), Message("assistant", "x"), Message("user", "y")))
     assert memory.recall(shifted) is None
 
 

@@ -1,14 +1,14 @@
-"""Fakes for router tests: an encoder without a model, and messages without coe."""
+"""Fakes for router tests: an encoder without a model, and queries."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coe.types import Message, RouteQuery
 from router.model.abstain import AbstainRule
 from router.model.artefact import Artefact, Exemplar
 from router.model.category_model import Model
@@ -18,32 +18,8 @@ from router.training.prompts import Prompt
 HIDDEN = 16
 
 
-@dataclass(frozen=True)
-class Turn:
-    role: str
-    content: str
-
-
-@dataclass(frozen=True)
-class State:
-    """A snapshot of the experts."""
-
-    missing_bytes: Mapping[str, int] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ask:
-    messages: tuple[Turn, ...]
-    expert: str | None = None
-    has_tools: bool = False
-    conversation: str | None = None
-    only_explains: bool = False
-    snapshot: State = field(default_factory=State)
-
-
-def ask(text: str, expert: str | None = None) -> Ask:
-    return Ask((Turn("user", text),), expert)
+def ask(text: str, expert: str | None = None) -> RouteQuery:
+    return RouteQuery((Message("user", text),), expert)
 
 
 class FakeEncoder:
