@@ -1,6 +1,6 @@
 """What a decision shows of its making: doubt in words, and the training prompts nearest to the prompt.
 
-Of training prompts it shows id, source and licence; the text only of this project's own, which the package carries
+Of training prompts it shows id, source and licence; the text only of authored prompts, which the package carries
 anyway: the others' licences differ. Knows nothing about experts.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from coe.types import Neighbour
 from router.model.artefact import Artefact
 from router.model.scores import Scores
-from router.training.authored import own_prompts
+from router.training.authored import authored_prompts
 
 __all__ = ["doubt", "neighbours", "with_texts"]
 
@@ -42,11 +42,11 @@ def neighbour(artefact: Artefact, row: int, cosine: float) -> Neighbour:
 
 
 def with_texts(near: tuple[Neighbour, ...]) -> tuple[Neighbour, ...]:
-    """Return neighbours with the text of those that are this project's own."""
-    return tuple(replace(one, text=own_texts().get((one.source, one.id))) for one in near)
+    """Return neighbours with the text of those that are authored prompts."""
+    return tuple(replace(one, text=authored_texts().get((one.source, one.id))) for one in near)
 
 
 @cache
-def own_texts() -> dict[tuple[str, str], str]:
-    """Return this project's own prompts by source and id."""
-    return {(prompt.source, prompt.id): prompt.text for prompt in own_prompts()}
+def authored_texts() -> dict[tuple[str, str], str]:
+    """Return the texts of authored prompts by source and id."""
+    return {(prompt.source, prompt.id): prompt.text for prompt in authored_prompts()}

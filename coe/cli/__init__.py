@@ -157,7 +157,7 @@ def _print_explanation(decision: Decision) -> None:
         weighed = f"{cost.mapped} {cost.mapped_score:.4f}, {cost.chosen} {cost.chosen_score:.4f}"
         print(f"cost      expected scores: {weighed}; near-equal within {cost.epsilon:g}")
     if decision.nearest:
-        print("nearest   cosine, category, id, source, licence, text (our own prompts only)")
+        print("nearest   cosine, category, id, source, licence, text (authored prompts only)")
     for near in decision.nearest:
         text = "-" if near.text is None else " ".join(near.text.split())[:80]
         print(f"  {near.cosine:6.3f}  {near.category}  {near.id}  {near.source}  {near.license}  {text}")

@@ -104,7 +104,7 @@ def evaluate(artefact: Artefact, prompts: Sequence[Prompt], encoder: TextEncoder
 
 
 class Protocol(NamedTuple):
-    """All rows and the project's own prompts, and topic -> families, each left out in turn."""
+    """All rows and the authored prompts, and topic -> families, each left out in turn."""
 
     table: Table
     folds: dict[str, list[str]]
@@ -112,10 +112,10 @@ class Protocol(NamedTuple):
     @classmethod
     def read(cls, path: Path, prompts: Sequence[Prompt], encoder: TextEncoder) -> Protocol:
         """Read a JSON file with `folds`; prompts of other categories are left out."""
-        from router.training.authored import own_prompts
+        from router.training.authored import authored_prompts
 
         folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
-        return cls(Table.of([p for p in (*prompts, *own_prompts()) if p.category in folds], encoder), folds)
+        return cls(Table.of([p for p in (*prompts, *authored_prompts()) if p.category in folds], encoder), folds)
 
 
 def judge_folds(protocol: Protocol, outsiders: Outsiders | None) -> Evaluation:

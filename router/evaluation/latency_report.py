@@ -1,7 +1,7 @@
 """`coe bench route`, the part about time: its arguments, what is measured for them, and how that looks.
 
 Owns which routers are timed: the one given or shipped, and for every further encoder one that is trained on the
-project's own prompts on the way, so that a decision costs what it costs. Knows nothing about where results are written.
+authored prompts on the way, so that a decision costs what it costs. Knows nothing about where results are written.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class LatencyReport:
     def draw(self, axes: Any) -> None:
         """Draw medians against length, and each encoder's ceiling."""
         for encoder in dict.fromkeys(each.encoder for each in self.latencies):
-            own = [each for each in self.latencies if each.encoder == encoder]
-            lengths = [each.num_tokens for each in own]
-            (line,) = axes.plot(lengths, [each.both.p50_ms for each in own], marker="o", label=f"{encoder}, p50")
-            p99 = [each.both.p99_ms for each in own]
+            those = [each for each in self.latencies if each.encoder == encoder]
+            lengths = [each.num_tokens for each in those]
+            (line,) = axes.plot(lengths, [each.both.p50_ms for each in those], marker="o", label=f"{encoder}, p50")
+            p99 = [each.both.p99_ms for each in those]
             axes.plot(lengths, p99, marker="_", linestyle=":", color=line.get_color(), label=f"{encoder}, p99")
-            if None not in (ceilings := [each.ceiling_ms for each in own]):
+            if None not in (ceilings := [each.ceiling_ms for each in those]):
                 axes.plot(lengths, ceilings, linestyle="--", color=line.get_color(), label=f"{encoder}, bare products")
         axes.set(xscale="log", yscale="log", xlabel="tokens of the prompt", ylabel="encode and decide, ms")
         axes.legend(fontsize="small")
@@ -107,7 +107,7 @@ def measure(arguments: argparse.Namespace, seed: int) -> LatencyReport:
     """
     check(vars(arguments))
     artefacts = [load_artefact(arguments.artefact)]
-    artefacts += [trained_on_own_prompts(source, arguments.device) for source in arguments.encoder]
+    artefacts += [trained_on_authored_prompts(source, arguments.device) for source in arguments.encoder]
     return LatencyReport(
         tuple(
             latency
@@ -133,9 +133,9 @@ def check(values: Mapping[str, Any]) -> None:
             raise ValueError(f"--{name} {num}: must be at least {least}")
 
 
-def trained_on_own_prompts(source: str, device: str) -> Artefact:
+def trained_on_authored_prompts(source: str, device: str) -> Artefact:
     from router.encoding.encoder import Encoder
-    from router.training.authored import own_prompts
+    from router.training.authored import authored_prompts
     from router.training.train import train
 
-    return train(own_prompts(), Encoder(source, device=device))
+    return train(authored_prompts(), Encoder(source, device=device))

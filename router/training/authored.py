@@ -1,8 +1,9 @@
-"""The prompts that were written for this project: one text file per category.
+"""Authored prompts: labelled prompts written for this project, one text file per category.
 
-Owns how a file becomes labelled prompts. One prompt a line, "\\n" inside it for a new line. Lines in `data/written` are
-taken as they are; in `data/own`, `((one|other))` is a choice and `{{city}}` a line of `data/parts/city.txt`, and a line
-with slots is filled several times, each time differently. Deterministic. Knows nothing about public data or training.
+Owns how a file becomes prompts. One prompt a line, "\\n" inside it for a new line. `data/plain_lines` holds prompts as
+they are. `data/templates` holds lines with slots: `((one|other))` is a choice, `{{city}}` a line of
+`data/slot_values/city.txt`; each such line is filled several times, each time differently. Deterministic. Knows nothing
+about public data or training.
 """
 
 from __future__ import annotations
@@ -14,29 +15,30 @@ from pathlib import Path
 
 from router.training.prompts import Prompt
 
-__all__ = ["FAMILY", "OWN_FOLDER", "own_prompts"]
+__all__ = ["PLAIN_FAMILY", "TEMPLATE_FAMILY", "authored_prompts"]
 
-OWN_FOLDER = Path(__file__).parents[1] / "data" / "own"
-WRITTEN_FOLDER = Path(__file__).parents[1] / "data" / "written"
-PARTS_FOLDER = Path(__file__).parents[1] / "data" / "parts"
-FAMILY = "coe own"
-WRITTEN_FAMILY = "coe written"
+DATA = Path(__file__).parents[1] / "data"
+TEMPLATES = DATA / "templates"
+PLAIN_LINES = DATA / "plain_lines"
+SLOT_VALUES = DATA / "slot_values"
+TEMPLATE_FAMILY = "coe own"  # names and ids that trained artefacts record, the shipped one among them
+PLAIN_FAMILY = "coe written"
 LICENSE = "Apache-2.0"
-NUM_PER_CATEGORY = 600  # about so many prompts per file
+NUM_PER_CATEGORY = 600  # about so many prompts per file of templates
 MAX_FILLINGS = 16
 CHOICE = re.compile(r"\(\((.*?)\)\)")
-PART = re.compile(r"\{\{(\w+)\}\}")
+SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
-def own_prompts() -> tuple[Prompt, ...]:
-    """Return the project's own prompts, in the order of files and lines.
+def authored_prompts() -> tuple[Prompt, ...]:
+    """Return the authored prompts, filled templates first, in the order of files and lines.
 
     Raises:
         FileNotFoundError: a folder of prompts is missing or empty, as in a package that was built without its data.
     """
-    filled = [prompt for file in text_files(OWN_FOLDER) for prompt in filled_from(file)]
-    written = [prompt for file in text_files(WRITTEN_FOLDER) for prompt in written_in(file)]
-    return (*filled, *written)
+    filled = [prompt for file in text_files(TEMPLATES) for prompt in filled_templates(file)]
+    plain = [prompt for file in text_files(PLAIN_LINES) for prompt in plain_prompts(file)]
+    return (*filled, *plain)
 
 
 def text_files(folder: Path) -> list[Path]:
@@ -47,25 +49,25 @@ def text_files(folder: Path) -> list[Path]:
     return files
 
 
-def written_in(file: Path) -> list[Prompt]:
+def plain_prompts(file: Path) -> list[Prompt]:
     """Return the prompts of a file without slots, whose name is their category."""
     lines = [line.replace("\\n", "\n") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [own(text, file.stem, number, WRITTEN_FAMILY) for number, text in enumerate(lines, 1)]
+    return [authored(text, file.stem, number, PLAIN_FAMILY) for number, text in enumerate(lines, 1)]
 
 
-def filled_from(file: Path) -> list[Prompt]:
-    """Return the prompts of a file with slots, whose name is their category; no text twice."""
+def filled_templates(file: Path) -> list[Prompt]:
+    """Return the prompts of a file of templates, whose name is their category; no text twice."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     num_open = sum(has_slots(line) for line in lines)
     wanted = (NUM_PER_CATEGORY - len(lines) + num_open) // max(1, num_open)
     num_fillings = min(MAX_FILLINGS, max(3, wanted))
     texts = [text for line in lines for text in fillings(line, num_fillings)]
-    return [own(text, file.stem, number, FAMILY) for number, text in enumerate(dict.fromkeys(texts), 1)]
+    return [authored(text, file.stem, number, TEMPLATE_FAMILY) for number, text in enumerate(dict.fromkeys(texts), 1)]
 
 
 def has_slots(line: str) -> bool:
-    """True if the line can be filled in more than one way."""
-    return bool(CHOICE.search(line) or PART.search(line))
+    """Return whether the line can be filled in more than one way."""
+    return bool(CHOICE.search(line) or SLOT.search(line))
 
 
 def fillings(line: str, num_fillings: int) -> list[str]:
@@ -75,24 +77,24 @@ def fillings(line: str, num_fillings: int) -> list[str]:
 
 
 def fill(line: str, rng: random.Random) -> str:
-    """Return the line with every slot filled; a part is not used twice in one prompt while others are left."""
+    """Return the line with every slot filled; no value is used twice in one prompt while others are left."""
     used: set[str] = set()
 
-    def part(match: re.Match[str]) -> str:
-        options = parts(match.group(1))
+    def value(match: re.Match[str]) -> str:
+        options = slot_values(match.group(1))
         chosen = rng.choice([option for option in options if option not in used] or list(options))
         used.add(chosen)
         return chosen
 
     chosen = CHOICE.sub(lambda match: rng.choice(match.group(1).split("|")), line)
-    return PART.sub(part, chosen).replace("\\n", "\n")
+    return SLOT.sub(value, chosen).replace("\\n", "\n")
 
 
 @cache
-def parts(name: str) -> tuple[str, ...]:
-    """Return the lines of a part file."""
-    return tuple((PARTS_FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+def slot_values(name: str) -> tuple[str, ...]:
+    """Return the values that a slot of this name can take."""
+    return tuple((SLOT_VALUES / f"{name}.txt").read_text(encoding="utf-8").splitlines())
 
 
-def own(text: str, category: str, number: int, family: str) -> Prompt:
+def authored(text: str, category: str, number: int, family: str) -> Prompt:
     return Prompt(text, category, f"{family.removeprefix('coe ')}-{category}-{number:04}", family, family, LICENSE)

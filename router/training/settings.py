@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from router.training.authored import PLAIN_FAMILY, TEMPLATE_FAMILY
+
 __all__ = ["DEFAULTS", "SHIPPED", "Settings", "candidates_of"]
 
 
@@ -45,7 +47,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
-SHIPPED = Settings(abstain_target=0.08, family_boosts=(("coe own", 3.0), ("coe written", 3.0)))
+SHIPPED = Settings(abstain_target=0.08, family_boosts=((TEMPLATE_FAMILY, 3.0), (PLAIN_FAMILY, 3.0)))
 
 
 def candidates_of(settings: Settings) -> list[Settings]:

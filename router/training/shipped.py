@@ -1,4 +1,4 @@
-"""What the shipped router is trained on: this project's own prompts and public rows whose licence allows it.
+"""What the shipped router is trained on: the authored prompts and public rows whose licence allows it.
 
 Owns the choice of rows. The category "intent" is a request under an instruction to name its intent, in several forms.
 Knows nothing about encoders or how training works.
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from router.training.authored import own_prompts
+from router.training.authored import authored_prompts
 from router.training.prompts import Prompt, PromptSet, Reading, parse_rows, read_rows
 
 __all__ = ["public_prompts", "shipped_prompts"]
@@ -32,9 +32,9 @@ INTENT_FORMS = (
 
 
 def shipped_prompts(data: Path | None) -> PromptSet:
-    """Return the training prompts of the shipped router; `data` is the folder of public rows, None for our own only."""
+    """Return the training prompts of the shipped router: the authored ones and, from a folder, the public rows."""
     public = public_prompts(data) if data else PromptSet(())
-    return PromptSet(own_prompts() + public.prompts, public.bad_rows)
+    return PromptSet(authored_prompts() + public.prompts, public.bad_rows)
 
 
 def public_prompts(data: Path) -> PromptSet:

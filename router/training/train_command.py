@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompts", nargs="*", type=Path, help="files or folders of {prompt or messages, category} rows")
     parser.add_argument("--out", type=Path, help="folder for the trained router; default with --shipped: the package's")
     parser.add_argument("--shipped", action="store_true", help="train on what the shipped router is trained on")
-    parser.add_argument("--data", type=Path, help="with --shipped: the folder of public rows; left out: our own only")
+    parser.add_argument(
+        "--data", type=Path, help="with --shipped: the folder of public rows; left out: the authored prompts alone"
+    )
     parser.add_argument("--unlabelled", type=Path, help="file of {prompt} rows; neighbours label the sure ones")
     parser.add_argument("--choose", action="store_true", help="try neighbours and several penalties, with words or not")
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="the default, a local folder, or a hub id")

@@ -27,7 +27,7 @@ from router.evaluation.rewritings import REWRITINGS, rewritten
 from router.model.abstain import AbstainRule
 from router.model.artefact import load_artefact
 from router.training import train_command
-from router.training.authored import fillings, own_prompts
+from router.training.authored import PLAIN_FAMILY, TEMPLATE_FAMILY, authored_prompts, fillings
 from router.training.out_of_fold import choose
 from router.training.prompts import Prompt
 from router.training.self_labelling import Votes, max_entropy_for, self_labelled
@@ -127,17 +127,17 @@ def test_the_kind_is_chosen_by_families_held_out() -> None:
     assert figures[candidates.index(best)] == max(figures)
 
 
-def test_written_prompts_are_taken_as_they_are() -> None:
-    texts = [prompt.text for prompt in own_prompts() if prompt.family == "coe written"]
+def test_plain_lines_are_taken_as_they_are() -> None:
+    texts = [prompt.text for prompt in authored_prompts() if prompt.family == PLAIN_FAMILY]
     assert len(texts) > 2000
     assert any("\n" in text for text in texts)
 
 
-def test_own_prompts_are_many_distinct_and_the_same_every_time() -> None:
-    prompts = own_prompts()
-    assert prompts == own_prompts()
+def test_authored_prompts_are_many_distinct_and_the_same_every_time() -> None:
+    prompts = authored_prompts()
+    assert prompts == authored_prompts()
     assert len({prompt.text for prompt in prompts}) > 0.99 * len(prompts)
-    assert not [prompt.text for prompt in prompts if prompt.family == "coe own" and "{{" in prompt.text]
+    assert not [prompt.text for prompt in prompts if prompt.family == TEMPLATE_FAMILY and "{{" in prompt.text]
 
 
 def test_a_line_with_slots_is_filled_differently_each_time() -> None:

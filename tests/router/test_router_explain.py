@@ -10,9 +10,9 @@ from router.evaluation.explain import explain
 from router.model.artefact import load_artefact
 from router.model.scores import Nearest, Scores, score
 from router.neighbours import neighbours, with_texts
-from router.training.authored import own_prompts
+from router.training.authored import authored_prompts
 
-OUR_SOURCES = {prompt.source for prompt in own_prompts()}
+OUR_SOURCES = {prompt.source for prompt in authored_prompts()}
 
 
 def test_the_text_shown_for_a_training_prompt_is_the_one_the_shipped_router_was_trained_on() -> None:
@@ -20,14 +20,14 @@ def test_the_text_shown_for_a_training_prompt_is_the_one_the_shipped_router_was_
     from router.encoding.encoder import Encoder
 
     artefact = load_artefact()
-    own = [row for row, exemplar in enumerate(artefact.exemplar_rows) if exemplar.source in OUR_SOURCES][::100]
-    ones = np.ones((1, len(own)), np.float32)
-    shown = with_texts(neighbours(artefact, Scores(ones, ones[0], Nearest(np.array([own]), ones)), 0))
+    authored = [row for row, exemplar in enumerate(artefact.exemplar_rows) if exemplar.source in OUR_SOURCES][::100]
+    ones = np.ones((1, len(authored)), np.float32)
+    shown = with_texts(neighbours(artefact, Scores(ones, ones[0], Nearest(np.array([authored]), ones)), 0))
     texts = [neighbour.text for neighbour in shown]
     assert all(texts)
     vectors = Encoder(artefact.encoder_source).encode([text or "" for text in texts])[:, : artefact.exemplars.shape[1]]
-    cosines = (vectors * artefact.exemplars[own]).sum(axis=1)
-    assert cosines.tolist() == pytest.approx([1.0] * len(own), abs=2e-3)  # exemplars are stored in float16
+    cosines = (vectors * artefact.exemplars[authored]).sum(axis=1)
+    assert cosines.tolist() == pytest.approx([1.0] * len(authored), abs=2e-3)  # exemplars are stored in float16
 
 
 def test_nobody_elses_text_is_ever_shown() -> None:
