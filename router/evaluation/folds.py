@@ -19,10 +19,10 @@ from scipy.special import softmax
 from router.evaluation.calibration import expected_calibration_error
 from router.evaluation.out_of_scope import Doubted, OutOfScopeReport, compare, length_matched, together
 from router.model.abstain import AbstainRule
-from router.model.category_model import Model
+from router.model.category_model import CategoryModel
 from router.model.scores import similarity_to
 from router.training.exemplars import exemplars_of
-from router.training.fitting import family_weights, fit_head, fit_model, fit_words
+from router.training.fitting import family_weights, fit_head, fit_model, fit_tf_idf
 from router.training.out_of_fold import calibrate, held_out_families, held_out_rows
 from router.training.settings import Settings
 from router.training.training_set import Table
@@ -92,7 +92,7 @@ def leave_family_out(
         rest, held = table.take(np.flatnonzero(~is_held)), table.take(np.flatnonzero(is_held))
         temperature, rule = calibrate(table, known.without(is_held), foreign.without(is_held), settings)
         doubt = Doubt(fit_model(rest, settings), temperature, rule, exemplars_of(rest, settings))
-        logits = doubt.model.logits_of(held.vectors, held.words)
+        logits = doubt.model.logits_of(held.vectors, held.terms)
         is_right = logits.argmax(axis=1) == table.categories.index(topic)
         inside = doubt.about(logits, held.vectors, [prompt.text for prompt in held.prompts])
         if outsiders is None:
@@ -107,7 +107,7 @@ def leave_family_out(
 class Doubt:
     """A fitted model with the temperature, rule and exemplars it would ship with."""
 
-    model: Model
+    model: CategoryModel
     temperature: float
     rule: AbstainRule
     exemplars: Floats
@@ -135,14 +135,14 @@ def accuracies_on(table: Table, topic: str, family: str, recipes: Sequence[Setti
     parts: dict[Settings | float, Floats] = {}
 
     def logits(settings: Settings) -> Floats:
-        weights, of_vectors = family_weights(rest, settings), replace(settings, words_weight=0.0)
+        weights, of_vectors = family_weights(rest, settings), replace(settings, tf_idf_weight=0.0)
         if of_vectors not in parts:
             parts[of_vectors] = fit_head(rest, weights, settings).logits(held.vectors)
-        if not settings.words_weight:
+        if not settings.tf_idf_weight:
             return parts[of_vectors]
-        if settings.words_penalty not in parts:
-            parts[settings.words_penalty] = fit_words(rest, weights, settings).logits_of(held.words)
-        return parts[of_vectors] + settings.words_weight * parts[settings.words_penalty]
+        if settings.tf_idf_penalty not in parts:
+            parts[settings.tf_idf_penalty] = fit_tf_idf(rest, weights, settings).logits_of(held.terms)
+        return parts[of_vectors] + settings.tf_idf_weight * parts[settings.tf_idf_penalty]
 
     right = table.categories.index(topic)
     return [float((logits(settings).argmax(axis=1) == right).mean()) for settings in recipes]

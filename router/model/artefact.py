@@ -18,9 +18,9 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 from router.model.abstain import AbstainRule
-from router.model.category_model import Model
+from router.model.category_model import CategoryModel
 from router.model.layers import head_of
-from router.model.tf_idf import WordModel
+from router.model.tf_idf import TfIdfModel
 
 __all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar", "load_artefact"]
 
@@ -53,7 +53,7 @@ class Artefact:
     categories: tuple[str, ...]
     temperature: float
     abstain: AbstainRule
-    model: Model
+    model: CategoryModel
     exemplars: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding)
     exemplar_rows: tuple[Exemplar, ...]
     data: dict[str, Any] = field(default_factory=dict)  # file -> rows used, sha256, licences
@@ -65,14 +65,14 @@ class Artefact:
         (folder / ARRAYS_FILE).write_bytes(to_bytes(self._arrays()))
         header = {"format": FORMAT, "arrays_sha256": sha256_of(folder / ARRAYS_FILE)}
         header |= {name: getattr(self, name) for name in PLAIN_FIELDS}
-        header |= {"abstain": asdict(self.abstain), "words_weight": self.model.words_weight}
+        header |= {"abstain": asdict(self.abstain), "words_weight": self.model.tf_idf_weight}
         header["exemplar_rows"] = [[row.id, row.source, row.category] for row in self.exemplar_rows]
         text = json.dumps(header, ensure_ascii=False, indent=1)
         (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")
 
     def _arrays(self) -> dict[str, NDArray[np.generic]]:
-        words = self.model.words.arrays() if self.model.words else {}
-        arrays = self.model.head.arrays() | words | {"exemplars": self.exemplars.astype(np.float16)}
+        tf_idf = self.model.tf_idf.arrays() if self.model.tf_idf else {}
+        arrays = self.model.head.arrays() | tf_idf | {"exemplars": self.exemplars.astype(np.float16)}
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
     def check_encoder(self, encoder_id: str) -> None:
@@ -104,14 +104,14 @@ def read_artefact(folder: Path) -> Artefact:
     try:
         rows = tuple(Exemplar(*row) for row in header.pop("exemplar_rows"))
         abstain = AbstainRule(**header.pop("abstain"))
-        categories, words_weight = tuple(header.pop("categories")), float(header.pop("words_weight"))
+        categories, tf_idf_weight = tuple(header.pop("categories")), float(header.pop("words_weight"))
         arrays = load_file(folder / ARRAYS_FILE)
-        head, words = head_of(arrays, len(categories)), WordModel.of(arrays)
+        head, tf_idf = head_of(arrays, len(categories)), TfIdfModel.from_arrays(arrays)
         return Artefact(
             **header,
             categories=categories,
             abstain=abstain,
-            model=Model(head, words, words_weight),
+            model=CategoryModel(head, tf_idf, tf_idf_weight),
             exemplars=arrays["exemplars"].astype(np.float32),
             exemplar_rows=rows,
         )

@@ -1,7 +1,7 @@
-"""What is learned: a head over embeddings, and beside it, if it helps, a model of the words themselves.
+"""The trained model: logits per category from a text's embedding and from its TF-IDF.
 
-Owns how the two are added up: logits, the words' at a weight (a product of experts, Hinton 2002). Knows nothing about
-how either is fitted, about temperature, or about files.
+Owns their sum, TF-IDF at a weight (a product of experts, Hinton 2002). Knows nothing about how either is fitted, about
+temperature, or about files.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.model.layers import Head
-from router.model.tf_idf import WordCounts, WordModel
+from router.model.tf_idf import TermCounts, TfIdfModel
 
-__all__ = ["Model"]
+__all__ = ["CategoryModel"]
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Vectors and texts to logits, one per category."""
+class CategoryModel:
+    """Vectors and texts to logits, one per category. Without a `tf_idf` the vectors alone count."""
 
     head: Head
-    words: WordModel | None = None
-    words_weight: float = 0.0
+    tf_idf: TfIdfModel | None = None
+    tf_idf_weight: float = 0.0
 
     def logits(self, vectors: Floats, texts: Sequence[str]) -> Floats:
         """Return (n, categories) of (n, dims) vectors and their n texts."""
-        return self._sum(vectors, lambda words: words.logits(texts))
+        return self._sum(vectors, lambda model: model.logits(texts))
 
-    def logits_of(self, vectors: Floats, counts: WordCounts) -> Floats:
-        """Return (n, categories) of rows of the table that this was fitted on rows of."""
-        return self._sum(vectors, lambda words: words.logits_of(counts))
+    def logits_of(self, vectors: Floats, counts: TermCounts) -> Floats:
+        """Return (n, categories) of (n, dims) vectors and their n texts' counted terms."""
+        return self._sum(vectors, lambda model: model.logits_of(counts))
 
-    def _sum(self, vectors: Floats, words_logits: Callable[[WordModel], Floats]) -> Floats:
+    def _sum(self, vectors: Floats, tf_idf_logits: Callable[[TfIdfModel], Floats]) -> Floats:
         logits = self.head.logits(vectors)
-        if self.words is None:
+        if self.tf_idf is None:
             return logits
-        total: Floats = logits + self.words_weight * words_logits(self.words)
+        total: Floats = logits + self.tf_idf_weight * tf_idf_logits(self.tf_idf)
         return total

@@ -9,39 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from router.model.category_model import Model
+from router.model.category_model import CategoryModel
 from router.model.layers import Head
-from router.model.tf_idf import WordModel, tf_idf
+from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
 from router.training.settings import Settings
 from router.training.training_set import Table
 
-__all__ = ["family_weights", "fit_head", "fit_model", "fit_words"]
+__all__ = ["family_weights", "fit_head", "fit_model", "fit_tf_idf"]
 
 MIN_PROMPTS_PER_TERM = 3
 MAX_TERMS = 20_000
 
 
-def fit_model(table: Table, settings: Settings) -> Model:
+def fit_model(table: Table, settings: Settings) -> CategoryModel:
     """Return the model of these rows; a category without rows here is all but ruled out."""
     weights = family_weights(table, settings)
     head = fit_head(table, weights, settings)
-    if not settings.words_weight:
-        return Model(head)
-    return Model(head, fit_words(table, weights, settings), settings.words_weight)
+    if not settings.tf_idf_weight:
+        return CategoryModel(head)
+    return CategoryModel(head, fit_tf_idf(table, weights, settings), settings.tf_idf_weight)
 
 
-def fit_words(table: Table, weights: NDArray[np.float64], settings: Settings) -> WordModel:
+def fit_tf_idf(table: Table, weights: NDArray[np.float64], settings: Settings) -> TfIdfModel:
     """Return a softmax regression over TF-IDF of the terms that enough of the rows have."""
-    counts, num_prompts = table.words, len(table.labels)
+    counts, num_prompts = table.terms, len(table.labels)
     document_frequency = np.bincount(counts.matrix.indices, minlength=len(counts.terms))
     most_common = np.argsort(-document_frequency, kind="stable")[:MAX_TERMS]
     chosen = np.sort(most_common[document_frequency[most_common] >= MIN_PROMPTS_PER_TERM])
     idf = np.log((1 + num_prompts) / (1 + document_frequency[chosen])) + 1
     rows = tf_idf(counts.matrix[:, chosen], idf)
-    regression = LogisticRegression(C=1.0 / (settings.words_penalty * num_prompts), max_iter=100, tol=1e-3)
+    regression = LogisticRegression(C=1.0 / (settings.tf_idf_penalty * num_prompts), max_iter=100, tol=1e-3)
     head = softmax_regression(regression, rows, table.labels, weights)
-    return WordModel(counts.terms[chosen], idf, head.renumbered(np.unique(table.labels), len(table.categories)))
+    return TfIdfModel(counts.terms[chosen], idf, head.renumbered(np.unique(table.labels), len(table.categories)))
 
 
 def fit_head(table: Table, weights: NDArray[np.float64], settings: Settings) -> Head:

@@ -56,7 +56,7 @@ def out_of_fold(table: Table, settings: Settings, groups: NDArray[np.str_], judg
     for fit_rows, held_rows in splits.split(table.vectors, table.labels, groups):
         fitted_on = table.take(fit_rows)
         model = fit_model(fitted_on, settings)
-        logits[held_rows] = model.logits_of(table.vectors[held_rows], table.words.take(held_rows))
+        logits[held_rows] = model.logits_of(table.vectors[held_rows], table.terms.take(held_rows))
         similarity[held_rows] = similarity_to(exemplars_of(fitted_on, settings), table.vectors[held_rows])
     rows = np.flatnonzero(judged)
     return OutOfFold(rows, logits[rows], similarity[rows])

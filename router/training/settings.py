@@ -1,4 +1,4 @@
-"""The recipe of a training: kind of classifier, penalties, weights, thresholds' targets.
+"""The recipe of a training: kind of classifier, penalties, weights, and the target of the abstain rule.
 
 Owns the settings, the shipped ones, and the candidates that `--choose` compares. Knows nothing about prompts.
 """
@@ -14,18 +14,19 @@ __all__ = ["DEFAULTS", "SHIPPED", "Settings", "candidates_of"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The recipe.
+    """How a router is trained.
 
     `kind` is "linear" (softmax regression) or "neighbours". `penalty` is the L2 penalty against the mean loss
-    (scikit-learn's C is 1 / (penalty * n)), `words_penalty` that of the words' model, which is added at `words_weight`
-    (0: no words). `abstain_target` is the share of in-domain prompts that may abstain, of families held out where there
-    are several. `family_boosts` weighs families against the others of their category.
+    (scikit-learn's C is 1 / (penalty * n)). `tf_idf_penalty` is that of the regression over TF-IDF, whose logits are
+    added at `tf_idf_weight` (0: no TF-IDF). `abstain_target` is the share of in-domain prompts that may abstain,
+    measured on families held out where a category has several. `family_boosts` multiplies the weight of a family among
+    those of its category.
     """
 
     kind: str = "linear"
     penalty: float = 1e-3
-    words_weight: float = 1.0
-    words_penalty: float = 1e-4
+    tf_idf_weight: float = 1.0
+    tf_idf_penalty: float = 1e-4
     num_neighbours: int = 15
     abstain_target: float = 0.05
     num_exemplars: int = 3000
@@ -35,15 +36,15 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """What a table of recipes calls this one."""
+        """A short name for tables of recipes."""
         of_vectors = (
             f"linear, penalty {self.penalty:g}" if self.kind == "linear" else f"{self.num_neighbours} neighbours"
         )
-        return f"{of_vectors}, words at {self.words_weight:g}" if self.words_weight else of_vectors
+        return f"{of_vectors}, TF-IDF at {self.tf_idf_weight:g}" if self.tf_idf_weight else of_vectors
 
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "neighbours"):
-            raise ValueError(f"kind '{self.kind}': a classifier is linear or neighbours")
+            raise ValueError(f"kind '{self.kind}': must be linear or neighbours")
 
 
 DEFAULTS = Settings()
@@ -51,10 +52,10 @@ SHIPPED = Settings(abstain_target=0.08, family_boosts=((TEMPLATE_FAMILY, 3.0), (
 
 
 def candidates_of(settings: Settings) -> list[Settings]:
-    """Return what `--choose` compares: neighbours, and softmax regressions of several penalties, with words or not."""
-    neighbours = [replace(settings, kind="neighbours", words_weight=weight) for weight in (0.0, 1.0)]
+    """Return what `--choose` compares: both kinds, two penalties, with and without TF-IDF."""
+    neighbours = [replace(settings, kind="neighbours", tf_idf_weight=weight) for weight in (0.0, 1.0)]
     linear = [
-        replace(settings, kind="linear", penalty=penalty, words_weight=weight)
+        replace(settings, kind="linear", penalty=penalty, tf_idf_weight=weight)
         for penalty in (1e-3, 3e-3)
         for weight in (0.0, 0.5, 1.0)
     ]

@@ -33,13 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, help="with --shipped: the folder of public rows; left out: the authored prompts alone"
     )
     parser.add_argument("--unlabelled", type=Path, help="file of {prompt} rows; neighbours label the sure ones")
-    parser.add_argument("--choose", action="store_true", help="try neighbours and several penalties, with words or not")
+    parser.add_argument(
+        "--choose", action="store_true", help="try neighbours and several penalties, with TF-IDF or not"
+    )
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="the default, a local folder, or a hub id")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
     parser.add_argument("--kind", choices=("linear", "neighbours"), help="default: the recipe's")
     parser.add_argument("--penalty", type=float, help="default: the recipe's")
-    parser.add_argument("--words-weight", type=float, help="0: no words; default: the recipe's")
+    parser.add_argument("--tf-idf-weight", type=float, help="0: no TF-IDF; default: the recipe's")
     parser.add_argument("--abstain-target", type=float, help="default: the recipe's")
     parser.add_argument("--seed", type=int, help="default: the recipe's")
 
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the recipe with what the arguments change."""
-    names = ("kind", "penalty", "words_weight", "abstain_target", "seed")
+    names = ("kind", "penalty", "tf_idf_weight", "abstain_target", "seed")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return replace(SHIPPED if args.shipped else DEFAULTS, **changes)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.encoding.text_encoder import TextEncoder
-from router.model.tf_idf import WordCounts, count_words
+from router.model.tf_idf import TermCounts, count_terms
 from router.training.duplicates import groups_of
 from router.training.prompts import Prompt
 
@@ -23,11 +23,11 @@ __all__ = ["Table"]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows: prompt, vector, word counts, label (a number into `categories`), family, near-duplicate group."""
+    """Rows: prompt, vector, term counts, label (a number into `categories`), family, near-duplicate group."""
 
     prompts: tuple[Prompt, ...]
     vectors: NDArray[np.float32]  # (rows, dims)
-    words: WordCounts
+    terms: TermCounts
     categories: tuple[str, ...]
     labels: NDArray[np.intp]  # (rows,)
     families: NDArray[np.str_]  # (rows,)
@@ -41,7 +41,7 @@ class Table:
         return cls(
             tuple(prompts),
             encoder.encode(texts),
-            count_words(texts),
+            count_terms(texts),
             tuple(categories.tolist()),
             labels,
             np.array([prompt.family for prompt in prompts]),
@@ -53,7 +53,7 @@ class Table:
         return Table(
             tuple(self.prompts[row] for row in rows.tolist()),
             self.vectors[rows],
-            self.words.take(rows),
+            self.terms.take(rows),
             self.categories,
             self.labels[rows],
             self.families[rows],

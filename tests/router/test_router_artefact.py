@@ -26,7 +26,7 @@ def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
         assert getattr(loaded, name) == getattr(saved, name)
 
 
-@pytest.mark.parametrize("settings", [Settings(), Settings(words_weight=0.0), Settings(kind="neighbours")])
+@pytest.mark.parametrize("settings", [Settings(), Settings(tf_idf_weight=0.0), Settings(kind="neighbours")])
 def test_every_kind_of_model_comes_back_with_its_scores(tmp_path: Path, settings: Settings) -> None:
     prompts, encoder = toy_prompts(), FakeEncoder()
     saved = train(prompts, encoder, settings)
@@ -34,7 +34,7 @@ def test_every_kind_of_model_comes_back_with_its_scores(tmp_path: Path, settings
     texts = [prompt.text for prompt in prompts] + ["a word nobody counted", "\ud800 é 你好"]
     vectors = encoder.encode(texts)
     loaded = load_artefact(tmp_path)
-    assert (loaded.model.words is None) == (settings.words_weight == 0)
+    assert (loaded.model.tf_idf is None) == (settings.tf_idf_weight == 0)
     np.testing.assert_allclose(
         score(loaded, vectors, texts).probabilities, score(saved, vectors, texts).probabilities, atol=2e-3
     )

@@ -59,7 +59,7 @@ def odd_family() -> Table:
     return Table.of(prompts, FakeEncoder())
 
 
-@pytest.mark.parametrize("settings", [Settings(num_exemplars=20), Settings(num_exemplars=20, words_weight=0)])
+@pytest.mark.parametrize("settings", [Settings(num_exemplars=20), Settings(num_exemplars=20, tf_idf_weight=0)])
 def test_a_family_is_judged_by_a_model_that_never_saw_it(settings: Settings) -> None:
     report = summarise(leave_family_out(odd_family(), {"sql": ["odd"]}, settings))
     assert report.folds == {"sql: odd": 0.0}

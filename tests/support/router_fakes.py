@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from coe.types import Message, RouteQuery
 from router.model.abstain import AbstainRule
 from router.model.artefact import Artefact, Exemplar
-from router.model.category_model import Model
+from router.model.category_model import CategoryModel
 from router.model.layers import LinearHead
 from router.training.prompts import Prompt
 
@@ -64,7 +64,7 @@ def fake_artefact(**changes: object) -> Artefact:
         "categories": ("math", "sql"),
         "temperature": 0.2,
         "abstain": AbstainRule(0.8, -1.0),
-        "model": Model(LinearHead(coef, np.zeros(2, np.float32))),
+        "model": CategoryModel(LinearHead(coef, np.zeros(2, np.float32))),
         "exemplars": np.stack([embed("sum"), embed("select")]).astype(np.float32),
         "exemplar_rows": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
     }
