@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from router.encoding.bert import Bert
-from router.encoding.sentence_model import STATIC_SOURCE, Recipe
+from router.encoding.sentence_model import STATIC_SOURCE, SentenceConfig
 from router.encoding.static_table import find_table
 
 __all__ = ["Backbone", "Network", "load_backbone"]
@@ -63,14 +63,14 @@ class Modules:
         return [states[:length] for states, length in zip(padded.float(), lengths.tolist(), strict=True)]
 
 
-def load_backbone(source: str, folder: Path, recipe: Recipe, device: torch.device) -> Backbone:
+def load_backbone(source: str, folder: Path, config: SentenceConfig, device: torch.device) -> Backbone:
     """Load an encoder's network and tokenizer.
 
     Raises:
         ValueError: transformers cannot read the folder.
     """
-    if source == STATIC_SOURCE or recipe.static_folder is not None:
-        table = find_table(folder / (recipe.static_folder or ""))
+    if source == STATIC_SOURCE or config.static_folder is not None:
+        table = find_table(folder / (config.static_folder or ""))
         return Backbone(table, table.tokenize, table.hidden_size, math.inf, table.weights)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)

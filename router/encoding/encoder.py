@@ -20,14 +20,15 @@ from torch import Tensor
 
 from router.encoding.backbone import load_backbone
 from router.encoding.bert import Bert
-from router.encoding.sentence_model import DEFAULT_SOURCE, Recipe, find_folder, read_recipe
+from router.encoding.sentence_model import DEFAULT_SOURCE, SentenceConfig, find_folder, read_sentence_config
 
 __all__ = ["DEFAULT_SOURCE", "Encoder"]
 
 MAX_CHARS = 8_000  # what is tokenised of a longer text: its first and last halves of this
 SEGMENT_TOKENS = 32  # the first and last so many tokens are pooled apart: instructions stand at the ends
 NUM_SEGMENTS = 3  # whole, head, tail
-PLAIN_USE = (Recipe("mean", "", 256, False, None), 32)  # of the weights whose id says nothing about their use
+# the use of weights whose id does not say it
+DEFAULT_USE = "(Recipe(pooling='mean', prompt='', max_tokens=256, is_lower_case=False, static_folder=None), 32)"
 
 Vectors = NDArray[np.float32]
 
@@ -53,10 +54,10 @@ class Encoder:
         folder = find_folder(source)
         self.source = source
         self.batch_size = batch_size
-        self._recipe = read_recipe(folder)
-        self._backbone = load_backbone(source, folder, self._recipe, torch_device)
-        self.id = f"{Path(source).name}-{identity(self._backbone.weights, self._recipe)[:16]}"
-        self._max_tokens = int(min(self._recipe.max_tokens, self._backbone.max_tokens))
+        self._config = read_sentence_config(folder)
+        self._backbone = load_backbone(source, folder, self._config, torch_device)
+        self.id = f"{Path(source).name}-{identity(self._backbone.weights, self._config)[:16]}"
+        self._max_tokens = int(min(self._config.max_tokens, self._backbone.max_tokens))
         self.num_dims = NUM_SEGMENTS * self._backbone.hidden_size
         self._cache: OrderedDict[bytes, Vectors] = OrderedDict()
         self._cache_size = cache_size
@@ -104,7 +105,7 @@ class Encoder:
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             states = self._backbone.network.states([ids[row] for row in chosen])
-            vectors[chosen] = torch.stack([pool(rows, self._recipe.pooling) for rows in states]).cpu().numpy()
+            vectors[chosen] = torch.stack([pool(rows, self._config.pooling) for rows in states]).cpu().numpy()
         return vectors
 
     def _token_ids(self, text: str) -> list[int]:
@@ -113,7 +114,7 @@ class Encoder:
         return ids if len(ids) <= most else ids[: most - most // 2] + ids[-(most // 2) :]
 
     def _all_token_ids(self, text: str) -> list[int]:
-        return self._backbone.tokenize(self._recipe.prompt + (text.lower() if self._recipe.is_lower_case else text))
+        return self._backbone.tokenize(self._config.prompt + (text.lower() if self._config.is_lower_case else text))
 
 
 @torch.inference_mode()
@@ -140,16 +141,24 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def identity(weights: Mapping[str, Tensor], recipe: Recipe) -> str:
-    """Return the SHA-256 of all weights by name, the same on every machine, and of any recipe but the plain one."""
+def identity(weights: Mapping[str, Tensor], config: SentenceConfig) -> str:
+    """Return the SHA-256 of all weights by name, the same on every machine, and of any use but the default one."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    use = (recipe, SEGMENT_TOKENS)
-    if use != PLAIN_USE:
-        digest.update(repr(use).encode())
+    use = use_of(config)
+    if use != DEFAULT_USE:
+        digest.update(use.encode())
     return digest.hexdigest()
+
+
+def use_of(config: SentenceConfig) -> str:
+    """Return how weights are used, in words that trained artefacts' encoder ids depend on: never change them."""
+    return (
+        f"(Recipe(pooling={config.pooling!r}, prompt={config.prompt!r}, max_tokens={config.max_tokens!r}, "
+        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}), {SEGMENT_TOKENS})"
+    )
 
 
 def usable(device: str) -> torch.device:

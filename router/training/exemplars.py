@@ -8,21 +8,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from router.training.settings import Settings
+from router.training.recipe import Recipe
 from router.training.training_set import Table
 
 __all__ = ["choose_exemplars", "exemplars_of", "whole"]
 
 
-def exemplars_of(table: Table, settings: Settings) -> NDArray[np.float32]:
+def exemplars_of(table: Table, recipe: Recipe) -> NDArray[np.float32]:
     """Return the (exemplars, hidden) vectors that similarity is measured to."""
-    return whole(table.vectors[choose_exemplars(table.labels, settings)])
+    return whole(table.vectors[choose_exemplars(table.labels, recipe)])
 
 
-def choose_exemplars(labels: NDArray[np.integer], settings: Settings) -> NDArray[np.intp]:
+def choose_exemplars(labels: NDArray[np.integer], recipe: Recipe) -> NDArray[np.intp]:
     """Return the rows of a sample with the same number from every category, in order."""
-    rng = np.random.default_rng(settings.seed)
-    share = max(1, settings.num_exemplars // len(np.unique(labels)))
+    rng = np.random.default_rng(recipe.seed)
+    share = max(1, recipe.num_exemplars // len(np.unique(labels)))
     rows = [rng.permutation(np.flatnonzero(labels == label))[:share] for label in np.unique(labels)]
     return np.sort(np.concatenate(rows))
 

@@ -1,6 +1,6 @@
 """A training set to a fitted model: weights of rows, the layer over embeddings, the layer over TF-IDF.
 
-Owns how one model is fitted under given settings. Knows nothing about folds, thresholds or files.
+Owns how one model is fitted under a recipe. Knows nothing about folds, thresholds or files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from router.model.category_model import CategoryModel
 from router.model.layers import Head
 from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
-from router.training.settings import Settings
+from router.training.recipe import Recipe
 from router.training.training_set import Table
 
 __all__ = ["family_weights", "fit_head", "fit_model", "fit_tf_idf"]
@@ -22,16 +22,16 @@ MIN_PROMPTS_PER_TERM = 3
 MAX_TERMS = 20_000
 
 
-def fit_model(table: Table, settings: Settings) -> CategoryModel:
+def fit_model(table: Table, recipe: Recipe) -> CategoryModel:
     """Return the model of these rows; a category without rows here is all but ruled out."""
-    weights = family_weights(table, settings)
-    head = fit_head(table, weights, settings)
-    if not settings.tf_idf_weight:
+    weights = family_weights(table, recipe)
+    head = fit_head(table, weights, recipe)
+    if not recipe.tf_idf_weight:
         return CategoryModel(head)
-    return CategoryModel(head, fit_tf_idf(table, weights, settings), settings.tf_idf_weight)
+    return CategoryModel(head, fit_tf_idf(table, weights, recipe), recipe.tf_idf_weight)
 
 
-def fit_tf_idf(table: Table, weights: NDArray[np.float64], settings: Settings) -> TfIdfModel:
+def fit_tf_idf(table: Table, weights: NDArray[np.float64], recipe: Recipe) -> TfIdfModel:
     """Return a softmax regression over TF-IDF of the terms that enough of the rows have."""
     counts, num_prompts = table.terms, len(table.labels)
     document_frequency = np.bincount(counts.matrix.indices, minlength=len(counts.terms))
@@ -39,23 +39,23 @@ def fit_tf_idf(table: Table, weights: NDArray[np.float64], settings: Settings) -
     chosen = np.sort(most_common[document_frequency[most_common] >= MIN_PROMPTS_PER_TERM])
     idf = np.log((1 + num_prompts) / (1 + document_frequency[chosen])) + 1
     rows = tf_idf(counts.matrix[:, chosen], idf)
-    regression = LogisticRegression(C=1.0 / (settings.tf_idf_penalty * num_prompts), max_iter=100, tol=1e-3)
+    regression = LogisticRegression(C=1.0 / (recipe.tf_idf_penalty * num_prompts), max_iter=100, tol=1e-3)
     head = softmax_regression(regression, rows, table.labels, weights)
     return TfIdfModel(counts.terms[chosen], idf, head.renumbered(np.unique(table.labels), len(table.categories)))
 
 
-def fit_head(table: Table, weights: NDArray[np.float64], settings: Settings) -> Head:
+def fit_head(table: Table, weights: NDArray[np.float64], recipe: Recipe) -> Head:
     """Return the fitted head over the table's vectors."""
     num_categories = len(table.categories)
-    if settings.kind == "neighbours":
-        votes = CategoryNeighbours(num_neighbours=settings.num_neighbours).fit(table.vectors, table.labels, weights)
+    if recipe.kind == "neighbours":
+        votes = CategoryNeighbours(num_neighbours=recipe.num_neighbours).fit(table.vectors, table.labels, weights)
         return votes.head_.renumbered(votes.classes_, num_categories)
-    linear = CategoryClassifier(C=1.0 / (settings.penalty * len(table.labels)), class_weight=None)
+    linear = CategoryClassifier(C=1.0 / (recipe.penalty * len(table.labels)), class_weight=None)
     linear.fit(table.vectors, table.labels, weights)
     return linear.head_.renumbered(linear.classes_, num_categories)
 
 
-def family_weights(table: Table, settings: Settings) -> NDArray[np.float64]:
+def family_weights(table: Table, recipe: Recipe) -> NDArray[np.float64]:
     """Return (rows,) weights: categories count alike, and in one a family by its square root times its boost.
 
     A benchmark with thousands of rows would otherwise decide what its category sounds like. The mean is 1.
@@ -63,7 +63,7 @@ def family_weights(table: Table, settings: Settings) -> NDArray[np.float64]:
     _, kind_of, sizes = np.unique(
         np.char.add(table.families, np.char.add("|", table.labels.astype(str))), return_inverse=True, return_counts=True
     )
-    boost_of = dict(settings.family_boosts)
+    boost_of = dict(recipe.family_boosts)
     boosts = np.array([boost_of.get(family, 1.0) for family in table.families.tolist()])
     weights = boosts * sizes[kind_of] ** -0.5
     weights /= np.bincount(table.labels, weights)[table.labels]

@@ -16,8 +16,8 @@ from router.training.exemplars import choose_exemplars, whole
 from router.training.fitting import fit_model
 from router.training.out_of_fold import accuracy, calibrate, family_accuracy, held_out_families, held_out_rows
 from router.training.prompts import Prompt
+from router.training.recipe import DEFAULTS, Recipe
 from router.training.self_labelling import self_labelled
-from router.training.settings import DEFAULTS, Settings
 from router.training.training_set import Table
 
 __all__ = ["train"]
@@ -28,7 +28,7 @@ MIN_PER_CATEGORY = 5
 def train(
     prompts: Sequence[Prompt],
     encoder: TextEncoder,
-    settings: Settings = DEFAULTS,
+    recipe: Recipe = DEFAULTS,
     unlabelled: Sequence[Prompt] = (),
 ) -> Artefact:
     """Return the artefact of these prompts, and of those unlabelled ones whose neighbours agree on a category.
@@ -38,16 +38,16 @@ def train(
     """
     check_balance(prompts)
     table = Table.of([*prompts, *self_labelled(prompts, unlabelled, encoder)], encoder)
-    known, foreign = held_out_rows(table, settings), held_out_families(table, settings)
-    temperature, rule = calibrate(table, known, foreign, settings)
-    chosen = choose_exemplars(table.labels, settings)
+    known, foreign = held_out_rows(table, recipe), held_out_families(table, recipe)
+    temperature, rule = calibrate(table, known, foreign, recipe)
+    chosen = choose_exemplars(table.labels, recipe)
     return Artefact(
         encoder_source=encoder.source,
         encoder_id=encoder.id,
         categories=table.categories,
         temperature=temperature,
         abstain=rule,
-        model=fit_model(table, settings),
+        model=fit_model(table, recipe),
         exemplars=whole(table.vectors[chosen]),
         exemplar_rows=tuple(Exemplar(p.id, p.source, p.category) for p in (table.prompts[i] for i in chosen)),
         data=data_card(table.prompts),

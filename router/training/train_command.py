@@ -15,8 +15,8 @@ from router.model.artefact import DEFAULT_FOLDER
 from router.training.balance import report
 from router.training.out_of_fold import choose
 from router.training.prompts import PromptSet, read_prompts
+from router.training.recipe import DEFAULTS, SHIPPED, Recipe, candidates_of
 from router.training.self_labelling import read_unlabelled
-from router.training.settings import DEFAULTS, SHIPPED, Settings, candidates_of
 from router.training.shipped import shipped_prompts
 from router.training.train import train
 from router.training.training_set import Table
@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
     print(report(found))
     unlabelled = read_unlabelled(args.unlabelled).prompts if args.unlabelled else ()
     encoder = load_encoder(args.encoder, args.device, args.cache)
-    settings = settings_of(args)
+    recipe = recipe_from(args)
     if args.choose:
-        settings = print_choice(Table.of(found.prompts, encoder), candidates_of(settings))
-    artefact = train(found.prompts, encoder, settings, unlabelled)
+        recipe = print_choice(Table.of(found.prompts, encoder), candidates_of(recipe))
+    artefact = train(found.prompts, encoder, recipe, unlabelled)
     folder = args.out or DEFAULT_FOLDER
     artefact.save(folder)
     for name, value in artefact.metrics.items():
@@ -65,18 +65,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
+def recipe_from(args: argparse.Namespace) -> Recipe:
     """Return the recipe with what the arguments change."""
     names = ("kind", "penalty", "tf_idf_weight", "abstain_target", "seed")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return replace(SHIPPED if args.shipped else DEFAULTS, **changes)
 
 
-def print_choice(table: Table, candidates: Sequence[Settings]) -> Settings:
+def print_choice(table: Table, candidates: Sequence[Recipe]) -> Recipe:
     """Print what each candidate reaches on families held out, and return the best."""
     best, figures = choose(table, candidates)
-    for settings, figure in zip(candidates, figures, strict=True):
-        print(f"  {settings.name:40} {figure:.4f}{'  <- chosen' if settings is best else ''}")
+    for recipe, figure in zip(candidates, figures, strict=True):
+        print(f"  {recipe.name:40} {figure:.4f}{'  <- chosen' if recipe is best else ''}")
     return best
 
 

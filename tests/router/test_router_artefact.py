@@ -11,7 +11,7 @@ from router_fakes import FakeEncoder, fake_artefact, toy_prompts
 
 from router.model.artefact import ArtefactError, load_artefact
 from router.model.scores import score
-from router.training.settings import Settings
+from router.training.recipe import Recipe
 from router.training.train import train
 
 
@@ -26,15 +26,15 @@ def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
         assert getattr(loaded, name) == getattr(saved, name)
 
 
-@pytest.mark.parametrize("settings", [Settings(), Settings(tf_idf_weight=0.0), Settings(kind="neighbours")])
-def test_every_kind_of_model_comes_back_with_its_scores(tmp_path: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(tf_idf_weight=0.0), Recipe(kind="neighbours")])
+def test_every_kind_of_model_comes_back_with_its_scores(tmp_path: Path, recipe: Recipe) -> None:
     prompts, encoder = toy_prompts(), FakeEncoder()
-    saved = train(prompts, encoder, settings)
+    saved = train(prompts, encoder, recipe)
     saved.save(tmp_path)
     texts = [prompt.text for prompt in prompts] + ["a word nobody counted", "\ud800 é 你好"]
     vectors = encoder.encode(texts)
     loaded = load_artefact(tmp_path)
-    assert (loaded.model.tf_idf is None) == (settings.tf_idf_weight == 0)
+    assert (loaded.model.tf_idf is None) == (recipe.tf_idf_weight == 0)
     np.testing.assert_allclose(
         score(loaded, vectors, texts).probabilities, score(saved, vectors, texts).probabilities, atol=2e-3
     )

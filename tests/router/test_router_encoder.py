@@ -15,9 +15,9 @@ from transformers import AutoModel, BertConfig, BertModel, BertTokenizerFast, Di
 
 from router.encoding.bert import Bert
 from router.encoding.cached_encoder import CachedEncoder
-from router.encoding.encoder import Encoder
+from router.encoding.encoder import Encoder, identity
 from router.encoding.int8 import Int8Linear
-from router.encoding.sentence_model import Recipe, find_folder, read_recipe
+from router.encoding.sentence_model import SentenceConfig, find_folder, read_sentence_config
 from router.training.train import train
 from tests.router.test_router_learning import toy_prompts
 
@@ -146,7 +146,7 @@ def test_pooling_and_prompt_are_those_of_sentence_transformers(tmp_path: Path, m
 
 def test_older_pooling_flags_are_read(tmp_path: Path) -> None:
     flags = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
-    assert read_recipe(write_model(tmp_path / "model", pooling=flags)) == Recipe(pooling="cls")
+    assert read_sentence_config(write_model(tmp_path / "model", pooling=flags)) == SentenceConfig(pooling="cls")
 
 
 @pytest.mark.parametrize(
@@ -175,6 +175,25 @@ def test_the_id_names_weights_and_use(tmp_path: Path) -> None:
     cls = Encoder(str(write_model(tmp_path / "cls" / "tiny", pooling={"pooling_mode": "cls"}))).id
     again = Encoder(str(write_model(tmp_path / "again" / "tiny"))).id
     assert mean == again != cls
+
+
+@pytest.mark.parametrize(
+    ("config", "digest"),
+    [
+        (SentenceConfig(), "5a1a1f3b3abc12dd841c742272dc0d06f2c44ba68015e4b3842d1b6284055328"),
+        (
+            SentenceConfig("cls", "say ", 64, True),
+            "2a9a49f019e2a32d066b0ef8294e918946c91f9d33b3e3c258762287bad59a97",
+        ),
+        (
+            SentenceConfig(static_folder="0_StaticEmbedding"),
+            "7a0aaf17d8f22de7e213e48df8faaacc11761e51b480c2703ae116c8ac0bc72c",
+        ),
+    ],
+)
+def test_the_ids_that_trained_routers_record_never_change(config: SentenceConfig, digest: str) -> None:
+    """Renaming the class of a config would have changed them: they were made from its repr."""
+    assert identity({"w": torch.arange(3.0)}, config) == digest
 
 
 def test_a_hub_id_is_found_in_the_hubs_cache_and_so_is_its_folder(

@@ -30,8 +30,8 @@ from router.training import train_command
 from router.training.authored import PLAIN_FAMILY, TEMPLATE_FAMILY, authored_prompts, fillings
 from router.training.out_of_fold import choose
 from router.training.prompts import Prompt
+from router.training.recipe import Recipe, candidates_of
 from router.training.self_labelling import Votes, max_entropy_for, self_labelled
-from router.training.settings import Settings, candidates_of
 from router.training.training_set import Table
 
 
@@ -59,12 +59,12 @@ def odd_family() -> Table:
     return Table.of(prompts, FakeEncoder())
 
 
-@pytest.mark.parametrize("settings", [Settings(num_exemplars=20), Settings(num_exemplars=20, tf_idf_weight=0)])
-def test_a_family_is_judged_by_a_model_that_never_saw_it(settings: Settings) -> None:
-    report = summarise(leave_family_out(odd_family(), {"sql": ["odd"]}, settings))
+@pytest.mark.parametrize("recipe", [Recipe(num_exemplars=20), Recipe(num_exemplars=20, tf_idf_weight=0)])
+def test_a_family_is_judged_by_a_model_that_never_saw_it(recipe: Recipe) -> None:
+    report = summarise(leave_family_out(odd_family(), {"sql": ["odd"]}, recipe))
     assert report.folds == {"sql: odd": 0.0}
     assert report.score == report.topics["sql"] == 0.0
-    assert fold_accuracies(odd_family(), {"sql": ["odd"]}, [settings]).tolist() == [[0.0]]
+    assert fold_accuracies(odd_family(), {"sql": ["odd"]}, [recipe]).tolist() == [[0.0]]
 
 
 def test_a_fold_takes_the_recipe_that_the_others_chose() -> None:
@@ -77,7 +77,7 @@ def test_a_fold_takes_the_recipe_that_the_others_chose() -> None:
 def test_outsiders_are_compared_with_left_out_rows_of_like_length() -> None:
     texts = ("teal navy pink gold", "gold gold gold grey")
     outsiders = Outsiders(texts, FakeEncoder().encode(texts))
-    left_out = leave_family_out(odd_family(), {"sql": ["b", "odd"]}, Settings(), outsiders)
+    left_out = leave_family_out(odd_family(), {"sql": ["b", "odd"]}, Recipe(), outsiders)
     report = against_outsiders(left_out)
     assert summarise(left_out).topics["sql"] == np.mean(list(summarise(left_out).folds.values()))
     assert report.num_pairs == 2
@@ -121,7 +121,7 @@ def test_sure_means_right_often_enough_on_the_seed() -> None:
 
 def test_the_kind_is_chosen_by_families_held_out() -> None:
     table = odd_family()
-    candidates = candidates_of(Settings(num_exemplars=20, num_folds=2))
+    candidates = candidates_of(Recipe(num_exemplars=20, num_folds=2))
     best, figures = choose(table, candidates)
     assert len(figures) == len(candidates)
     assert figures[candidates.index(best)] == max(figures)

@@ -18,7 +18,7 @@ from router.training.balance import report
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, fit_temperature
 from router.training.duplicates import groups_of
 from router.training.prompts import Prompt, read_prompts
-from router.training.settings import Settings
+from router.training.recipe import Recipe
 from router.training.train import train
 
 
@@ -103,7 +103,7 @@ def test_training_learns_and_is_deterministic() -> None:
 
 
 def test_exemplars_are_bounded() -> None:
-    assert len(train(toy_prompts(), FakeEncoder(), Settings(num_exemplars=10)).exemplars) == 10
+    assert len(train(toy_prompts(), FakeEncoder(), Recipe(num_exemplars=10)).exemplars) == 10
 
 
 def test_one_category_or_too_few_prompts_are_refused() -> None:

@@ -1,6 +1,6 @@
 """The recipe of a training: kind of classifier, penalties, weights, and the target of the abstain rule.
 
-Owns the settings, the shipped ones, and the candidates that `--choose` compares. Knows nothing about prompts.
+Owns its values, those of the shipped router, and the candidates that `--choose` compares. Knows nothing about prompts.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from router.training.authored import PLAIN_FAMILY, TEMPLATE_FAMILY
 
-__all__ = ["DEFAULTS", "SHIPPED", "Settings", "candidates_of"]
+__all__ = ["DEFAULTS", "SHIPPED", "Recipe", "candidates_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Recipe:
     """How a router is trained.
 
     `kind` is "linear" (softmax regression) or "neighbours". `penalty` is the L2 penalty against the mean loss
@@ -47,15 +47,15 @@ class Settings:
             raise ValueError(f"kind '{self.kind}': must be linear or neighbours")
 
 
-DEFAULTS = Settings()
-SHIPPED = Settings(abstain_target=0.08, family_boosts=((TEMPLATE_FAMILY, 3.0), (PLAIN_FAMILY, 3.0)))
+DEFAULTS = Recipe()
+SHIPPED = Recipe(abstain_target=0.08, family_boosts=((TEMPLATE_FAMILY, 3.0), (PLAIN_FAMILY, 3.0)))
 
 
-def candidates_of(settings: Settings) -> list[Settings]:
+def candidates_of(recipe: Recipe) -> list[Recipe]:
     """Return what `--choose` compares: both kinds, two penalties, with and without TF-IDF."""
-    neighbours = [replace(settings, kind="neighbours", tf_idf_weight=weight) for weight in (0.0, 1.0)]
+    neighbours = [replace(recipe, kind="neighbours", tf_idf_weight=weight) for weight in (0.0, 1.0)]
     linear = [
-        replace(settings, kind="linear", penalty=penalty, tf_idf_weight=weight)
+        replace(recipe, kind="linear", penalty=penalty, tf_idf_weight=weight)
         for penalty in (1e-3, 3e-3)
         for weight in (0.0, 0.5, 1.0)
     ]
