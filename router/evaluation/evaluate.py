@@ -38,7 +38,7 @@ from router.provenance import provenance
 from router.training.prompts import Prompt, read_prompts
 from router.training.recipe import SHIPPED, candidates_of
 from router.training.self_labelling import read_unlabelled
-from router.training.training_set import Table
+from router.training.training_set import TrainingSet
 
 __all__ = ["Evaluation", "Measures", "add_arguments", "evaluate", "evaluation_of", "measure", "run"]
 
@@ -106,7 +106,7 @@ def evaluate(artefact: Artefact, prompts: Sequence[Prompt], encoder: TextEncoder
 class Protocol(NamedTuple):
     """All rows and the authored prompts, and topic -> families, each left out in turn."""
 
-    table: Table
+    training_set: TrainingSet
     folds: dict[str, list[str]]
 
     @classmethod
@@ -115,12 +115,12 @@ class Protocol(NamedTuple):
         from router.training.authored import authored_prompts
 
         folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
-        return cls(Table.of([p for p in (*prompts, *authored_prompts()) if p.category in folds], encoder), folds)
+        return cls(TrainingSet.of([p for p in (*prompts, *authored_prompts()) if p.category in folds], encoder), folds)
 
 
 def judge_folds(protocol: Protocol, outsiders: Outsiders | None) -> Evaluation:
     """Return what the shipped recipe does on families it never saw."""
-    left_out = leave_family_out(protocol.table, protocol.folds, SHIPPED, outsiders)
+    left_out = leave_family_out(protocol.training_set, protocol.folds, SHIPPED, outsiders)
     figures: dict[str, Any] = {"left_out_families": asdict(summarise(left_out))}
     if outsiders:
         figures["out_of_scope"] = asdict(against_outsiders(left_out))
@@ -131,7 +131,7 @@ def compare_recipes(protocol: Protocol) -> Evaluation:
     """Return the score of every candidate recipe, and of a recipe that each fold has from all other folds."""
     topics = [topic for topic, families in protocol.folds.items() for _ in families]
     candidates = candidates_of(SHIPPED)
-    accuracies = fold_accuracies(protocol.table, protocol.folds, candidates)
+    accuracies = fold_accuracies(protocol.training_set, protocol.folds, candidates)
     scores = {c.name: mean_over_topics(row, topics) for c, row in zip(candidates, accuracies, strict=True)}
     chosen = mean_over_topics(chosen_by_others(accuracies, topics), topics)
     return Evaluation({"recipes": scores, "recipe chosen by the other folds": {"score": chosen}}, {})

@@ -25,7 +25,7 @@ from router.training.exemplars import exemplars_of
 from router.training.fitting import family_weights, fit_head, fit_model, fit_tf_idf
 from router.training.out_of_fold import calibrate, held_out_families, held_out_rows
 from router.training.recipe import Recipe
-from router.training.training_set import Table
+from router.training.training_set import TrainingSet
 
 __all__ = [
     "FoldReport",
@@ -82,18 +82,18 @@ class FoldReport:
 
 
 def leave_family_out(
-    table: Table, folds: Mapping[str, Sequence[str]], recipe: Recipe, outsiders: Outsiders | None = None
+    training_set: TrainingSet, folds: Mapping[str, Sequence[str]], recipe: Recipe, outsiders: Outsiders | None = None
 ) -> list[LeftOut]:
     """Return what a recipe says about each family left out in turn; `folds` is topic -> families."""
-    known, foreign = held_out_rows(table, recipe), held_out_families(table, recipe)
+    known, foreign = held_out_rows(training_set, recipe), held_out_families(training_set, recipe)
 
     def judged(topic: str, family: str) -> LeftOut:
-        is_held = table.families == family
-        rest, held = table.take(np.flatnonzero(~is_held)), table.take(np.flatnonzero(is_held))
-        temperature, rule = calibrate(table, known.without(is_held), foreign.without(is_held), recipe)
+        is_held = training_set.families == family
+        rest, held = training_set.take(np.flatnonzero(~is_held)), training_set.take(np.flatnonzero(is_held))
+        temperature, rule = calibrate(training_set, known.without(is_held), foreign.without(is_held), recipe)
         doubt = Doubt(fit_model(rest, recipe), temperature, rule, exemplars_of(rest, recipe))
         logits = doubt.model.logits_of(held.vectors, held.terms)
-        is_right = logits.argmax(axis=1) == table.categories.index(topic)
+        is_right = logits.argmax(axis=1) == training_set.categories.index(topic)
         inside = doubt.about(logits, held.vectors, [prompt.text for prompt in held.prompts])
         if outsiders is None:
             return LeftOut(topic, family, inside, is_right)
@@ -120,16 +120,18 @@ class Doubt:
         return Doubted(lengths, confidence, similarity, self.rule.is_sure(confidence, similarity))
 
 
-def fold_accuracies(table: Table, folds: Mapping[str, Sequence[str]], recipes: Sequence[Recipe]) -> NDArray[np.float64]:
+def fold_accuracies(
+    training_set: TrainingSet, folds: Mapping[str, Sequence[str]], recipes: Sequence[Recipe]
+) -> NDArray[np.float64]:
     """Return (recipes, folds): the accuracy of each recipe on each family it never saw."""
     pairs = [(topic, family) for topic, families in folds.items() for family in families]
-    return np.array([accuracies_on(table, topic, family, recipes) for topic, family in pairs]).T
+    return np.array([accuracies_on(training_set, topic, family, recipes) for topic, family in pairs]).T
 
 
-def accuracies_on(table: Table, topic: str, family: str, recipes: Sequence[Recipe]) -> list[float]:
+def accuracies_on(training_set: TrainingSet, topic: str, family: str, recipes: Sequence[Recipe]) -> list[float]:
     """Return each recipe's accuracy on a family left out; what recipes have in common is fitted once."""
-    is_held = table.families == family
-    rest, held = table.take(np.flatnonzero(~is_held)), table.take(np.flatnonzero(is_held))
+    is_held = training_set.families == family
+    rest, held = training_set.take(np.flatnonzero(~is_held)), training_set.take(np.flatnonzero(is_held))
     parts: dict[Recipe | float, Floats] = {}
 
     def logits(recipe: Recipe) -> Floats:
@@ -142,7 +144,7 @@ def accuracies_on(table: Table, topic: str, family: str, recipes: Sequence[Recip
             parts[recipe.tf_idf_penalty] = fit_tf_idf(rest, weights, recipe).logits_of(held.terms)
         return parts[of_vectors] + recipe.tf_idf_weight * parts[recipe.tf_idf_penalty]
 
-    right = table.categories.index(topic)
+    right = training_set.categories.index(topic)
     return [float((logits(recipe).argmax(axis=1) == right).mean()) for recipe in recipes]
 
 

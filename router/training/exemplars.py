@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.training.recipe import Recipe
-from router.training.training_set import Table
+from router.training.training_set import TrainingSet
 
 __all__ = ["choose_exemplars", "exemplars_of", "whole"]
 
 
-def exemplars_of(table: Table, recipe: Recipe) -> NDArray[np.float32]:
+def exemplars_of(training_set: TrainingSet, recipe: Recipe) -> NDArray[np.float32]:
     """Return the (exemplars, hidden) vectors that similarity is measured to."""
-    return whole(table.vectors[choose_exemplars(table.labels, recipe)])
+    return whole(training_set.vectors[choose_exemplars(training_set.labels, recipe)])
 
 
 def choose_exemplars(labels: NDArray[np.integer], recipe: Recipe) -> NDArray[np.intp]:

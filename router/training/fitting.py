@@ -14,7 +14,7 @@ from router.model.layers import Head
 from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
 from router.training.recipe import Recipe
-from router.training.training_set import Table
+from router.training.training_set import TrainingSet
 
 __all__ = ["family_weights", "fit_head", "fit_model", "fit_tf_idf"]
 
@@ -22,49 +22,55 @@ MIN_PROMPTS_PER_TERM = 3
 MAX_TERMS = 20_000
 
 
-def fit_model(table: Table, recipe: Recipe) -> CategoryModel:
+def fit_model(training_set: TrainingSet, recipe: Recipe) -> CategoryModel:
     """Return the model of these rows; a category without rows here is all but ruled out."""
-    weights = family_weights(table, recipe)
-    head = fit_head(table, weights, recipe)
+    weights = family_weights(training_set, recipe)
+    head = fit_head(training_set, weights, recipe)
     if not recipe.tf_idf_weight:
         return CategoryModel(head)
-    return CategoryModel(head, fit_tf_idf(table, weights, recipe), recipe.tf_idf_weight)
+    return CategoryModel(head, fit_tf_idf(training_set, weights, recipe), recipe.tf_idf_weight)
 
 
-def fit_tf_idf(table: Table, weights: NDArray[np.float64], recipe: Recipe) -> TfIdfModel:
+def fit_tf_idf(training_set: TrainingSet, weights: NDArray[np.float64], recipe: Recipe) -> TfIdfModel:
     """Return a softmax regression over TF-IDF of the terms that enough of the rows have."""
-    counts, num_prompts = table.terms, len(table.labels)
+    counts, num_prompts = training_set.terms, len(training_set.labels)
     document_frequency = np.bincount(counts.matrix.indices, minlength=len(counts.terms))
     most_common = np.argsort(-document_frequency, kind="stable")[:MAX_TERMS]
     chosen = np.sort(most_common[document_frequency[most_common] >= MIN_PROMPTS_PER_TERM])
     idf = np.log((1 + num_prompts) / (1 + document_frequency[chosen])) + 1
     rows = tf_idf(counts.matrix[:, chosen], idf)
     regression = LogisticRegression(C=1.0 / (recipe.tf_idf_penalty * num_prompts), max_iter=100, tol=1e-3)
-    head = softmax_regression(regression, rows, table.labels, weights)
-    return TfIdfModel(counts.terms[chosen], idf, head.renumbered(np.unique(table.labels), len(table.categories)))
+    head = softmax_regression(regression, rows, training_set.labels, weights)
+    return TfIdfModel(
+        counts.terms[chosen], idf, head.renumbered(np.unique(training_set.labels), len(training_set.categories))
+    )
 
 
-def fit_head(table: Table, weights: NDArray[np.float64], recipe: Recipe) -> Head:
-    """Return the fitted head over the table's vectors."""
-    num_categories = len(table.categories)
+def fit_head(training_set: TrainingSet, weights: NDArray[np.float64], recipe: Recipe) -> Head:
+    """Return the fitted head over the training_set's vectors."""
+    num_categories = len(training_set.categories)
     if recipe.kind == "neighbours":
-        votes = CategoryNeighbours(num_neighbours=recipe.num_neighbours).fit(table.vectors, table.labels, weights)
+        votes = CategoryNeighbours(num_neighbours=recipe.num_neighbours).fit(
+            training_set.vectors, training_set.labels, weights
+        )
         return votes.head_.renumbered(votes.classes_, num_categories)
-    linear = CategoryClassifier(C=1.0 / (recipe.penalty * len(table.labels)), class_weight=None)
-    linear.fit(table.vectors, table.labels, weights)
+    linear = CategoryClassifier(C=1.0 / (recipe.penalty * len(training_set.labels)), class_weight=None)
+    linear.fit(training_set.vectors, training_set.labels, weights)
     return linear.head_.renumbered(linear.classes_, num_categories)
 
 
-def family_weights(table: Table, recipe: Recipe) -> NDArray[np.float64]:
+def family_weights(training_set: TrainingSet, recipe: Recipe) -> NDArray[np.float64]:
     """Return (rows,) weights: categories count alike, and in one a family by its square root times its boost.
 
     A benchmark with thousands of rows would otherwise decide what its category sounds like. The mean is 1.
     """
     _, kind_of, sizes = np.unique(
-        np.char.add(table.families, np.char.add("|", table.labels.astype(str))), return_inverse=True, return_counts=True
+        np.char.add(training_set.families, np.char.add("|", training_set.labels.astype(str))),
+        return_inverse=True,
+        return_counts=True,
     )
     boost_of = dict(recipe.family_boosts)
-    boosts = np.array([boost_of.get(family, 1.0) for family in table.families.tolist()])
+    boosts = np.array([boost_of.get(family, 1.0) for family in training_set.families.tolist()])
     weights = boosts * sizes[kind_of] ** -0.5
-    weights /= np.bincount(table.labels, weights)[table.labels]
+    weights /= np.bincount(training_set.labels, weights)[training_set.labels]
     return np.asarray(weights * len(weights) / weights.sum())

@@ -18,7 +18,7 @@ from router.training.out_of_fold import accuracy, calibrate, family_accuracy, he
 from router.training.prompts import Prompt
 from router.training.recipe import DEFAULTS, Recipe
 from router.training.self_labelling import self_labelled
-from router.training.training_set import Table
+from router.training.training_set import TrainingSet
 
 __all__ = ["train"]
 
@@ -37,23 +37,23 @@ def train(
         ValueError: fewer than two categories, or one with fewer than five prompts.
     """
     check_balance(prompts)
-    table = Table.of([*prompts, *self_labelled(prompts, unlabelled, encoder)], encoder)
-    known, foreign = held_out_rows(table, recipe), held_out_families(table, recipe)
-    temperature, rule = calibrate(table, known, foreign, recipe)
-    chosen = choose_exemplars(table.labels, recipe)
+    training_set = TrainingSet.of([*prompts, *self_labelled(prompts, unlabelled, encoder)], encoder)
+    known, foreign = held_out_rows(training_set, recipe), held_out_families(training_set, recipe)
+    temperature, rule = calibrate(training_set, known, foreign, recipe)
+    chosen = choose_exemplars(training_set.labels, recipe)
     return Artefact(
         encoder_source=encoder.source,
         encoder_id=encoder.id,
-        categories=table.categories,
+        categories=training_set.categories,
         temperature=temperature,
         abstain=rule,
-        model=fit_model(table, recipe),
-        exemplars=whole(table.vectors[chosen]),
-        exemplar_rows=tuple(Exemplar(p.id, p.source, p.category) for p in (table.prompts[i] for i in chosen)),
-        data=data_card(table.prompts),
+        model=fit_model(training_set, recipe),
+        exemplars=whole(training_set.vectors[chosen]),
+        exemplar_rows=tuple(Exemplar(p.id, p.source, p.category) for p in (training_set.prompts[i] for i in chosen)),
+        data=data_card(training_set.prompts),
         metrics={
-            "out_of_fold_accuracy": round(accuracy(table, known), 4),
-            "held_out_family_accuracy": round(family_accuracy(table, foreign), 4),
+            "out_of_fold_accuracy": round(accuracy(training_set, known), 4),
+            "held_out_family_accuracy": round(family_accuracy(training_set, foreign), 4),
         },
     )
 

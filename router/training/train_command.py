@@ -19,7 +19,7 @@ from router.training.recipe import DEFAULTS, SHIPPED, Recipe, candidates_of
 from router.training.self_labelling import read_unlabelled
 from router.training.shipped import shipped_prompts
 from router.training.train import train
-from router.training.training_set import Table
+from router.training.training_set import TrainingSet
 
 __all__ = ["add_arguments", "run"]
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     encoder = load_encoder(args.encoder, args.device, args.cache)
     recipe = recipe_from(args)
     if args.choose:
-        recipe = print_choice(Table.of(found.prompts, encoder), candidates_of(recipe))
+        recipe = print_choice(TrainingSet.of(found.prompts, encoder), candidates_of(recipe))
     artefact = train(found.prompts, encoder, recipe, unlabelled)
     folder = args.out or DEFAULT_FOLDER
     artefact.save(folder)
@@ -72,9 +72,9 @@ def recipe_from(args: argparse.Namespace) -> Recipe:
     return replace(SHIPPED if args.shipped else DEFAULTS, **changes)
 
 
-def print_choice(table: Table, candidates: Sequence[Recipe]) -> Recipe:
+def print_choice(training_set: TrainingSet, candidates: Sequence[Recipe]) -> Recipe:
     """Print what each candidate reaches on families held out, and return the best."""
-    best, figures = choose(table, candidates)
+    best, figures = choose(training_set, candidates)
     for recipe, figure in zip(candidates, figures, strict=True):
         print(f"  {recipe.name:40} {figure:.4f}{'  <- chosen' if recipe is best else ''}")
     return best

@@ -18,11 +18,11 @@ from router.model.tf_idf import TermCounts, count_terms
 from router.training.duplicates import groups_of
 from router.training.prompts import Prompt
 
-__all__ = ["Table"]
+__all__ = ["TrainingSet"]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TrainingSet:
     """Rows: prompt, vector, term counts, label (a number into `categories`), family, near-duplicate group."""
 
     prompts: tuple[Prompt, ...]
@@ -48,9 +48,9 @@ class Table:
             np.array(groups_of(texts)),
         )
 
-    def take(self, rows: NDArray[np.intp]) -> Table:
+    def take(self, rows: NDArray[np.intp]) -> TrainingSet:
         """Return some rows; categories and terms keep their numbers."""
-        return Table(
+        return TrainingSet(
             tuple(self.prompts[row] for row in rows.tolist()),
             self.vectors[rows],
             self.terms.take(rows),

@@ -32,7 +32,7 @@ from router.training.out_of_fold import choose
 from router.training.prompts import Prompt
 from router.training.recipe import Recipe, candidates_of
 from router.training.self_labelling import Votes, max_entropy_for, self_labelled
-from router.training.training_set import Table
+from router.training.training_set import TrainingSet
 
 
 def test_a_calibrated_classifier_has_no_calibration_error() -> None:
@@ -47,7 +47,7 @@ def test_auroc_is_one_when_all_outsiders_are_below() -> None:
     assert auroc(np.array([0.5]), np.array([0.5])) == 0.5
 
 
-def odd_family() -> Table:
+def odd_family() -> TrainingSet:
     """Three families; "odd" alone says "sum" for sql: whoever saw it would get it right."""
     rng = np.random.default_rng(0)
     words = ["red", "green", "blue", "pink", "gold", "grey", "teal", "navy"]
@@ -56,7 +56,7 @@ def odd_family() -> Table:
         for category, family, word in [("math", "a", "sum"), ("sql", "b", "select"), ("sql", "odd", "sum")]
         for _ in range(40)
     ]
-    return Table.of(prompts, FakeEncoder())
+    return TrainingSet.of(prompts, FakeEncoder())
 
 
 @pytest.mark.parametrize("recipe", [Recipe(num_exemplars=20), Recipe(num_exemplars=20, tf_idf_weight=0)])
@@ -120,9 +120,9 @@ def test_sure_means_right_often_enough_on_the_seed() -> None:
 
 
 def test_the_kind_is_chosen_by_families_held_out() -> None:
-    table = odd_family()
+    training_set = odd_family()
     candidates = candidates_of(Recipe(num_exemplars=20, num_folds=2))
-    best, figures = choose(table, candidates)
+    best, figures = choose(training_set, candidates)
     assert len(figures) == len(candidates)
     assert figures[candidates.index(best)] == max(figures)
 
