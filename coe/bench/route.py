@@ -22,7 +22,7 @@ class Section(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def heads(self) -> Sequence[str]: ...
+    def headers(self) -> Sequence[str]: ...
     @property
     def rows(self) -> Sequence[Sequence[str]]: ...
     @property
@@ -38,7 +38,7 @@ def run(sections: Iterable[Section], *, seed: int, out: Path | None) -> int:
     about = {"benchmark": "route", "seed": seed, "hardware": hardware()}
     result: dict[str, Any] = dict(about)
     for section in sections:
-        print(table(section.heads, section.rows))
+        print(table(section.headers, section.rows))
         result[section.name] = section.figures
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)

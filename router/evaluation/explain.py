@@ -38,8 +38,8 @@ class Explanation:
 
 def line_of(neighbour: Neighbour) -> str:
     """Return a neighbour as one line for people."""
-    head = f"  {neighbour.cosine:.3f} {neighbour.category:18} {neighbour.id} ({neighbour.source}, {neighbour.license})"
-    return head if neighbour.text is None else f"{head}: {' '.join(neighbour.text.split())[:80]}"
+    line = f"  {neighbour.cosine:.3f} {neighbour.category:18} {neighbour.id} ({neighbour.source}, {neighbour.license})"
+    return line if neighbour.text is None else f"{line}: {' '.join(neighbour.text.split())[:80]}"
 
 
 def explain(artefact: Artefact, text: str, vector: NDArray[np.float32]) -> Explanation:

@@ -22,7 +22,7 @@ from router.model.abstain import AbstainRule
 from router.model.category_model import CategoryModel
 from router.model.scores import similarity_to
 from router.training.exemplars import exemplars_of
-from router.training.fitting import family_weights, fit_head, fit_model, fit_tf_idf
+from router.training.fitting import family_weights, fit_layer, fit_model, fit_tf_idf
 from router.training.out_of_fold import calibrate, held_out_families, held_out_rows
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
@@ -137,7 +137,7 @@ def accuracies_on(training_set: TrainingSet, topic: str, family: str, recipes: S
     def logits(recipe: Recipe) -> Floats:
         weights, of_vectors = family_weights(rest, recipe), replace(recipe, tf_idf_weight=0.0)
         if of_vectors not in parts:
-            parts[of_vectors] = fit_head(rest, weights, recipe).logits(held.vectors)
+            parts[of_vectors] = fit_layer(rest, weights, recipe).logits(held.vectors)
         if not recipe.tf_idf_weight:
             return parts[of_vectors]
         if recipe.tf_idf_penalty not in parts:

@@ -26,7 +26,7 @@ class LatencyReport:
 
     latencies: tuple[Latency, ...]
     name: str = "latency"
-    heads: tuple[str, ...] = (
+    headers: tuple[str, ...] = (
         "encoder",
         "arithmetic",
         "threads",

@@ -23,7 +23,7 @@ class QualityReport:
 
     evaluation: Evaluation
     name: str = "quality"
-    heads: tuple[str, ...] = ("prompts", "figure", "value")
+    headers: tuple[str, ...] = ("prompts", "figure", "value")
 
     @property
     def rows(self) -> list[tuple[str, ...]]:

@@ -19,7 +19,7 @@ from safetensors.numpy import save as to_bytes
 
 from router.model.abstain import AbstainRule
 from router.model.category_model import CategoryModel
-from router.model.layers import head_of
+from router.model.layers import layer_from_arrays
 from router.model.tf_idf import TfIdfModel
 
 __all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar", "load_artefact"]
@@ -72,7 +72,7 @@ class Artefact:
 
     def _arrays(self) -> dict[str, NDArray[np.generic]]:
         tf_idf = self.model.tf_idf.arrays() if self.model.tf_idf else {}
-        arrays = self.model.head.arrays() | tf_idf | {"exemplars": self.exemplars.astype(np.float16)}
+        arrays = self.model.layer.arrays() | tf_idf | {"exemplars": self.exemplars.astype(np.float16)}
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
     def check_encoder(self, encoder_id: str) -> None:
@@ -106,12 +106,12 @@ def read_artefact(folder: Path) -> Artefact:
         abstain = AbstainRule(**header.pop("abstain"))
         categories, tf_idf_weight = tuple(header.pop("categories")), float(header.pop("words_weight"))
         arrays = load_file(folder / ARRAYS_FILE)
-        head, tf_idf = head_of(arrays, len(categories)), TfIdfModel.from_arrays(arrays)
+        layer, tf_idf = layer_from_arrays(arrays, len(categories)), TfIdfModel.from_arrays(arrays)
         return Artefact(
             **header,
             categories=categories,
             abstain=abstain,
-            model=CategoryModel(head, tf_idf, tf_idf_weight),
+            model=CategoryModel(layer, tf_idf, tf_idf_weight),
             exemplars=arrays["exemplars"].astype(np.float32),
             exemplar_rows=rows,
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from router.model.layers import Head
+from router.model.layers import Layer
 from router.model.tf_idf import TermCounts, TfIdfModel
 
 __all__ = ["CategoryModel"]
@@ -24,7 +24,7 @@ Floats = NDArray[np.floating]
 class CategoryModel:
     """Vectors and texts to logits, one per category. Without a `tf_idf` the vectors alone count."""
 
-    head: Head
+    layer: Layer
     tf_idf: TfIdfModel | None = None
     tf_idf_weight: float = 0.0
 
@@ -37,7 +37,7 @@ class CategoryModel:
         return self._sum(vectors, lambda model: model.logits_of(counts))
 
     def _sum(self, vectors: Floats, tf_idf_logits: Callable[[TfIdfModel], Floats]) -> Floats:
-        logits = self.head.logits(vectors)
+        logits = self.layer.logits(vectors)
         if self.tf_idf is None:
             return logits
         total: Floats = logits + self.tf_idf_weight * tf_idf_logits(self.tf_idf)

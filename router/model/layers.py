@@ -13,23 +13,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Head", "LinearHead", "NeighbourHead", "head_of"]
+__all__ = ["Layer", "LinearLayer", "NeighbourLayer", "layer_from_arrays"]
 
 Floats = NDArray[np.floating]
 UNSEEN_LOGIT = -30.0
 SMOOTHING = 1e-3  # of a vote: a category without neighbours is unlikely, not impossible
 
 
-class Head(Protocol):
+class Layer(Protocol):
     """(n, dims) vectors to (n, categories) logits; `arrays` are what a file keeps."""
 
     def logits(self, vectors: Floats) -> Floats: ...
-    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> Head: ...
+    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> Layer: ...
     def arrays(self) -> dict[str, NDArray[np.generic]]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class LinearHead:
+class LinearLayer:
     """A softmax regression's scores."""
 
     coef: Floats  # (categories, dims)
@@ -40,20 +40,20 @@ class LinearHead:
         scores: Floats = vectors @ self.coef.T + self.intercept
         return scores
 
-    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> LinearHead:
-        """Return the head of more categories: its own are numbered `categories`, the others are all but ruled out."""
+    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> LinearLayer:
+        """Return the layer of more categories: its own are numbered `categories`, the others are all but ruled out."""
         coef = np.zeros((num_categories, self.coef.shape[1]), self.coef.dtype)
         intercept = np.full(num_categories, UNSEEN_LOGIT, self.intercept.dtype)
         coef[categories], intercept[categories] = self.coef, self.intercept
-        return LinearHead(coef, intercept)
+        return LinearLayer(coef, intercept)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return what `head_of` reads."""
+        """Return what `layer_from_arrays` reads."""
         return {"coef": self.coef.astype(np.float32), "intercept": self.intercept.astype(np.float32)}
 
 
 @dataclass(frozen=True, slots=True)
-class NeighbourHead:
+class NeighbourLayer:
     """The logarithm of the votes of the nearest rows, each weighed by 1 / cosine distance."""
 
     rows: Floats  # (rows, dims), each of length 1
@@ -75,12 +75,12 @@ class NeighbourHead:
         logits: Floats = np.log(shares + SMOOTHING)
         return logits
 
-    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> NeighbourHead:
-        """Return the head of more categories: its own are numbered `categories`, the others get no votes."""
+    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> NeighbourLayer:
+        """Return the layer of more categories: its own are numbered `categories`, the others get no votes."""
         return replace(self, labels=categories[self.labels], num_categories=num_categories)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return what `head_of` reads; vectors in half precision."""
+        """Return what `layer_from_arrays` reads; vectors in half precision."""
         return {
             "rows": self.rows.astype(np.float16),
             "row_labels": self.labels.astype(np.int32),
@@ -89,19 +89,19 @@ class NeighbourHead:
         }
 
 
-def head_of(arrays: Mapping[str, NDArray[np.generic]], num_categories: int) -> Head:
-    """Return the head whose arrays these are; others in the mapping are left alone.
+def layer_from_arrays(arrays: Mapping[str, NDArray[np.generic]], num_categories: int) -> Layer:
+    """Return the layer whose arrays these are; others in the mapping are left alone.
 
     Raises:
         KeyError: the arrays of neither kind are there.
     """
     if "rows" in arrays:
         rows = arrays["rows"].astype(np.float32)
-        return NeighbourHead(
+        return NeighbourLayer(
             rows,
             arrays["row_labels"].astype(np.intp),
             arrays["row_weights"].astype(np.float32),
             int(arrays["num_neighbours"].astype(int)[0]),
             num_categories,
         )
-    return LinearHead(arrays["coef"].astype(np.float32), arrays["intercept"].astype(np.float32))
+    return LinearLayer(arrays["coef"].astype(np.float32), arrays["intercept"].astype(np.float32))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from router.model.layers import LinearHead
+from router.model.layers import LinearLayer
 
 __all__ = ["TermCounts", "TfIdfModel", "count_terms", "tf_idf"]
 
@@ -39,12 +39,12 @@ class TermCounts:
 class TfIdfModel:
     """A softmax regression over the TF-IDF of chosen terms."""
 
-    def __init__(self, terms: NDArray[np.str_], idf: Floats, head: LinearHead) -> None:
+    def __init__(self, terms: NDArray[np.str_], idf: Floats, layer: LinearLayer) -> None:
         self.terms = terms
         self.idf = idf  # (terms,)
-        self.head = head
+        self.layer = layer
         # (terms, categories), contiguous: a sparse product would copy a transposed view each time
-        self._weights = np.ascontiguousarray(head.coef.T)
+        self._weights = np.ascontiguousarray(layer.coef.T)
         self._counter = term_counter(terms.tolist())
 
     def logits(self, texts: Sequence[str]) -> Floats:
@@ -57,7 +57,7 @@ class TfIdfModel:
         return self._logits(counts.matrix[:, columns])
 
     def _logits(self, counts: csr_matrix) -> Floats:
-        scores: Floats = tf_idf(counts, self.idf) @ self._weights + self.head.intercept
+        scores: Floats = tf_idf(counts, self.idf) @ self._weights + self.layer.intercept
         return scores
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -66,8 +66,8 @@ class TfIdfModel:
         return {
             "word_terms": np.frombuffer(text.encode("utf-8", "replace"), np.uint8),
             "word_idf": self.idf.astype(np.float32),
-            "word_coef": self.head.coef.astype(np.float16),
-            "word_intercept": self.head.intercept.astype(np.float32),
+            "word_coef": self.layer.coef.astype(np.float16),
+            "word_intercept": self.layer.intercept.astype(np.float32),
         }
 
     @classmethod
@@ -76,8 +76,8 @@ class TfIdfModel:
         if "word_terms" not in arrays:
             return None
         terms = arrays["word_terms"].tobytes().decode().split("\n")
-        head = LinearHead(arrays["word_coef"].astype(np.float32), arrays["word_intercept"].astype(np.float32))
-        return cls(np.array(terms), arrays["word_idf"].astype(np.float32), head)
+        layer = LinearLayer(arrays["word_coef"].astype(np.float32), arrays["word_intercept"].astype(np.float32))
+        return cls(np.array(terms), arrays["word_idf"].astype(np.float32), layer)
 
 
 def count_terms(texts: Sequence[str]) -> TermCounts:

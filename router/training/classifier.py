@@ -1,7 +1,7 @@
 """Embeddings to category probabilities: a softmax regression, or the nearest neighbours.
 
-Owns fitting and calibration over vectors, in scikit-learn's conventions; what is fitted is a head (router/heads.py).
-Knows nothing about prompts, encoders or experts.
+Owns fitting over vectors, in scikit-learn's conventions, and the temperature; what is fitted is a layer of
+router/model/layers.py. Knows nothing about prompts, encoders or experts.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from router.model.layers import Head, LinearHead, NeighbourHead
+from router.model.layers import Layer, LinearLayer, NeighbourLayer
 
 __all__ = ["CategoryClassifier", "CategoryNeighbours", "fit_temperature", "softmax_regression"]
 
 Floats = NDArray[np.floating]
 
 
-class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """What both classifiers share: probabilities are the softmax of the head's logits over a temperature.
+class LayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """What both classifiers share: probabilities are the softmax of the layer's logits over a temperature.
 
-    Learned: `classes_`, `head_`.
+    Learned: `classes_`, `layer_`.
     """
 
     temperature: float
     classes_: NDArray[Any]
-    head_: Head
+    layer_: Layer
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Fit on (n, dims) embeddings and (n,) categories."""
@@ -45,16 +45,16 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if len(classes) < 2:
             raise ValueError(f"only {len(classes)} class in the data: two categories or more are needed")
         self.classes_ = classes
-        self.head_ = self._head(X[kept], labels, sample_weight[kept])
+        self.layer_ = self._fitted_layer(X[kept], labels, sample_weight[kept])
         return self
 
-    def _head(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> Head:
+    def _fitted_layer(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> Layer:
         raise NotImplementedError
 
     def logits(self, X: Any) -> Floats:  # noqa: N803
         """Return (n, classes) scores before the temperature."""
         check_is_fitted(self)
-        return self.head_.logits(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
+        return self.layer_.logits(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
         """Return (n, classes) probabilities, columns as in `classes_`."""
@@ -68,10 +68,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return chosen
 
 
-class CategoryClassifier(HeadClassifier):
+class CategoryClassifier(LayerClassifier):
     """Softmax regression over embeddings.
 
-    C is the inverse of the L2 penalty, class_weight as scikit-learn has it. Learned: `classes_`, `head_`.
+    C is the inverse of the L2 penalty, class_weight as scikit-learn has it. Learned: `classes_`, `layer_`.
     """
 
     def __init__(
@@ -87,26 +87,26 @@ class CategoryClassifier(HeadClassifier):
         self.max_iter = max_iter
         self.temperature = temperature
 
-    def _head(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> LinearHead:
+    def _fitted_layer(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> LinearLayer:
         model = LogisticRegression(C=self.C, class_weight=self.class_weight, max_iter=self.max_iter)
-        head = softmax_regression(model, vectors, labels, weights)
+        layer = softmax_regression(model, vectors, labels, weights)
         self.n_iter_ = int(model.n_iter_.max())
-        return head
+        return layer
 
 
-class CategoryNeighbours(HeadClassifier):
+class CategoryNeighbours(LayerClassifier):
     """The votes of the nearest training embeddings by cosine, weighed by 1 / distance (the CoE papers' router).
 
-    Learned: `classes_`, `head_`.
+    Learned: `classes_`, `layer_`.
     """
 
     def __init__(self, *, num_neighbours: int = 15, temperature: float = 1.0) -> None:
         self.num_neighbours = num_neighbours
         self.temperature = temperature
 
-    def _head(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> NeighbourHead:
+    def _fitted_layer(self, vectors: Floats, labels: NDArray[np.integer], weights: Floats) -> NeighbourLayer:
         length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return NeighbourHead(vectors / length, labels, weights, self.num_neighbours, len(self.classes_))
+        return NeighbourLayer(vectors / length, labels, weights, self.num_neighbours, len(self.classes_))
 
 
 def softmax_regression(
@@ -114,13 +114,13 @@ def softmax_regression(
     rows: Any,
     labels: NDArray[np.integer],
     weights: Floats,
-) -> LinearHead:
-    """Return the head of a scikit-learn regression fitted on dense or sparse rows, one row of `coef` per class."""
+) -> LinearLayer:
+    """Return the layer of a scikit-learn regression fitted on dense or sparse rows, one row of `coef` per class."""
     model.fit(rows, labels, sample_weight=weights)
     if len(model.classes_) > 2:
-        return LinearHead(model.coef_, model.intercept_)
+        return LinearLayer(model.coef_, model.intercept_)
     # of two classes scikit-learn keeps one row: softmax([0, w]) = sigmoid(w)
-    return LinearHead(np.vstack([np.zeros_like(model.coef_), model.coef_]), np.append(0.0, model.intercept_))
+    return LinearLayer(np.vstack([np.zeros_like(model.coef_), model.coef_]), np.append(0.0, model.intercept_))
 
 
 def fit_temperature(logits: Floats, labels: NDArray[np.integer]) -> float:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from router.model.category_model import CategoryModel
-from router.model.layers import Head
+from router.model.layers import Layer
 from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 
-__all__ = ["family_weights", "fit_head", "fit_model", "fit_tf_idf"]
+__all__ = ["family_weights", "fit_layer", "fit_model", "fit_tf_idf"]
 
 MIN_PROMPTS_PER_TERM = 3
 MAX_TERMS = 20_000
@@ -25,10 +25,10 @@ MAX_TERMS = 20_000
 def fit_model(training_set: TrainingSet, recipe: Recipe) -> CategoryModel:
     """Return the model of these rows; a category without rows here is all but ruled out."""
     weights = family_weights(training_set, recipe)
-    head = fit_head(training_set, weights, recipe)
+    layer = fit_layer(training_set, weights, recipe)
     if not recipe.tf_idf_weight:
-        return CategoryModel(head)
-    return CategoryModel(head, fit_tf_idf(training_set, weights, recipe), recipe.tf_idf_weight)
+        return CategoryModel(layer)
+    return CategoryModel(layer, fit_tf_idf(training_set, weights, recipe), recipe.tf_idf_weight)
 
 
 def fit_tf_idf(training_set: TrainingSet, weights: NDArray[np.float64], recipe: Recipe) -> TfIdfModel:
@@ -40,23 +40,23 @@ def fit_tf_idf(training_set: TrainingSet, weights: NDArray[np.float64], recipe: 
     idf = np.log((1 + num_prompts) / (1 + document_frequency[chosen])) + 1
     rows = tf_idf(counts.matrix[:, chosen], idf)
     regression = LogisticRegression(C=1.0 / (recipe.tf_idf_penalty * num_prompts), max_iter=100, tol=1e-3)
-    head = softmax_regression(regression, rows, training_set.labels, weights)
+    layer = softmax_regression(regression, rows, training_set.labels, weights)
     return TfIdfModel(
-        counts.terms[chosen], idf, head.renumbered(np.unique(training_set.labels), len(training_set.categories))
+        counts.terms[chosen], idf, layer.renumbered(np.unique(training_set.labels), len(training_set.categories))
     )
 
 
-def fit_head(training_set: TrainingSet, weights: NDArray[np.float64], recipe: Recipe) -> Head:
-    """Return the fitted head over the training_set's vectors."""
+def fit_layer(training_set: TrainingSet, weights: NDArray[np.float64], recipe: Recipe) -> Layer:
+    """Return the fitted layer over the training set's vectors."""
     num_categories = len(training_set.categories)
     if recipe.kind == "neighbours":
         votes = CategoryNeighbours(num_neighbours=recipe.num_neighbours).fit(
             training_set.vectors, training_set.labels, weights
         )
-        return votes.head_.renumbered(votes.classes_, num_categories)
+        return votes.layer_.renumbered(votes.classes_, num_categories)
     linear = CategoryClassifier(C=1.0 / (recipe.penalty * len(training_set.labels)), class_weight=None)
     linear.fit(training_set.vectors, training_set.labels, weights)
-    return linear.head_.renumbered(linear.classes_, num_categories)
+    return linear.layer_.renumbered(linear.classes_, num_categories)
 
 
 def family_weights(training_set: TrainingSet, recipe: Recipe) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ class OutOfFold(NamedTuple):
     similarity: NDArray[np.floating]  # (rows,)
 
     def without(self, left_out: NDArray[np.bool_]) -> OutOfFold:
-        """Return what was said about the rows of the training_set that are not left out."""
+        """Return what was said about the rows of the training set that are not left out."""
         kept = ~left_out[self.rows]
         return OutOfFold(self.rows[kept], self.logits[kept], self.similarity[kept])
 

@@ -20,7 +20,7 @@ def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
     saved.save(tmp_path)
     loaded = load_artefact(tmp_path)
     vectors = np.random.default_rng(0).normal(size=(5, 48)).astype(np.float32)
-    np.testing.assert_array_equal(loaded.model.head.logits(vectors), saved.model.head.logits(vectors))
+    np.testing.assert_array_equal(loaded.model.layer.logits(vectors), saved.model.layer.logits(vectors))
     np.testing.assert_allclose(loaded.exemplars, saved.exemplars, atol=1e-3)
     for name in ("encoder_id", "categories", "temperature", "abstain", "exemplar_rows", "data"):
         assert getattr(loaded, name) == getattr(saved, name)

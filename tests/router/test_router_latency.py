@@ -74,7 +74,7 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_a_report_has_a_row_and_figures_per_measurement(artefact: Path) -> None:
     report = measure(parsed("--artefact", str(artefact), "--tokens", "8", "--calls", "2"), seed=0)
     (row,), (figures,) = report.rows, report.figures
-    assert len(row) == len(report.heads)
+    assert len(row) == len(report.headers)
     assert figures["num_tokens"] == 8
     assert set(figures["both"]) == {"p50_ms", "p99_ms"}
     assert figures["fraction_of_ceiling"] > 0

@@ -96,8 +96,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_training_learns_and_is_deterministic() -> None:
     first, second = train(toy_prompts(), FakeEncoder()), train(toy_prompts(), FakeEncoder())
     assert first.metrics["out_of_fold_accuracy"] > 0.9
-    for name, array in first.model.head.arrays().items():
-        np.testing.assert_array_equal(array, second.model.head.arrays()[name])
+    for name, array in first.model.layer.arrays().items():
+        np.testing.assert_array_equal(array, second.model.layer.arrays()[name])
     assert first.abstain == second.abstain
     assert first.data == {"user": {"rows": 60, "license": ""}}
 

@@ -12,7 +12,7 @@ from coe.types import Message, RouteQuery
 from router.model.abstain import AbstainRule
 from router.model.artefact import Artefact, Exemplar
 from router.model.category_model import CategoryModel
-from router.model.layers import LinearHead
+from router.model.layers import LinearLayer
 from router.training.prompts import Prompt
 
 HIDDEN = 16
@@ -64,7 +64,7 @@ def fake_artefact(**changes: object) -> Artefact:
         "categories": ("math", "sql"),
         "temperature": 0.2,
         "abstain": AbstainRule(0.8, -1.0),
-        "model": CategoryModel(LinearHead(coef, np.zeros(2, np.float32))),
+        "model": CategoryModel(LinearLayer(coef, np.zeros(2, np.float32))),
         "exemplars": np.stack([embed("sum"), embed("select")]).astype(np.float32),
         "exemplar_rows": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
     }
