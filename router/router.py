@@ -18,7 +18,7 @@ from router.encoding.text_encoder import TextEncoder
 from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
 from router.neighbours import doubt, neighbours, with_texts
-from router.policy import Policy
+from router.policy import RoutingPolicy
 from router.stickiness import Memory, earlier_requests
 from router.turn import Previous, Turn, last_user_turn
 
@@ -46,7 +46,7 @@ class _Conversation(NamedTuple):
 class Router:
     """A trained classifier and a policy. One thread may use it at a time."""
 
-    def __init__(self, artefact: Artefact, encoder: TextEncoder, policy: Policy) -> None:
+    def __init__(self, artefact: Artefact, encoder: TextEncoder, policy: RoutingPolicy) -> None:
         artefact.check_encoder(encoder.id)
         self.artefact = artefact
         self.policy = policy.checked(artefact.categories)
@@ -72,12 +72,12 @@ class Router:
         Raises:
             ValueError: an unknown category or expert, or an artefact that cannot be used.
         """
-        policy = Policy(Directory(names, general), mapping)
+        policy = RoutingPolicy(Directory(names, general), mapping)
         return cls.with_policy(policy, load_artefact(artefact, min_confidence), device)
 
     @classmethod
-    def with_policy(cls, policy: Policy, artefact: Artefact, device: str = "cpu") -> Self:
-        """Load the encoder that an artefact was trained with; raises ValueError as `Policy.checked` does."""
+    def with_policy(cls, policy: RoutingPolicy, artefact: Artefact, device: str = "cpu") -> Self:
+        """Load the encoder that an artefact was trained with; raises ValueError as `RoutingPolicy.checked` does."""
         policy = policy.checked(artefact.categories)  # refuse it before the encoder is loaded
         from router.encoding.encoder import Encoder  # torch
 
@@ -153,10 +153,10 @@ class GeneralOnly:
     categories: tuple[str, ...] = ()
 
     def __init__(self, *, general: str, names: Mapping[str, str]) -> None:
-        self._policy = Policy(Directory(names, general))
+        self._policy = RoutingPolicy(Directory(names, general))
 
     @classmethod
-    def with_policy(cls, policy: Policy, categories: Sequence[str] = ()) -> Self:
+    def with_policy(cls, policy: RoutingPolicy, categories: Sequence[str] = ()) -> Self:
         """Return one with rules; `categories` are those that rules may name. Raises ValueError for others."""
         general = policy.directory.general
         router = cls(general=general, names={general: general})

@@ -21,7 +21,7 @@ from coe.errors import CoeError, ConfigError
 if TYPE_CHECKING:
     from coe.types import Decision, ExpertStatus, Part, Router
     from router.model.artefact import Artefact
-    from router.policy import Policy
+    from router.policy import RoutingPolicy
 
 __all__ = ["build_router", "main"]
 
@@ -85,12 +85,13 @@ def _classifies(config: Config) -> bool:
     return config.router.enabled and len(config.experts) > 1
 
 
-def _policy(config: Config) -> tuple[Policy, Artefact | None]:
+def _policy(config: Config) -> tuple[RoutingPolicy, Artefact | None]:
     """What the router decides by, and the trained router; None where nothing needs its categories."""
     from router.directory import Directory
+    from router.mapping import MappingFile, read_mapping_file
     from router.model.artefact import load_artefact
-    from router.policy import Policy
-    from router.residency import Expected, Residency, read_expected
+    from router.policy import RoutingPolicy
+    from router.residency_preference import ResidencyPreference
     from router.rules import Rule, Rules
     from router.stickiness import DEFAULT_STICKINESS
 
@@ -102,11 +103,11 @@ def _policy(config: Config) -> tuple[Policy, Artefact | None]:
     artefact = load_artefact(asked.artefact, asked.min_confidence) if needs_categories else None
     named = {category: config.expert_for(category) for category in (artefact.categories if artefact else ())}
     by_name = {category: expert for category, expert in named.items() if expert}
-    expected = Expected() if asked.mapping is None or artefact is None else read_expected(asked.mapping)
-    mapping = {**by_name, **expected.mapping, **asked.categories}
-    residency = Residency(asked.residency_epsilon if artefact else 0.0, expected)
+    learned = MappingFile() if asked.mapping is None or artefact is None else read_mapping_file(asked.mapping)
+    mapping = {**by_name, **learned.mapping, **asked.categories}
+    preference = ResidencyPreference(asked.residency_epsilon if artefact else 0.0, learned)
     stickiness = DEFAULT_STICKINESS if asked.stickiness is None else asked.stickiness
-    return Policy(Directory(config.names, asked.general), mapping, rules, residency, stickiness), artefact
+    return RoutingPolicy(Directory(config.names, asked.general), mapping, rules, preference, stickiness), artefact
 
 
 # -- commands

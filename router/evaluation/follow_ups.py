@@ -19,7 +19,7 @@ import numpy as np
 from coe.types import Snapshot
 from router.directory import Directory
 from router.model.artefact import load_artefact
-from router.policy import Policy
+from router.policy import RoutingPolicy
 from router.router import Router
 from router.training.prompts import Prompt, read_prompts
 from router.turn import Previous, Turn
@@ -77,7 +77,7 @@ def measure(router: Router, prompts: Sequence[Prompt]) -> list[Worth]:
     return worth
 
 
-def expert_of(policy: Policy, turn: Turn, before: str | None) -> str:
+def expert_of(policy: RoutingPolicy, turn: Turn, before: str | None) -> str:
     return policy.decide(turn, Snapshot(), None if before is None else Previous(before)).expert
 
 
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     artefact = load_artefact(args.artefact)
     experts = {category: category for category in (*artefact.categories, GENERAL)}
     mapping = {category: category for category in artefact.categories}
-    router = Router.with_policy(Policy(Directory(experts, GENERAL), mapping), artefact, args.device)
+    router = Router.with_policy(RoutingPolicy(Directory(experts, GENERAL), mapping), artefact, args.device)
     prompts = chosen(read_prompts(args.prompts).prompts, args, router.categories)
     rows = measure(router, prompts)
     print(f"{'stickiness':>10} {'follow-ups stay':>16} {'new topics move':>16}")

@@ -19,7 +19,7 @@ from coe.types import Message, RouteQuery
 from router.directory import Directory
 from router.encoding.encoder import Encoder
 from router.model.artefact import Artefact
-from router.policy import Policy
+from router.policy import RoutingPolicy
 from router.router import Router
 
 __all__ = ["Latency", "measure_latency"]
@@ -96,7 +96,7 @@ def latency_at(
     num_read = encoder.num_tokens_read(prompts[0])
     shapes = encoder.products
     vectors = encoder.encode(prompts[:1])
-    policy = Policy(Directory({"general": "general"}, "general"))
+    policy = RoutingPolicy(Directory({"general": "general"}, "general"))
     whole = Router(artefact, encoder, policy)
     decision = Router(artefact, Remembered(encoder, vectors), policy)
     asks = {

@@ -12,7 +12,7 @@ from router_fakes import FakeEncoder, fake_artefact
 from coe.cli import main
 from router.directory import Directory
 from router.evaluation.follow_ups import follow_ups, measure
-from router.policy import Policy
+from router.policy import RoutingPolicy
 from router.router import Router
 from router.training.prompts import Prompt
 
@@ -29,7 +29,7 @@ def test_every_category_of_the_shipped_router_has_follow_ups_of_its_own() -> Non
 
 def test_at_the_ends_everything_moves_or_nothing_does() -> None:
     experts = {"math": "math", "sql": "sql", "general": "general"}
-    policy = Policy(Directory(experts, "general"), {"math": "math", "sql": "sql"})
+    policy = RoutingPolicy(Directory(experts, "general"), {"math": "math", "sql": "sql"})
     router = Router(fake_artefact(), FakeEncoder(), policy)
     prompts = [Prompt("select " * 5, "sql"), Prompt("sum " * 7, "math"), Prompt("sum sum sum sum sum sum", "sql")]
     rows = measure(router, prompts)

@@ -10,8 +10,9 @@ from router_fakes import ask
 
 from coe.types import CostTerm, Decision, Message, RouteQuery, Snapshot
 from router.directory import Directory
-from router.policy import Policy
-from router.residency import Expected, Residency
+from router.mapping import MappingFile
+from router.policy import RoutingPolicy
+from router.residency_preference import ResidencyPreference
 from router.rules import Rule, Rules
 from router.turn import Previous, Turn
 
@@ -28,9 +29,9 @@ NOWHERE = Snapshot(dict.fromkeys(EXPERTS, 7))
 
 def policy(
     epsilon: float = 0.0, stickiness: float = 0.5, active_b: dict[str, float] | None = None, **more: object
-) -> Policy:
-    residency = Residency(epsilon, Expected(MAPPING, SCORES, active_b or {}))
-    return Policy(DIRECTORY, MAPPING, residency=residency, stickiness=stickiness, **more)  # type: ignore[arg-type]
+) -> RoutingPolicy:
+    preference = ResidencyPreference(epsilon, MappingFile(MAPPING, SCORES, active_b or {}))
+    return RoutingPolicy(DIRECTORY, MAPPING, preference=preference, stickiness=stickiness, **more)  # type: ignore[arg-type]
 
 
 def turn(sql: float, math: float, doubt: str = "") -> Turn:

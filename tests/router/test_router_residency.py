@@ -1,4 +1,4 @@
-"""The file of expected scores: what `coe router map` writes is read back; holes and strangers are named."""
+"""The mapping file: what `coe router map` writes is read back; holes and strangers are named."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from router.directory import Directory
+from router.mapping import MappingFile, read_mapping_file
 from router.mapping_study.map_command import add_arguments, run
-from router.residency import Expected, Residency, read_expected
+from router.residency_preference import ResidencyPreference
 
 DIRECTORY = Directory({"a-1b": "a-1b", "b-2b": "b-2b", "alias": "b-2b"}, "a-1b")
 GOOD = {
@@ -19,10 +20,10 @@ GOOD = {
 }
 
 
-def read(folder: Path, content: object) -> Expected:
+def read(folder: Path, content: object) -> MappingFile:
     path = folder / "mapping.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return read_expected(path).checked(("x", "y"), DIRECTORY)
+    return read_mapping_file(path).checked(("x", "y"), DIRECTORY)
 
 
 def test_what_map_writes_is_what_residency_reads(tmp_path: Path) -> None:
@@ -39,23 +40,23 @@ def test_what_map_writes_is_what_residency_reads(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert run(parser.parse_args([str(scores), "--json", str(tmp_path / "mapping.json")])) == 0
-    expected = read_expected(tmp_path / "mapping.json").checked(("x", "y"), DIRECTORY)
-    assert expected.mapping == {"x": "a-1b", "y": "b-2b"}
-    assert expected.scores == {"x": {"a-1b": 1.0, "b-2b": 0.5}, "y": {"a-1b": 0.0, "b-2b": 0.5}}
-    assert expected.active_b == {"a-1b": 1.0, "b-2b": 2.0}
+    learned = read_mapping_file(tmp_path / "mapping.json").checked(("x", "y"), DIRECTORY)
+    assert learned.mapping == {"x": "a-1b", "y": "b-2b"}
+    assert learned.expected_scores == {"x": {"a-1b": 1.0, "b-2b": 0.5}, "y": {"a-1b": 0.0, "b-2b": 0.5}}
+    assert learned.active_b == {"a-1b": 1.0, "b-2b": 2.0}
 
 
 def test_an_expected_score_may_come_with_its_interval(tmp_path: Path) -> None:
     cell = {"score": 0.5, "low": 0.4, "high": 0.6, "num_prompts": 100}
-    expected = read(tmp_path, {"mapping": {"x": "a-1b"}, "expected_scores": {"x": {"a-1b": cell, "b-2b": 0.25}}})
-    assert expected.scores == {"x": {"a-1b": 0.5, "b-2b": 0.25}}
+    learned = read(tmp_path, {"mapping": {"x": "a-1b"}, "expected_scores": {"x": {"a-1b": cell, "b-2b": 0.25}}})
+    assert learned.expected_scores == {"x": {"a-1b": 0.5, "b-2b": 0.25}}
     with pytest.raises(ValueError, match="has null for 'a-1b'"):
         read(tmp_path, {"mapping": {"x": "a-1b"}, "expected_scores": {"x": {"a-1b": {"low": 0.4}}}})
 
 
 def test_names_are_matched_in_any_case_and_by_alias(tmp_path: Path) -> None:
-    expected = read(tmp_path, {"mapping": {"X": "Alias"}, "expected_scores": {"X": {"ALIAS": 1}}})
-    assert (expected.mapping, expected.scores) == ({"x": "b-2b"}, {"x": {"b-2b": 1.0}})
+    learned = read(tmp_path, {"mapping": {"X": "Alias"}, "expected_scores": {"X": {"ALIAS": 1}}})
+    assert (learned.mapping, learned.expected_scores) == ({"x": "b-2b"}, {"x": {"b-2b": 1.0}})
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,8 @@ def test_holes_and_strangers_are_refused_by_file_and_name(tmp_path: Path, conten
 
 
 def test_a_mapped_expert_without_an_expected_score_is_refused_unless_it_is_off(tmp_path: Path) -> None:
-    expected = read(tmp_path, GOOD)
+    learned = read(tmp_path, GOOD)
     with pytest.raises(ValueError, match=r"residency_epsilon 0\.1 needs the expected score of 'b-2b' on 'y'"):
-        Residency(0.1, expected).check({"x": "a-1b", "y": "b-2b"}, "a-1b")
-    Residency(0.1, expected).check({"x": "b-2b", "y": "a-1b"}, "a-1b")
-    Residency(0.0, expected).check({"y": "b-2b"}, "a-1b")
+        ResidencyPreference(0.1, learned).check({"x": "a-1b", "y": "b-2b"}, "a-1b")
+    ResidencyPreference(0.1, learned).check({"x": "b-2b", "y": "a-1b"}, "a-1b")
+    ResidencyPreference(0.0, learned).check({"y": "b-2b"}, "a-1b")

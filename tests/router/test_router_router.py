@@ -11,10 +11,11 @@ from router_fakes import FakeEncoder, ask, fake_artefact
 
 from coe.types import Message, RouteQuery, Snapshot
 from router.directory import Directory
+from router.mapping import MappingFile
 from router.model.abstain import AbstainRule
 from router.model.artefact import ArtefactError
-from router.policy import Policy
-from router.residency import Expected, Residency
+from router.policy import RoutingPolicy
+from router.residency_preference import ResidencyPreference
 from router.router import Router
 
 UNSURE = "why so why so why so why so"  # to this encoder half sql, half math
@@ -22,10 +23,10 @@ DIRECTORY = Directory({"general": "general", "db": "sql"}, "general")
 
 
 def make(mapping: dict[str, str] | None = None, **changes: object) -> tuple[Router, FakeEncoder]:
-    return with_policy(Policy(DIRECTORY, {"sql": "sql"} if mapping is None else mapping), **changes)
+    return with_policy(RoutingPolicy(DIRECTORY, {"sql": "sql"} if mapping is None else mapping), **changes)
 
 
-def with_policy(policy: Policy, **changes: object) -> tuple[Router, FakeEncoder]:
+def with_policy(policy: RoutingPolicy, **changes: object) -> tuple[Router, FakeEncoder]:
     encoder = FakeEncoder()
     return Router(fake_artefact(**changes), encoder, policy), encoder
 
@@ -195,7 +196,7 @@ def test_what_was_resident_then_is_remembered() -> None:
 
 
 def test_stickiness_zero_routes_every_turn_by_itself_and_encodes_nothing_else() -> None:
-    router, encoder = with_policy(Policy(DIRECTORY, {"sql": "sql"}, stickiness=0.0))
+    router, encoder = with_policy(RoutingPolicy(DIRECTORY, {"sql": "sql"}, stickiness=0.0))
     (decision,) = router.route([chat("select", "1", UNSURE)])
     assert (decision.expert, decision.why) == ("general", "abstain")
     assert encoder.calls == [[UNSURE]]
@@ -236,6 +237,7 @@ def test_a_prompt_routed_to_a_broken_expert_goes_to_the_general_one_and_says_so(
     assert back.expert == "sql"
 
 
-def residency_policy() -> Policy:
-    expected = Expected(scores={"sql": {"sql": 0.8, "general": 0.79}, "math": {"sql": 0.1, "general": 0.5}})
-    return Policy(DIRECTORY, {"sql": "sql"}, residency=Residency(0.02, expected))
+def residency_policy() -> RoutingPolicy:
+    scores = {"sql": {"sql": 0.8, "general": 0.79}, "math": {"sql": 0.1, "general": 0.5}}
+    preference = ResidencyPreference(0.02, MappingFile(expected_scores=scores))
+    return RoutingPolicy(DIRECTORY, {"sql": "sql"}, preference=preference)
