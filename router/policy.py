@@ -24,7 +24,7 @@ CLEAR = ("category", "resident", "rule")  # reasons under which a decision's cat
 
 @dataclass(frozen=True, slots=True)
 class RoutingPolicy:
-    """Everything beside the query that decides. `mapping` is category -> expert; other categories go to the general one.
+    """What decides beside the query. `mapping` is category -> expert; other categories go to the general expert.
 
     A follow-up leaves its conversation's expert when it is longer than a few words and the router is sure of a category
     that is likelier, by `stickiness`, than the conversation's category and all others of that expert together. At 0

@@ -17,7 +17,7 @@ from router.directory import Directory
 from router.encoding.text_encoder import TextEncoder
 from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
-from router.neighbours import doubt, neighbours, with_texts
+from router.neighbours import neighbours, with_texts
 from router.policy import RoutingPolicy
 from router.stickiness import Memory, earlier_requests
 from router.turn import Previous, Turn, last_user_turn
@@ -127,8 +127,8 @@ class Router:
     def _turn(self, text: str, scores: Scores, row: int) -> Turn:
         probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))
         confidence, similarity = float(scores.probabilities[row].max()), float(scores.similarity[row])
-        unsure = doubt(self.artefact, confidence, similarity)
-        return Turn(text, probabilities, unsure, neighbours(self.artefact, scores, row))
+        doubt = self.artefact.abstain.doubt(confidence, similarity)
+        return Turn(text, probabilities, doubt, neighbours(self.artefact, scores, row))
 
     def _decide(self, query: RouteQuery, conversation: _Conversation, turns: Mapping[str, Turn]) -> Decision:
         previous = conversation.previous
@@ -136,7 +136,7 @@ class Router:
             previous = self.policy.after(self._decide_request(request, turns, query.snapshot, previous), previous)
         decision = self._decide_request(conversation.request, turns, query.snapshot, previous)
         if query.only_explains:
-            return replace(decision, nearest=with_texts(decision.nearest))
+            return replace(decision, nearest=with_texts(self.artefact, decision.nearest))
         self._memory.remember(query, decision.why, self.policy.after(decision, previous))
         return decision
 

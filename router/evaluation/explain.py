@@ -16,7 +16,7 @@ from coe.types import Neighbour
 from router.encoding.cached_encoder import load_encoder
 from router.model.artefact import Artefact, load_artefact
 from router.model.scores import score
-from router.neighbours import doubt, neighbours, with_texts
+from router.neighbours import neighbours, with_texts
 
 __all__ = ["Explanation", "add_arguments", "explain", "run"]
 
@@ -47,8 +47,8 @@ def explain(artefact: Artefact, text: str, vector: NDArray[np.float32]) -> Expla
     scores = score(artefact, vector[None], [text])
     probabilities, similarity = scores.probabilities[0], float(scores.similarity[0])
     ranked = sorted(zip(artefact.categories, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
-    near = with_texts(neighbours(artefact, scores, 0))
-    return Explanation(tuple(ranked), similarity, doubt(artefact, ranked[0][1], similarity), near)
+    near = with_texts(artefact, neighbours(artefact, scores, 0))
+    return Explanation(tuple(ranked), similarity, artefact.abstain.doubt(ranked[0][1], similarity), near)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,14 @@ class AbstainRule:
         """Return (n,) bool from (n,) and (n,); a NaN is never sure."""
         return (confidence >= self.min_confidence) & (similarity >= self.min_similarity)
 
+    def doubt(self, confidence: float, similarity: float) -> str:
+        """Return which threshold a prompt misses and by what, "" where it is sure."""
+        if not confidence >= self.min_confidence:
+            return f"confidence {confidence:.3f} is below {self.min_confidence:.3f}"
+        if not similarity >= self.min_similarity:
+            return f"similarity {similarity:.3f} to the training prompts is below {self.min_similarity:.3f}"
+        return ""
+
 
 def fit_abstain(confidence: Floats, similarity: Floats, target_rate: float) -> AbstainRule:
     """Return the strictest rule under which at most `target_rate` of these in-domain prompts abstain.

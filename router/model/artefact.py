@@ -1,7 +1,7 @@
 """A trained router as files: `router.json` (what a person may read) and `router.safetensors` (the arrays).
 
-Owns the format and its version. Refuses, by name, what it cannot use. Knows nothing about prompts or experts; nothing
-in it is ever executed, and pickle is not involved.
+Owns the format and its version, and refuses by name what it cannot use. Nothing in the files is ever executed; pickle
+is not involved. Knows nothing about experts or how a router is trained.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from router.model.tf_idf import TfIdfModel
 
 __all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar", "load_artefact"]
 
-FORMAT = 2
+FORMAT = 3
 DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
 HEADER_FILE = "router.json"
 ARRAYS_FILE = "router.safetensors"
@@ -37,16 +37,25 @@ class ArtefactError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """A training prompt that is kept as a vector, to measure how like the training data a prompt is."""
+    """A training prompt that is kept as a vector, to measure how like the training data a prompt is.
+
+    `text` is there only where anybody may read it: of the authored prompts.
+    """
 
     id: str
     source: str
     category: str
+    text: str | None = None
+
+    @property
+    def fields(self) -> list[str]:
+        """What the file keeps, in the order of the constructor."""
+        return [self.id, self.source, self.category] + ([] if self.text is None else [self.text])
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """All that is learned. `encoder_source` says what to load, `encoder_id` what it must turn out to be."""
+    """All that is learned. `encoder_source` is the encoder to load, `encoder_id` the id it must turn out to have."""
 
     encoder_source: str
     encoder_id: str
@@ -54,9 +63,9 @@ class Artefact:
     temperature: float
     abstain: AbstainRule
     model: CategoryModel
-    exemplars: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding)
-    exemplar_rows: tuple[Exemplar, ...]
-    data: dict[str, Any] = field(default_factory=dict)  # file -> rows used, sha256, licences
+    exemplars: tuple[Exemplar, ...]
+    exemplar_vectors: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding)
+    data: dict[str, Any] = field(default_factory=dict)  # source -> rows used and licence
     metrics: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -65,14 +74,14 @@ class Artefact:
         (folder / ARRAYS_FILE).write_bytes(to_bytes(self._arrays()))
         header = {"format": FORMAT, "arrays_sha256": sha256_of(folder / ARRAYS_FILE)}
         header |= {name: getattr(self, name) for name in PLAIN_FIELDS}
-        header |= {"abstain": asdict(self.abstain), "words_weight": self.model.tf_idf_weight}
-        header["exemplar_rows"] = [[row.id, row.source, row.category] for row in self.exemplar_rows]
+        header |= {"abstain": asdict(self.abstain), "tf_idf_weight": self.model.tf_idf_weight}
+        header["exemplars"] = [exemplar.fields for exemplar in self.exemplars]
         text = json.dumps(header, ensure_ascii=False, indent=1)
         (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")
 
     def _arrays(self) -> dict[str, NDArray[np.generic]]:
         tf_idf = self.model.tf_idf.arrays() if self.model.tf_idf else {}
-        arrays = self.model.layer.arrays() | tf_idf | {"exemplars": self.exemplars.astype(np.float16)}
+        arrays = self.model.layer.arrays() | tf_idf | {"exemplar_vectors": self.exemplar_vectors.astype(np.float16)}
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
     def check_encoder(self, encoder_id: str) -> None:
@@ -85,10 +94,10 @@ class Artefact:
 
 
 def load_artefact(folder: Path | None = None, min_confidence: float | None = None) -> Artefact:
-    """Return a trained router's artefact, the shipped one by default, perhaps with another confidence threshold.
+    """Read a trained router, the shipped one by default, perhaps with another confidence threshold.
 
     Raises:
-        ArtefactError: a file is missing, damaged, or of a format this version does not read.
+        ArtefactError: a file is missing, damaged, or of a format that this version does not read.
     """
     learned = read_artefact(folder or DEFAULT_FOLDER)
     if min_confidence is None:
@@ -102,18 +111,16 @@ def read_artefact(folder: Path) -> Artefact:
     if sha256_of(folder / ARRAYS_FILE) != header.pop("arrays_sha256", None):
         raise ArtefactError(f"{folder}: {ARRAYS_FILE} is not the one {HEADER_FILE} was written with; train again")
     try:
-        rows = tuple(Exemplar(*row) for row in header.pop("exemplar_rows"))
-        abstain = AbstainRule(**header.pop("abstain"))
-        categories, tf_idf_weight = tuple(header.pop("categories")), float(header.pop("words_weight"))
         arrays = load_file(folder / ARRAYS_FILE)
+        categories, tf_idf_weight = tuple(header.pop("categories")), float(header.pop("tf_idf_weight"))
         layer, tf_idf = layer_from_arrays(arrays, len(categories)), TfIdfModel.from_arrays(arrays)
         return Artefact(
-            **header,
             categories=categories,
-            abstain=abstain,
+            abstain=AbstainRule(**header.pop("abstain")),
             model=CategoryModel(layer, tf_idf, tf_idf_weight),
-            exemplars=arrays["exemplars"].astype(np.float32),
-            exemplar_rows=rows,
+            exemplars=tuple(Exemplar(*row) for row in header.pop("exemplars")),
+            exemplar_vectors=arrays["exemplar_vectors"].astype(np.float32),
+            **header,
         )
     except (KeyError, TypeError) as error:
         raise ArtefactError(f"{folder / HEADER_FILE}: not a header of format {FORMAT} ({error})") from error
@@ -130,7 +137,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise ArtefactError(f"{folder / HEADER_FILE}: not JSON ({error})") from error
     found = header.pop("format", None) if isinstance(header, dict) else None
     if found != FORMAT:
-        raise ArtefactError(f"{folder}: format {found!r}, this version reads {FORMAT}; train again")
+        raise ArtefactError(
+            f"{folder}: a router of format {found!r}, and this version reads format {FORMAT}; train it again"
+        )
     return dict(header)
 
 

@@ -38,7 +38,7 @@ def score(artefact: Artefact, vectors: NDArray[np.float32], texts: Sequence[str]
     """Return the scores of n texts and their (n, dims) vectors."""
     logits = artefact.model.logits(vectors, texts)
     probabilities = softmax(logits / artefact.temperature, axis=1).astype(np.float32)
-    nearest = nearest_to(artefact.exemplars, vectors)
+    nearest = nearest_to(artefact.exemplar_vectors, vectors)
     return Scores(probabilities, nearest.cosines.mean(axis=1), nearest)
 
 

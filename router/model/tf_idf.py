@@ -64,20 +64,20 @@ class TfIdfModel:
         """Return what `from_arrays` reads; coefficients in half precision."""
         text = "\n".join(self.terms.tolist())
         return {
-            "word_terms": np.frombuffer(text.encode("utf-8", "replace"), np.uint8),
-            "word_idf": self.idf.astype(np.float32),
-            "word_coef": self.layer.coef.astype(np.float16),
-            "word_intercept": self.layer.intercept.astype(np.float32),
+            "tf_idf_terms": np.frombuffer(text.encode("utf-8", "replace"), np.uint8),
+            "tf_idf_idf": self.idf.astype(np.float32),
+            "tf_idf_coef": self.layer.coef.astype(np.float16),
+            "tf_idf_intercept": self.layer.intercept.astype(np.float32),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self | None:
         """Return the model that these arrays hold, None where they hold none."""
-        if "word_terms" not in arrays:
+        if "tf_idf_terms" not in arrays:
             return None
-        terms = arrays["word_terms"].tobytes().decode().split("\n")
-        layer = LinearLayer(arrays["word_coef"].astype(np.float32), arrays["word_intercept"].astype(np.float32))
-        return cls(np.array(terms), arrays["word_idf"].astype(np.float32), layer)
+        terms = arrays["tf_idf_terms"].tobytes().decode().split("\n")
+        layer = LinearLayer(arrays["tf_idf_coef"].astype(np.float32), arrays["tf_idf_intercept"].astype(np.float32))
+        return cls(np.array(terms), arrays["tf_idf_idf"].astype(np.float32), layer)
 
 
 def count_terms(texts: Sequence[str]) -> TermCounts:

@@ -97,4 +97,5 @@ def slot_values(name: str) -> tuple[str, ...]:
 
 
 def authored(text: str, category: str, number: int, family: str) -> Prompt:
-    return Prompt(text, category, f"{family.removeprefix('coe ')}-{category}-{number:04}", family, family, LICENSE)
+    prompt_id = f"{family.removeprefix('coe ')}-{category}-{number:04}"
+    return Prompt(text, category, prompt_id, family, family, LICENSE, may_be_shown=True)

@@ -24,7 +24,10 @@ FALSE_WORDS = ("false", "no", "0")
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One labelled prompt. `family` groups sources that come from one benchmark or writer."""
+    """One labelled prompt. `family` groups sources that come from one benchmark or writer.
+
+    `may_be_shown` lets an artefact keep the text and show it to anybody whose prompt is near.
+    """
 
     text: str
     category: str
@@ -34,6 +37,7 @@ class Prompt:
     license: str = ""
     is_permissive: bool = True
     split: str = "train"
+    may_be_shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

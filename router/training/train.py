@@ -48,8 +48,8 @@ def train(
         temperature=temperature,
         abstain=rule,
         model=fit_model(training_set, recipe),
-        exemplars=whole(training_set.vectors[chosen]),
-        exemplar_rows=tuple(Exemplar(p.id, p.source, p.category) for p in (training_set.prompts[i] for i in chosen)),
+        exemplars=tuple(exemplar(training_set.prompts[row]) for row in chosen.tolist()),
+        exemplar_vectors=whole(training_set.vectors[chosen]),
         data=data_card(training_set.prompts),
         metrics={
             "out_of_fold_accuracy": round(accuracy(training_set, known), 4),
@@ -70,6 +70,10 @@ def check_balance(prompts: Sequence[Prompt]) -> None:
                 f"category '{category}' has {count} distinct prompt(s), near-duplicates counted once: at least "
                 f"{MIN_PER_CATEGORY} are needed; add some, or leave the category out"
             )
+
+
+def exemplar(prompt: Prompt) -> Exemplar:
+    return Exemplar(prompt.id, prompt.source, prompt.category, prompt.text if prompt.may_be_shown else None)
 
 
 def data_card(prompts: Sequence[Prompt]) -> dict[str, dict[str, object]]:

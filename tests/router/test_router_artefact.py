@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, fake_artefact, toy_prompts
 
-from router.model.artefact import ArtefactError, load_artefact
+from router.model.artefact import ArtefactError, Exemplar, load_artefact
 from router.model.scores import score
 from router.training.recipe import Recipe
 from router.training.train import train
 
 
 def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
-    saved = fake_artefact(data={"x": {"rows": 2, "license": "MIT"}})
+    exemplars = (Exemplar("a", "s", "math"), Exemplar("b", "x", "sql", "select \n é 你好"))
+    saved = fake_artefact(data={"x": {"rows": 2, "license": "MIT"}}, exemplars=exemplars)
     saved.save(tmp_path)
     loaded = load_artefact(tmp_path)
     vectors = np.random.default_rng(0).normal(size=(5, 48)).astype(np.float32)
     np.testing.assert_array_equal(loaded.model.layer.logits(vectors), saved.model.layer.logits(vectors))
-    np.testing.assert_allclose(loaded.exemplars, saved.exemplars, atol=1e-3)
-    for name in ("encoder_id", "categories", "temperature", "abstain", "exemplar_rows", "data"):
+    np.testing.assert_allclose(loaded.exemplar_vectors, saved.exemplar_vectors, atol=1e-3)
+    for name in ("encoder_id", "categories", "temperature", "abstain", "exemplars", "data"):
         assert getattr(loaded, name) == getattr(saved, name)
 
 
@@ -63,7 +64,7 @@ def test_changed_arrays_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "format 99, this version reads"),
+        ({"format": 2}, "a router of format 2, and this version reads format 3; train it again"),
         ({"surprise": 1}, "surprise"),
         ({"abstain": 1}, "not a header"),
     ],

@@ -211,19 +211,17 @@ def test_a_conversation_costs_one_encoder_call_of_at_most_nine_texts() -> None:
 # -- the rest of the explanation
 
 
-def test_a_decision_shows_the_nearest_training_prompts_and_only_our_own_texts_when_asked() -> None:
+def test_a_decision_shows_the_nearest_training_prompts_and_texts_only_when_asked() -> None:
     from router.model.artefact import Exemplar
 
-    rows = (Exemplar("own-math-0001", "coe own", "math"), Exemplar("b", "s", "sql"))
-    router, _ = make(exemplar_rows=rows, data={"coe own": {"license": "Apache-2.0"}})
+    exemplars = (Exemplar("own-math-0001", "coe own", "math", "What is 2 + 2?"), Exemplar("b", "s", "sql"))
+    router, _ = make(exemplars=exemplars, data={"coe own": {"license": "Apache-2.0"}})
     plain, asked = router.route([ask("sum"), RouteQuery((Message("user", "sum"),), only_explains=True)])
     assert [near.id for near in plain.nearest] == ["own-math-0001", "b"]
     assert [near.license for near in plain.nearest] == ["Apache-2.0", "licence unknown"]
     assert plain.nearest[0].cosine == pytest.approx(1, abs=1e-5)
     assert [near.text for near in plain.nearest] == [None, None]
-    ours, theirs = asked.nearest
-    assert ours.text
-    assert theirs.text is None
+    assert [near.text for near in asked.nearest] == ["What is 2 + 2?", None]
 
 
 def test_a_prompt_routed_to_a_broken_expert_goes_to_the_general_one_and_says_so() -> None:

@@ -65,7 +65,7 @@ def fake_artefact(**changes: object) -> Artefact:
         "temperature": 0.2,
         "abstain": AbstainRule(0.8, -1.0),
         "model": CategoryModel(LinearLayer(coef, np.zeros(2, np.float32))),
-        "exemplars": np.stack([embed("sum"), embed("select")]).astype(np.float32),
-        "exemplar_rows": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
+        "exemplars": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
+        "exemplar_vectors": np.stack([embed("sum"), embed("select")]).astype(np.float32),
     }
     return Artefact(**(values | changes))  # type: ignore[arg-type]
