@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from coe.bench.report import emit, hardware, table
+from coe.bench.report import emit, table
+from coe.machine import this_machine
 
 __all__ = ["Section", "run"]
 
@@ -35,7 +37,7 @@ def run(sections: Iterable[Section], *, seed: int, out: Path | None) -> int:
 
     The picture needs matplotlib (the extra `bench`) and is drawn only where there is an `out`.
     """
-    about = {"benchmark": "route", "seed": seed, "hardware": hardware()}
+    about = {"benchmark": "route", "seed": seed, "hardware": asdict(this_machine())}
     result: dict[str, Any] = dict(about)
     for section in sections:
         print(table(section.headers, section.rows))

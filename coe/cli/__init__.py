@@ -11,7 +11,8 @@ import importlib
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["build_router", "main"]
 
 log = logging.getLogger("coe")
+
+RECORDED = ("evaluate", "frontier")  # router commands whose figures name the machine that they were made on
 
 WISHES = {
     "load": "bring experts of a running server to the device",
@@ -416,7 +419,20 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
         if verb == asked:  # scikit-learn takes a second to import
             module = importlib.import_module(module_name)
             module.add_arguments(parser)
-            parser.set_defaults(run=_refusing(module.run))
+            parser.set_defaults(run=_refusing(_with_machine(module.run) if verb in RECORDED else module.run))
+
+
+def _with_machine(
+    run: Callable[[argparse.Namespace, Mapping[str, object]], int],
+) -> Callable[[argparse.Namespace], int]:
+    """A router command that is told which machine its figures are made on."""
+
+    def run_it(arguments: argparse.Namespace) -> int:
+        from coe.machine import this_machine
+
+        return run(arguments, asdict(this_machine()))
+
+    return run_it
 
 
 def _positive(text: str) -> int:

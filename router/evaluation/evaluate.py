@@ -34,7 +34,6 @@ from router.evaluation.out_of_scope import is_personal
 from router.evaluation.rewritings import REWRITINGS, rewritten
 from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
-from router.provenance import provenance
 from router.training.prompts import Prompt, read_prompts
 from router.training.recipe import SHIPPED, candidates_of
 from router.training.self_labelling import read_unlabelled
@@ -192,18 +191,19 @@ def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
         found = found.joined(judge_folds(protocol, outsiders))
         if args.recipes:
             found = found.joined(compare_recipes(protocol))
-    return found.joined(Evaluation({"made_with": asdict(provenance()) | {"seed": SEED}}, {}))
+    return found
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run `coe router evaluate`; returns the exit code."""
+def run(args: argparse.Namespace, machine: Mapping[str, object]) -> int:
+    """Run `coe router evaluate`; `machine` says where the figures were made. Returns the exit code."""
     found = evaluation_of(load_artefact(args.artefact), args)
+    figures = found.figures | {"made_with": {**machine, "seed": SEED}}
     if args.json:
-        args.json.write_text(json.dumps(found.figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if args.plot:
         draw(found, args.plot)
-    print_table(found.figures)
-    print(json.dumps(found.figures, ensure_ascii=False))
+    print_table(figures)
+    print(json.dumps(figures, ensure_ascii=False))
     return 0
 
 

@@ -20,7 +20,6 @@ from router.mapping_study.half_split import Data, check_balance, view_of
 from router.mapping_study.learned_mapping import Budget, frontier
 from router.mapping_study.score_table import Cost, ScoreTable
 from router.mapping_study.study import cheapest_share, half_splits, held_out_curve
-from router.provenance import provenance
 from router.training.duplicates import groups_of
 
 __all__ = ["add_arguments", "run"]
@@ -37,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, help="write a PNG of the frontier here")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run `coe router frontier`; returns the exit code."""
+def run(args: argparse.Namespace, machine: Mapping[str, object]) -> int:
+    """Run `coe router frontier`; `machine` says where the figures were made. Returns the exit code."""
     table, costs, notes = candidates(args)
     pool = table.pool(np.array(table.categories), costs)
     budget = Budget(None, args.max_resident_bytes, args.max_experts)
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         from router.mapping_study.frontier_plot import draw
 
         draw(pool, points, result, args.plot)
-    print_figures(result | {"provenance": asdict(provenance())}, args.json)
+    print_figures(result | {"provenance": machine}, args.json)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,10 +180,15 @@ def test_the_commands_run_on_a_users_own_files(
     prompts = write_scores(tmp_path / "p.jsonl", rows)
     run(train_command, [str(prompts), "--out", str(tmp_path / "router")])
     assert load_artefact(tmp_path / "router").categories == ("m", "s")
-    run(evaluate, [str(prompts), "--artefact", str(tmp_path / "router"), "--json", str(tmp_path / "out.json")])
+    run(
+        evaluate,
+        [str(prompts), "--artefact", str(tmp_path / "router"), "--json", str(tmp_path / "out.json")],
+        {"cpu": "x"},
+    )
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last == json.loads((tmp_path / "out.json").read_text())
     assert last["held_out"]["num_prompts"] == 40
+    assert last["made_with"] == {"cpu": "x", "seed": 0}
 
 
 def test_training_on_nothing_says_what_to_name() -> None:
@@ -190,7 +196,7 @@ def test_training_on_nothing_says_what_to_name() -> None:
         run(train_command, [])
 
 
-def run(module: object, argv: list[str]) -> None:
+def run(module: Any, argv: list[str], *more: object) -> None:
     parser = argparse.ArgumentParser()
-    module.add_arguments(parser)  # type: ignore[attr-defined]
-    assert module.run(parser.parse_args(argv)) == 0  # type: ignore[attr-defined]
+    module.add_arguments(parser)
+    assert module.run(parser.parse_args(argv), *more) == 0
