@@ -266,8 +266,14 @@ def _router_score(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     from coe.scoring.command import run
     from router import GeneralOnly
+    from router.training.prompts import PROMPT_COLUMNS
+    from router.training.rows import read_rows
 
-    return run(config, arguments, lambda chosen: GeneralOnly(general=chosen.router.general, names=chosen.names))
+    try:
+        rows = list(read_rows(arguments.labelled, PROMPT_COLUMNS))
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    return run(config, arguments, rows, lambda chosen: GeneralOnly(general=chosen.router.general, names=chosen.names))
 
 
 def _bench_switch(arguments: argparse.Namespace) -> int:
@@ -408,7 +414,11 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
         required=True, metavar="|".join([*verbs, "score"])
     )
     score = _command(router, "score", "run experts over labelled prompts; writes what `map` reads", _router_score)
-    score.add_argument("labelled", type=Path, help="JSONL of {prompt or messages, category, check, answer or choices}")
+    score.add_argument(
+        "labelled",
+        type=Path,
+        help="rows of {prompt or messages, category, check, answer or choices}: JSONL, CSV or Parquet",
+    )
     score.add_argument("--out", type=Path, required=True, help="the score table to write (.jsonl)")
     score.add_argument("--experts", nargs="+", metavar="NAME", help="experts to score (default: all)")
     score.add_argument("--results", type=Path, help="file that keeps every result (default: beside the table)")

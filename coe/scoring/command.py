@@ -1,6 +1,6 @@
-"""What `coe router score` does around the scoring: reads, chooses experts, starts a runtime, writes and prints.
+"""What `coe router score` does around the scoring: chooses experts, starts a runtime, writes and prints.
 
-The router is handed in, as everywhere in coe; every request names its expert, so it never decides anything here.
+The raw rows and the router are handed in; every request names its expert, so the router decides nothing here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -22,7 +22,7 @@ from coe.config.toml_fields import nearest
 from coe.errors import ConfigError
 from coe.progress import import_bars, row_bar
 from coe.runtime import Runtime
-from coe.scoring.labelled import LabelledRow, LabelledSet, read_labelled
+from coe.scoring.labelled import LabelledRow, LabelledSet, labelled_rows
 from coe.scoring.results import Result, Results
 from coe.scoring.run import Settings, costs, score_experts, write_table
 from coe.types import Router
@@ -32,9 +32,14 @@ __all__ = ["run"]
 Scored = Mapping[str, Sequence[Result]]
 
 
-def run(config: Config, arguments: argparse.Namespace, make_router: Callable[[Config], Router]) -> int:
-    """Run the command; raises CoeError. Ctrl-C keeps what is done and says so."""
-    labelled = read_labelled(arguments.labelled)
+def run(
+    config: Config,
+    arguments: argparse.Namespace,
+    rows: Iterable[tuple[str, object]],
+    make_router: Callable[[Config], Router],
+) -> int:
+    """Run the command on raw rows and their places; raises CoeError. Ctrl-C keeps what is done and says so."""
+    labelled = labelled_rows(rows, arguments.labelled)
     for bad in labelled.bad_rows:
         print(f"left out {bad.where}: {bad.why}", file=sys.stderr)
     chosen = _only(config, arguments.experts)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from router.mapping_study.intervals import wilson
 from router.mapping_study.learned_mapping import Pool
-from router.training.prompts import read_rows
+from router.training.rows import read_rows
 
 __all__ = ["Cost", "ExpectedScore", "ScoreTable", "costs_of", "read_scores"]
 
@@ -131,8 +131,9 @@ def read_scores(path: Path) -> ScoreTable:
         ValueError: a row without text, category or scores, or with a score that is no number in 0 … 1, by its number.
     """
     prompts, categories, scores = [], [], []
-    for number, row in enumerate(read_rows(path), start=1):
-        where = f"{path}:{number}"
+    for where, row in read_rows(path, (TEXT_KEYS, CATEGORY_KEYS, ("scores",))):
+        if isinstance(row, ValueError):
+            raise ValueError(f"{where}: {row}") from row
         if not isinstance(row, dict) or not isinstance(row.get("scores"), dict):
             raise ValueError(f"{where}: no 'scores' object there; a row is {{prompt, category, scores}}")
         prompts.append(text_of(row, where))

@@ -19,7 +19,8 @@ from sklearn.model_selection import GroupKFold
 from router.encoding.text_encoder import TextEncoder
 from router.training.classifier import CategoryNeighbours
 from router.training.duplicates import groups_of
-from router.training.prompts import Prompt, PromptSet, Reading, parse_rows, read_rows
+from router.training.prompts import Prompt, PromptSet, prompts_in
+from router.training.rows import RawRow, read_rows
 
 __all__ = ["FAMILY", "Votes", "max_entropy_for", "read_unlabelled", "self_labelled", "votes_of"]
 
@@ -30,11 +31,11 @@ NUM_FOLDS = 5
 
 
 def read_unlabelled(path: Path) -> PromptSet:
-    """Read a file of `{prompt}` rows."""
-    reading = Reading()
-    rows = (row | {"category": FAMILY} if isinstance(row, dict) else row for row in read_rows(path))
-    parse_rows(path.name, rows, reading)
-    return PromptSet(tuple(reading.prompts), tuple(reading.bad_rows))
+    """Read a file of `{prompt or messages}` rows."""
+    rows = read_rows(path, [("prompt", "messages")])
+    return prompts_in(
+        RawRow(where, row | {"category": FAMILY} if isinstance(row, dict) else row) for where, row in rows
+    )
 
 
 class Votes(NamedTuple):

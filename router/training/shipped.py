@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from router.training.authored import authored_prompts
-from router.training.prompts import Prompt, PromptSet, Reading, parse_rows, read_rows
+from router.training.prompts import Prompt, PromptSet, merged, prompts_in
+from router.training.rows import RawRow, read_rows
 
 __all__ = ["public_prompts", "shipped_prompts"]
 
@@ -33,18 +34,16 @@ INTENT_FORMS = (
 
 def shipped_prompts(data: Path | None) -> PromptSet:
     """Return the training prompts of the shipped router: the authored ones and, from a folder, the public rows."""
-    public = public_prompts(data) if data else PromptSet(())
-    return PromptSet(authored_prompts() + public.prompts, public.bad_rows)
+    authored = PromptSet(authored_prompts())
+    return merged([authored, public_prompts(data)]) if data else authored
 
 
 def public_prompts(data: Path) -> PromptSet:
     """Return the permissive training rows of the public files in a folder."""
-    reading = Reading()
-    parse_rows(ROUTER_FILE, read_rows(data / ROUTER_FILE), reading)
-    allowed = tuple(prompt for prompt in reading.prompts if may_ship(prompt) and prompt.split == "train")
-    tuning = Reading()
-    parse_rows(TUNING_FILE, tuning_rows(read_rows(data / TUNING_FILE)), tuning)
-    return PromptSet(allowed + tuple(tuning.prompts), tuple(reading.bad_rows + tuning.bad_rows))
+    found = prompts_in(read_rows(data / ROUTER_FILE))
+    allowed = tuple(prompt for prompt in found.prompts if may_ship(prompt) and prompt.split == "train")
+    tuning = prompts_in(tuning_rows(row.value for row in read_rows(data / TUNING_FILE)))
+    return merged([PromptSet(allowed, found.bad_rows), tuning])
 
 
 def may_ship(prompt: Prompt) -> bool:
@@ -52,14 +51,14 @@ def may_ship(prompt: Prompt) -> bool:
     return prompt.is_permissive and "SA" not in prompt.license
 
 
-def tuning_rows(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
+def tuning_rows(rows: Iterable[Any]) -> Iterator[RawRow]:
     """Yield every nth training request of some experts; half of the intent rows under another instruction."""
     allowed = [row for row in rows if row["split"] == "train"]
     for category, step in EVERY_NTH.items():
         chosen = [row for row in allowed if row["expert"] == category][::step]
         for number, row in enumerate(chosen):
             text = row["messages"][-2]["content"]
-            yield {
+            labelled = {
                 "prompt": other_intent_form(text, number) if category == "intent" else text,
                 "category": category,
                 "source": row["source"],
@@ -67,6 +66,7 @@ def tuning_rows(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
                 "license": row["license"],
                 "id": f"{category}{number:05}",
             }
+            yield RawRow(f"{TUNING_FILE}: {labelled['id']}", labelled)
 
 
 def other_intent_form(text: str, number: int) -> str:

@@ -14,7 +14,7 @@ from router.encoding.cached_encoder import load_encoder
 from router.model.artefact import DEFAULT_FOLDER
 from router.training.balance import report
 from router.training.out_of_fold import choose
-from router.training.prompts import PromptSet, read_prompts
+from router.training.prompts import PromptSet, merged, read_prompts
 from router.training.recipe import DEFAULTS, SHIPPED, Recipe, candidates_of
 from router.training.self_labelling import read_unlabelled
 from router.training.shipped import shipped_prompts
@@ -86,5 +86,4 @@ def read_training_prompts(args: argparse.Namespace) -> PromptSet:
         return shipped_prompts(args.data)
     if not args.prompts or args.out is None:
         raise ValueError("nothing to train on: name prompt files and --out FOLDER, or use --shipped")
-    sets = [read_prompts(path) for path in args.prompts]
-    return PromptSet(sum((s.prompts for s in sets), ()), sum((s.bad_rows for s in sets), ()))
+    return merged(read_prompts(path) for path in args.prompts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import signal
@@ -213,6 +214,28 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert len(read_scores(out).prompts) == before.count("\n")
 
 
+def test_rows_of_a_table_are_scored_like_those_of_jsonl(coe: Callable[..., Done], tmp_path: Path, config: Path) -> None:
+    """The second run asks nothing anew: its questions are the first one's."""
+    rows = [
+        {"prompt": "1, 2?", "category": "a", "check": "last_number", "answer": 1, "max_tokens": 2},
+        {"prompt": QUESTION, "category": "facts", "check": "choice", "choices": CHOICES, "answer": CHOICES[1]},
+    ]
+    table = tmp_path / "labelled.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["prompt", "category", "check", "answer", "max_tokens", "choices"])
+        writer.writeheader()
+        writer.writerows({**row, "choices": json.dumps(row["choices"]) if "choices" in row else ""} for row in rows)
+    out, kept = tmp_path / "scores.jsonl", tmp_path / "results.jsonl"
+    options = ("-c", config, "--out", out, "--results", kept, "--experts", "general")
+    assert coe("router", "score", written(tmp_path, rows), *options).code == 0
+    table_of_jsonl, results = read_scores(out), kept.read_text()
+    done = coe("router", "score", table, *options)
+    assert done.code == 0, done.err
+    assert read_scores(out).prompts == table_of_jsonl.prompts
+    assert (read_scores(out).values == table_of_jsonl.values).all()
+    assert kept.read_text() == results
+
+
 def test_a_row_too_long_for_an_expert_is_a_hole_that_is_named(
     coe: Callable[..., Done], tmp_path: Path, config: Path
 ) -> None:
@@ -244,7 +267,9 @@ def test_bad_input_is_refused_by_name_with_2(
     gone = coe("router", "score", written(tmp_path, [good]), "-c", broken, *out)
     assert gone.code == 2
     assert "'broken'" in gone.err
-    for done in (unknown, none, gone):
+    absent = coe("router", "score", tmp_path / "none.jsonl", "-c", config, *out)
+    assert (absent.code, "none.jsonl" in absent.err) == (2, True)
+    for done in (unknown, none, gone, absent):
         assert "Traceback" not in done.err
 
 
