@@ -19,7 +19,7 @@ from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
 from router.neighbours import neighbours, with_texts
 from router.policy import RoutingPolicy
-from router.stickiness import Memory, earlier_requests
+from router.stickiness import ConversationMemory, earlier_requests
 from router.turn import Previous, Turn, last_user_turn
 
 __all__ = ["GeneralOnly", "Router"]
@@ -51,7 +51,7 @@ class Router:
         self.artefact = artefact
         self.policy = policy.checked(artefact.categories)
         self._encoder = encoder
-        self._memory = Memory()
+        self._memory = ConversationMemory()
 
     @classmethod
     def load(
@@ -169,6 +169,6 @@ class GeneralOnly:
 
     def _decide(self, query: RouteQuery) -> Decision:
         general = self._policy.directory.general
-        because = f"nobody is named, {general} answers"
+        because = f"no expert is named, {general} answers"
         unnamed = Decision(general, None, None, "general", last_user_turn(query.messages), because=because)
         return self._policy.before_classifying(query) or unnamed

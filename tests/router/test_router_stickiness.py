@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coe.types import Message, RouteQuery
-from router.stickiness import MAX_REPLAYED, Memory, earlier_requests, topic_shift
+from router.stickiness import MAX_REPLAYED, ConversationMemory, earlier_requests, topic_shift
 from router.turn import Previous
 
 
@@ -25,7 +25,7 @@ def test_an_earlier_request_is_what_stood_before_an_answer() -> None:
 
 
 def test_a_conversation_is_known_by_its_messages_up_to_the_last_answer() -> None:
-    memory = Memory()
+    memory = ConversationMemory()
     memory.remember(said("s", "u1"), "category", Previous("sql"))
     assert memory.recall(said("s", "u1", "a any answer", "u2")) == Previous("sql")
     for other in (said("s", "u1"), said("u1", "a1", "u2"), said("s", "u1x", "a1", "u2"), said("s", "u1", "u2", "a1")):
@@ -33,14 +33,14 @@ def test_a_conversation_is_known_by_its_messages_up_to_the_last_answer() -> None
 
 
 def test_turns_cannot_be_shifted_into_each_other() -> None:
-    memory = Memory()
+    memory = ConversationMemory()
     memory.remember(RouteQuery((Message("user", "a"), Message("user", "b"))), "category", Previous("sql"))
     shifted = RouteQuery((Message("user", "auser 1 b"), Message("assistant", "x"), Message("user", "y")))
     assert memory.recall(shifted) is None
 
 
 def test_a_name_of_the_clients_is_the_conversation_whatever_the_messages() -> None:
-    memory = Memory()
+    memory = ConversationMemory()
     memory.remember(said("u1", conversation="c"), "model", Previous("sql"))
     assert memory.recall(said("u9", conversation="c")) == Previous("sql")
     assert memory.recall(said("u1", "a", "u2")) is None
@@ -48,14 +48,14 @@ def test_a_name_of_the_clients_is_the_conversation_whatever_the_messages() -> No
 
 
 def test_the_last_decision_counts_and_a_stand_in_does_not() -> None:
-    memory = Memory()
+    memory = ConversationMemory()
     for expert, why in (("sql", "category"), ("math", "category"), ("general", "broken")):
         memory.remember(said("u1"), why, Previous(expert))
     assert memory.recall(said("u1", "a", "u2")) == Previous("math")
 
 
 def test_the_one_not_asked_about_for_longest_is_forgotten_first() -> None:
-    memory = Memory(max_conversations=2)
+    memory = ConversationMemory(max_conversations=2)
     for name in ("one", "two"):
         memory.remember(said("u", conversation=name), "category", Previous(name))
     assert memory.recall(said("u", conversation="one"))
