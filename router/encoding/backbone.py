@@ -1,7 +1,7 @@
-"""Token ids to token states: the network behind an encoder, whichever it is.
+"""Token ids to token states: the network behind an encoder.
 
-Owns the choice: a static table, our own BERT on a CPU, transformers' modules for everything else and for GPUs. All give
-the same thing, one (tokens, hidden) tensor per text. Knows nothing about pooling, truncation or caching.
+Owns its choice: a static table, our forward pass of BERT on a CPU, transformers' modules for everything else and for
+GPUs. All give the same: one (tokens, hidden) tensor per text. Knows nothing about pooling, truncation or caching.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Backbone", "Network", "load_backbone"]
 
 
 class Network(Protocol):
-    """One (tokens, hidden) float32 tensor for each text's token ids."""
+    """Token ids to one (tokens, hidden) float32 tensor per text."""
 
     def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]: ...
 
@@ -38,7 +38,7 @@ class Backbone(NamedTuple):
     weights: Mapping[str, Tensor]
 
     @property
-    def products(self) -> list[tuple[int, int]]:
+    def matmul_shapes(self) -> list[tuple[int, int]]:
         """The (in, out) shapes of the matrices of all layers."""
         layers = {name: weight for name, weight in self.weights.items() if ".layer" in name or ".block" in name}
         return [(weight.shape[1], weight.shape[0]) for weight in layers.values() if weight.ndim == 2]
@@ -53,7 +53,7 @@ class Modules:
 
     @torch.inference_mode()
     def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Return (tokens, hidden) float32 for each text's token ids, padding taken out again."""
+        """Return (tokens, hidden) float32 for each text's token ids, without the padding."""
         lengths = torch.tensor([len(row) for row in ids])
         tokens = torch.zeros(len(ids), int(lengths.max()), dtype=torch.long)
         for row, values in enumerate(ids):
@@ -78,8 +78,8 @@ def load_backbone(source: str, folder: Path, config: SentenceConfig, device: tor
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"encoder '{source}': transformers cannot read {folder} ({error})") from error
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    is_own = device.type == "cpu" and Bert.covers(model.config)
-    network = Bert(weights, model.config) if is_own else Modules(model, device)
+    is_ours = device.type == "cpu" and Bert.covers(model.config)
+    network = Bert(weights, model.config) if is_ours else Modules(model, device)
     return Backbone(
         network,
         tokenizing(tokenizer),
@@ -93,7 +93,7 @@ def tokenizing(tokenizer: Any) -> Callable[[str], list[int]]:
     """Return text -> ids with special tokens and without truncation; the fast tokenizer itself where there is one."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
-        return lambda text: list(tokenizer(text, verbose=False)["input_ids"])  # we truncate, so it need not warn
+        return lambda text: list(tokenizer(text, verbose=False)["input_ids"])  # the encoder truncates: no warning
     fast.no_truncation()
     fast.no_padding()
     return lambda text: list(fast.encode(text).ids)

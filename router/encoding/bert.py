@@ -1,9 +1,9 @@
-"""BERT's forward pass on a CPU, one text at a time: what MiniLM, BGE, GTE and E5 of the small kind are.
+"""BERT's forward pass on a CPU, one text at a time: the architecture of MiniLM, BGE, GTE and E5 in their small sizes.
 
-Owns fused q/k/v, attention without padding, and the choice of 8-bit integers where the processor is made for them.
-Token states equal transformers' in float32 within 1e-5. One text at a time costs nothing on a CPU, where a hundred
-tokens keep the arithmetic busy, and makes a vector independent of its batch by construction. Knows nothing about
-tokenizers or pooling.
+Owns fused q/k/v, attention without padding, and the choice of 8-bit integers where the processor has instructions for
+them. Token states equal transformers' in float32 within 1e-5. One text at a time costs nothing on a CPU, where a
+hundred tokens keep the arithmetic busy, and makes a vector independent of its batch by construction. Knows nothing
+about tokenizers or pooling.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Bert:
     def __init__(self, weights: Mapping[str, Tensor], config: Any, *, is_int8: bool | None = None) -> None:
         self.is_int8 = is_fast_here() if is_int8 is None else is_int8
         self._num_heads = int(config.num_attention_heads)
-        self._words = weights["embeddings.word_embeddings.weight"]
+        self._token_embeddings = weights["embeddings.word_embeddings.weight"]
         first_type = weights["embeddings.token_type_embeddings.weight"][0]
         self._positions = weights["embeddings.position_embeddings.weight"] + first_type
         epsilon = float(config.layer_norm_eps)
@@ -61,7 +61,7 @@ class Bert:
 
     @staticmethod
     def covers(config: Any) -> bool:
-        """True for the plain encoder: absolute positions, exact GELU."""
+        """Return whether this is the plain encoder: absolute positions, exact GELU."""
         if config.model_type != "bert" or config.is_decoder or config.hidden_act != "gelu":
             return False
         return getattr(config, "position_embedding_type", "absolute") == "absolute"
@@ -72,7 +72,7 @@ class Bert:
         return [self._forward(torch.tensor(row)) for row in ids]
 
     def _forward(self, ids: Tensor) -> Tensor:
-        x = self._norm(self._words[ids] + self._positions[: len(ids)])
+        x = self._norm(self._token_embeddings[ids] + self._positions[: len(ids)])
         for layer in self._layers:
             x = layer.attention_norm(x + layer.attention_out(self._attend(layer.qkv(x))))
             x = layer.out_norm(x + layer.down(F.gelu(layer.up(x))))
@@ -86,12 +86,11 @@ class Bert:
 
 
 def layer_of(weights: Mapping[str, Tensor], prefix: str, epsilon: float, *, is_int8: bool) -> Layer:
-    """Return a layer; q, k and v become one product."""
+    """Return a layer; q, k and v become one matrix product."""
 
     def make(*names: str) -> Linear:
-        parts = [prefix + name for name in names]
-        weight = torch.cat([weights[f"{part}.weight"] for part in parts])
-        bias = torch.cat([weights[f"{part}.bias"] for part in parts])
+        weight = torch.cat([weights[f"{prefix}{name}.weight"] for name in names])
+        bias = torch.cat([weights[f"{prefix}{name}.bias"] for name in names])
         return Int8Linear(weight, bias) if is_int8 else partial(F.linear, weight=weight, bias=bias)
 
     return Layer(

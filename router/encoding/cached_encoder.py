@@ -1,7 +1,7 @@
-"""Vectors that survive the process: an encoder in front of a folder of float16 arrays, for training and evaluation.
+"""An encoder in front of a folder of float16 vectors, for training and evaluation: each text is encoded once, ever.
 
-Owns the files (one per encoder, rewritten whole) and nothing else. Serving does not use it: there the encoder's own
-cache in memory is enough.
+Owns the files, one per encoder, rewritten whole. Serving does not use it: there the encoder's own cache in memory is
+enough.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHUNK = 1024  # texts between two writes
 
 
 class CachedEncoder:
-    """The same vectors as the encoder's, rounded to float16; each text is encoded once, ever."""
+    """The encoder's vectors, rounded to float16, from the folder where they are stored already."""
 
     def __init__(self, encoder: TextEncoder, folder: Path) -> None:
         self._encoder = encoder
@@ -44,7 +44,7 @@ class CachedEncoder:
         return self._encoder.num_dims
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return (n, dims); encodes and stores what is not there yet."""
+        """Return (n, dims); encodes and stores the texts that are not there yet."""
         keys = [hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._index}
         pending = list(missing.items())
@@ -74,7 +74,7 @@ def load_encoder(source: str, device: str = "cpu", cache: Path | None = None) ->
 
 
 def stored_in(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file that this class wrote; raises ValueError for any other."""
+    """Return the arrays of a file that CachedEncoder wrote; raises ValueError for any other."""
     try:
         stored = load_file(path)
     except SafetensorError as error:

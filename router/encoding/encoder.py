@@ -1,9 +1,9 @@
 """Prompts to vectors: a sentence encoder from a wheel, a local folder or a hub id.
 
 Owns cleaning, truncation, pooling and a bounded cache by content. Deterministic: alone and in a batch agree within
-1e-5. Covered: any text (lone surrogates become U+FFFD, of a long text head and tail are read), BERT-like and other
-transformers, static tables, the pooling and the prompt that a sentence-transformers folder asks for. Not covered:
-encoders that have code or further layers of their own. Knows nothing about categories.
+1e-5. Covered: any text (lone surrogates become U+FFFD; of a long text the beginning and the end are read), BERT-like
+and other transformers, static tables, the pooling and the prompt that a sentence-transformers folder asks for. Not
+covered: encoders that have code or further layers of their own. Knows nothing about categories.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["DEFAULT_SOURCE", "Encoder"]
 
 MAX_CHARS = 8_000  # what is tokenised of a longer text: its first and last halves of this
 SEGMENT_TOKENS = 32  # the first and last so many tokens are pooled apart: instructions stand at the ends
-NUM_SEGMENTS = 3  # whole, head, tail
+NUM_SEGMENTS = 3  # whole, beginning, end
 # the use of weights whose id does not say it
 DEFAULT_USE = "(Recipe(pooling='mean', prompt='', max_tokens=256, is_lower_case=False, static_folder=None), 32)"
 
@@ -34,12 +34,12 @@ Vectors = NDArray[np.float32]
 
 
 class Encoder:
-    """A sentence encoder: normalised embeddings of the whole text, its head and its tail.
+    """A sentence encoder: normalised embeddings of the whole text, its beginning and its end.
 
-    A vector is three embeddings in a row: (whole, head, tail), each of length 1. The three come from one forward pass;
-    head and tail are means, whatever the model's own pooling of the whole is. `id` names the weights and how they are
-    used: what a trained router must find again. It does not name the arithmetic, which is 8-bit integers on a CPU that
-    has instructions for them and float32 elsewhere: docs/decisions.md says how little that moves.
+    A vector is three embeddings in a row, (whole, beginning, end), each of length 1. The three come from one forward
+    pass; beginning and end are means, whatever the model's own pooling of the whole is. `id` names the weights and how
+    they are used: a trained router must find both again. It does not name the arithmetic, which is 8-bit integers on a
+    CPU that has instructions for them and float32 elsewhere: docs/decisions.md says how little that moves.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Encoder:
         batch_size: int = 32,
         cache_size: int = 4096,
     ) -> None:
-        torch_device = usable(device)
+        torch_device = checked_device(device)
         folder = find_folder(source)
         self.source = source
         self.batch_size = batch_size
@@ -82,13 +82,13 @@ class Encoder:
 
     @property
     def arithmetic(self) -> str:
-        """What the matrix products are made in: "int8" or "float32"."""
+        """The arithmetic of the matrix products: "int8" or "float32"."""
         return "int8" if isinstance(self._backbone.network, Bert) and self._backbone.network.is_int8 else "float32"
 
     @property
-    def products(self) -> list[tuple[int, int]]:
+    def matmul_shapes(self) -> list[tuple[int, int]]:
         """The (in, out) shapes of the matrices that every token goes through; none for a static table."""
-        return self._backbone.products
+        return self._backbone.matmul_shapes
 
     def _remember(self, rows: dict[bytes, Vectors]) -> None:
         for key, row in rows.items():
@@ -101,7 +101,7 @@ class Encoder:
         """Encode in batches of similar length, so that little is padding."""
         ids = [self._token_ids(text) for text in texts]
         order = [row for row in sorted(range(len(ids)), key=lambda index: len(ids[index])) if ids[row]]
-        vectors = np.zeros((len(ids), self.num_dims), np.float32)  # a text without a token is like nothing
+        vectors = np.zeros((len(ids), self.num_dims), np.float32)  # a text without a token is near no other
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             states = self._backbone.network.states([ids[row] for row in chosen])
@@ -109,7 +109,7 @@ class Encoder:
         return vectors
 
     def _token_ids(self, text: str) -> list[int]:
-        """Return at most max_tokens ids, special tokens included: of a long text its head and its tail."""
+        """Return at most max_tokens ids, special tokens included: of a long text its beginning and its end."""
         most, ids = self._max_tokens, self._all_token_ids(text)
         return ids if len(ids) <= most else ids[: most - most // 2] + ids[-(most // 2) :]
 
@@ -119,14 +119,14 @@ class Encoder:
 
 @torch.inference_mode()
 def pool(states: Tensor, pooling: str) -> Tensor:
-    """Return (3 * hidden,) from (tokens, hidden): whole, head and tail, each of length 1."""
-    ends = SEGMENT_TOKENS + 1  # a special token stands at either end
-    segments = torch.stack([pool_whole(states, pooling), states[:ends].mean(0), states[-ends:].mean(0)])
+    """Return (3 * hidden,) from (tokens, hidden): whole, beginning and end, each of length 1."""
+    num = SEGMENT_TOKENS + 1  # a special token stands at either end
+    segments = torch.stack([pool_whole(states, pooling), states[:num].mean(0), states[-num:].mean(0)])
     return torch.nn.functional.normalize(segments, dim=-1).flatten()
 
 
 def pool_whole(states: Tensor, pooling: str) -> Tensor:
-    """Return (hidden,): what the model's makers call its sentence embedding, before normalisation."""
+    """Return (hidden,): the sentence embedding that the model was made for, before normalisation."""
     if pooling == "mean":
         return states.mean(0)
     if pooling == "max":
@@ -161,8 +161,8 @@ def use_of(config: SentenceConfig) -> str:
     )
 
 
-def usable(device: str) -> torch.device:
-    """Return a device; raises ValueError for one that is not there."""
+def checked_device(device: str) -> torch.device:
+    """Return torch's device of that name; raises ValueError for one that is not there."""
     try:
         found = torch.device(device)
     except RuntimeError as error:

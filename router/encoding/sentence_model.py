@@ -1,8 +1,8 @@
-"""Where an encoder's files are, and what they say about its use: sentence-transformers' conventions, read as data.
+"""The files of an encoder and the use that they prescribe: sentence-transformers' conventions, read as data.
 
-Owns finding the folder (a wheel, a local folder, a hub id, a folder of the hub's cache) and reading modules.json,
-the pooling, the prompt and the length that stand there. Refuses by name what would give other vectors than the model's
-makers meant. Knows nothing about tensors.
+Owns finding the folder (a wheel, a local folder, a hub id, a folder of the hub's cache) and reading modules.json, the
+pooling, the prompt and the length that stand there. Refuses by name a prescription that it cannot follow, since other
+vectors than the model's would come out. Knows nothing about tensors.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ WHEELS = {
 
 @dataclass(frozen=True, slots=True)
 class SentenceConfig:
-    """How token states become a sentence vector. `prompt` stands in front of every text."""
+    """How a text becomes token ids and token states a sentence vector. `prompt` stands in front of every text."""
 
     pooling: str = "mean"
     prompt: str = ""
     max_tokens: int = MAX_TOKENS
     is_lower_case: bool = False
-    static_folder: str | None = None  # a table of token vectors instead of a transformer, and where it lies
+    static_folder: str | None = None  # of a static table, where there is one instead of a transformer
 
 
 def find_folder(source: str) -> Path:
@@ -67,7 +67,7 @@ def find_folder(source: str) -> Path:
 
 
 def wheel_folder(source: str, wheel: Wheel) -> Path:
-    found = importlib.util.find_spec(wheel.package)  # found, not imported: its files are all we need
+    found = importlib.util.find_spec(wheel.package)  # not imported: its files are all that is needed
     if found is None or found.origin is None:
         raise FileNotFoundError(
             f"encoder '{source}': its wheel is not installed; run `pip install '{wheel.requirement}'`"
@@ -95,7 +95,7 @@ def hub_folder(source: str) -> Path:
 
 
 def read_sentence_config(folder: Path) -> SentenceConfig:
-    """Return what a folder says about its use; a plain transformers folder is mean-pooled.
+    """Return the use that a folder prescribes; a plain transformers folder is mean-pooled.
 
     Raises:
         ValueError: a module, a pooling or a file that cannot be followed.
@@ -105,7 +105,7 @@ def read_sentence_config(folder: Path) -> SentenceConfig:
         raise ValueError(f"{folder}: module '{unknown[0]}' is not supported; encoders are made of {', '.join(MODULES)}")
     if "StaticEmbedding" in modules:
         return SentenceConfig(static_folder=str(modules["StaticEmbedding"].relative_to(folder)))
-    usage = read_json(folder / "sentence_bert_config.json", {})
+    lengths = read_json(folder / "sentence_bert_config.json", {})
     pooling = read_json(modules.get("Pooling", folder / "1_Pooling") / "config.json", {})
     prompt = default_prompt(read_json(folder / "config_sentence_transformers.json", {}), folder)
     if prompt and pooling.get("include_prompt") is False:
@@ -113,8 +113,8 @@ def read_sentence_config(folder: Path) -> SentenceConfig:
     return SentenceConfig(
         pooling=pooling_mode(pooling, folder),
         prompt=prompt,
-        max_tokens=min(MAX_TOKENS, usage.get("max_seq_length") or MAX_TOKENS),
-        is_lower_case=bool(usage.get("do_lower_case")),
+        max_tokens=min(MAX_TOKENS, lengths.get("max_seq_length") or MAX_TOKENS),
+        is_lower_case=bool(lengths.get("do_lower_case")),
     )
 
 
@@ -124,7 +124,7 @@ def module_name(row: Mapping[str, Any]) -> str:
 
 
 def pooling_mode(config: Mapping[str, Any], folder: Path) -> str:
-    """Return the one mode that is set, in the newer form or in the older flags."""
+    """Return the one pooling mode that is set, in the newer form or by the older flags."""
     flags = [name for name, is_set in config.items() if name.startswith("pooling_mode_") and is_set]
     older = [flag.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for flag in flags]
     modes = [config["pooling_mode"]] if "pooling_mode" in config else older or ["mean"]

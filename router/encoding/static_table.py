@@ -1,4 +1,4 @@
-"""Static embeddings: one vector per token, no context, a lookup instead of a network.
+"""Static embeddings: one vector per token, without context; a lookup instead of a network.
 
 Owns reading a table and its tokenizer, from the wordllama wheel or from a sentence-transformers StaticEmbedding module.
 Some fifty times faster than MiniLM, and worse at telling topics apart. Knows nothing about pooling.
@@ -40,10 +40,11 @@ class StaticTable:
 
     @property
     def weights(self) -> dict[str, Tensor]:
+        """The table by name; the name is part of the encoder's id."""
         return {"table": self._table}
 
     def tokenize(self, text: str) -> list[int]:
-        """Return token ids without special tokens: they mean nothing here."""
+        """Return token ids without special tokens, which a static table gives no meaning."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
@@ -56,7 +57,7 @@ def find_table(folder: Path) -> StaticTable:
     """Return the table in a wordllama or a StaticEmbedding folder.
 
     Raises:
-        FileNotFoundError: no table is there.
+        FileNotFoundError: there is no table.
     """
     for names in (WORDLLAMA, STATIC_EMBEDDING):
         weights, tokenizer = (folder / name for name in names)

@@ -94,7 +94,7 @@ def latency_at(
     artefact: Artefact, encoder: Encoder, prompts: Sequence[str], num_tokens: int, device: str, num_threads: int
 ) -> Latency:
     num_read = encoder.num_tokens_read(prompts[0])
-    shapes = encoder.products
+    shapes = encoder.matmul_shapes
     vectors = encoder.encode(prompts[:1])
     policy = RoutingPolicy(Directory({"general": "general"}, "general"))
     whole = Router(artefact, encoder, policy)

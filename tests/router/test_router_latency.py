@@ -49,7 +49,7 @@ def test_every_length_is_measured_beside_its_ceiling(artefact: Path) -> None:
 def test_a_table_of_vectors_has_no_products() -> None:
     assert ceiling_ms([], 100, "cpu", torch.float32) is None
     pytest.importorskip("wordllama", reason="the extra `static`")
-    assert Encoder("wordllama").products == []
+    assert Encoder("wordllama").matmul_shapes == []
 
 
 def fail_with_one_more_thread(num_threads: int) -> None:
