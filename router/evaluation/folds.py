@@ -21,9 +21,9 @@ from router.evaluation.out_of_scope import Doubted, OutOfScopeReport, compare, l
 from router.model.abstain import AbstainRule
 from router.model.category_model import CategoryModel
 from router.model.scores import similarity_to
-from router.training.exemplars import exemplars_of
+from router.training.exemplars import exemplar_vectors
 from router.training.fitting import family_weights, fit_layer, fit_model, fit_tf_idf
-from router.training.out_of_fold import calibrate, held_out_families, held_out_rows
+from router.training.out_of_fold import calibrate, held_out_families, held_out_groups
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 
@@ -85,14 +85,14 @@ def leave_family_out(
     training_set: TrainingSet, folds: Mapping[str, Sequence[str]], recipe: Recipe, outsiders: Outsiders | None = None
 ) -> list[LeftOut]:
     """Return what a recipe says about each family left out in turn; `folds` is topic -> families."""
-    known, foreign = held_out_rows(training_set, recipe), held_out_families(training_set, recipe)
+    known, foreign = held_out_groups(training_set, recipe), held_out_families(training_set, recipe)
 
     def judged(topic: str, family: str) -> LeftOut:
         is_held = training_set.families == family
         rest, held = training_set.take(np.flatnonzero(~is_held)), training_set.take(np.flatnonzero(is_held))
         temperature, rule = calibrate(training_set, known.without(is_held), foreign.without(is_held), recipe)
-        doubt = Doubt(fit_model(rest, recipe), temperature, rule, exemplars_of(rest, recipe))
-        logits = doubt.model.logits_of(held.vectors, held.terms)
+        doubt = Doubt(fit_model(rest, recipe), temperature, rule, exemplar_vectors(rest, recipe))
+        logits = doubt.model.logits_of(held.vectors, held.term_counts)
         is_right = logits.argmax(axis=1) == training_set.categories.index(topic)
         inside = doubt.about(logits, held.vectors, [prompt.text for prompt in held.prompts])
         if outsiders is None:
@@ -141,7 +141,7 @@ def accuracies_on(training_set: TrainingSet, topic: str, family: str, recipes: S
         if not recipe.tf_idf_weight:
             return parts[of_vectors]
         if recipe.tf_idf_penalty not in parts:
-            parts[recipe.tf_idf_penalty] = fit_tf_idf(rest, weights, recipe).logits_of(held.terms)
+            parts[recipe.tf_idf_penalty] = fit_tf_idf(rest, weights, recipe).logits_of(held.term_counts)
         return parts[of_vectors] + recipe.tf_idf_weight * parts[recipe.tf_idf_penalty]
 
     right = training_set.categories.index(topic)

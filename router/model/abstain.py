@@ -1,4 +1,4 @@
-"""When a router says "I do not know": too little confidence, or a prompt unlike anything it was trained on.
+"""The abstain rule: too little confidence, or a prompt unlike the training prompts, and the router is not sure.
 
 Owns the rule and how its thresholds follow from a target rate. Knows nothing about prompts, experts or files.
 """
@@ -31,7 +31,7 @@ class AbstainRule:
         return (confidence >= self.min_confidence) & (similarity >= self.min_similarity)
 
     def doubt(self, confidence: float, similarity: float) -> str:
-        """Return which threshold a prompt misses and by what, "" where it is sure."""
+        """Return the threshold that a prompt misses, and by how much; "" where the rule is sure."""
         if not confidence >= self.min_confidence:
             return f"confidence {confidence:.3f} is below {self.min_confidence:.3f}"
         if not similarity >= self.min_similarity:
@@ -42,8 +42,8 @@ class AbstainRule:
 def fit_abstain(confidence: Floats, similarity: Floats, target_rate: float) -> AbstainRule:
     """Return the strictest rule under which at most `target_rate` of these in-domain prompts abstain.
 
-    The similarity threshold may use a fifth of the rate, confidence the rest. Pass out-of-fold values: those of the
-    prompts a classifier was fitted on are too good.
+    The similarity threshold may use a fifth of the rate, confidence the rest. The values must be out of fold: those of
+    prompts that a classifier was fitted on are too good.
     """
     if not 0.0 <= target_rate < 1.0:
         raise ValueError(f"target_rate {target_rate}: must lie in 0 to 1, 1 excluded; 0.05 is a start")

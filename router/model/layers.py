@@ -1,7 +1,7 @@
-"""What turns vectors into one score per category: a linear map, or the votes of the nearest training prompts.
+"""The layer of a fitted classifier, vectors to one logit per category: linear, or votes of the nearest prompts.
 
-Owns the arithmetic of a fitted classifier and its arrays, in numpy, so that a loaded router needs no fitting code.
-Knows nothing about fitting, prompts or temperature.
+Owns the arithmetic and the arrays that a file keeps, in numpy, so that a loaded router needs no fitting code. Knows
+nothing about fitting, prompts or temperature.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SMOOTHING = 1e-3  # of a vote: a category without neighbours is unlikely, not im
 
 
 class Layer(Protocol):
-    """(n, dims) vectors to (n, categories) logits; `arrays` are what a file keeps."""
+    """(n, dims) vectors to (n, categories) logits."""
 
     def logits(self, vectors: Floats) -> Floats: ...
     def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> Layer: ...
@@ -30,7 +30,7 @@ class Layer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinearLayer:
-    """A softmax regression's scores."""
+    """The linear scores of a softmax regression."""
 
     coef: Floats  # (categories, dims)
     intercept: Floats  # (categories,)
@@ -41,7 +41,7 @@ class LinearLayer:
         return scores
 
     def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> LinearLayer:
-        """Return the layer of more categories: its own are numbered `categories`, the others are all but ruled out."""
+        """Return a layer of more categories: these get the numbers `categories`, the others are all but ruled out."""
         coef = np.zeros((num_categories, self.coef.shape[1]), self.coef.dtype)
         intercept = np.full(num_categories, UNSEEN_LOGIT, self.intercept.dtype)
         coef[categories], intercept[categories] = self.coef, self.intercept
@@ -76,7 +76,7 @@ class NeighbourLayer:
         return logits
 
     def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> NeighbourLayer:
-        """Return the layer of more categories: its own are numbered `categories`, the others get no votes."""
+        """Return a layer of more categories: these get the numbers `categories`, the others get no votes."""
         return replace(self, labels=categories[self.labels], num_categories=num_categories)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -90,10 +90,10 @@ class NeighbourLayer:
 
 
 def layer_from_arrays(arrays: Mapping[str, NDArray[np.generic]], num_categories: int) -> Layer:
-    """Return the layer whose arrays these are; others in the mapping are left alone.
+    """Return the layer that these arrays hold; other arrays among them are not looked at.
 
     Raises:
-        KeyError: the arrays of neither kind are there.
+        KeyError: there is no array of either kind.
     """
     if "rows" in arrays:
         rows = arrays["rows"].astype(np.float32)

@@ -1,6 +1,6 @@
-"""Vectors and texts to scores: category probabilities and how like the training prompts a vector is.
+"""The scores of a loaded artefact: category probabilities, similarity to the training prompts, the nearest of them.
 
-Owns the arithmetic of a loaded artefact, in float32 numpy. Knows nothing about thresholds or experts.
+Owns their arithmetic, in float32 numpy. Knows nothing about thresholds or experts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Nearest(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """probabilities (n, categories); similarity (n,) in -1 … 1; the nearest training prompts."""
+    """Of n prompts: probabilities (n, categories), similarity (n,) in -1 … 1, the nearest training prompts."""
 
     probabilities: NDArray[np.float32]
     similarity: NDArray[np.float32]

@@ -1,6 +1,6 @@
-"""What labelled prompts are made of: how many of each category, how many of them are really different.
+"""The balance of labelled prompts: how many each category has, and how many of them are distinct.
 
-Owns the counts that tell whether a set can be learned from, and their table. Knows nothing about files or training.
+Owns the counts and the report of a set of prompts for people. Knows nothing about files or training.
 """
 
 from __future__ import annotations

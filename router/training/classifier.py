@@ -1,7 +1,7 @@
-"""Embeddings to category probabilities: a softmax regression, or the nearest neighbours.
+"""Classifiers of embeddings: a softmax regression, and the nearest neighbours.
 
-Owns fitting over vectors, in scikit-learn's conventions, and the temperature; what is fitted is a layer of
-router/model/layers.py. Knows nothing about prompts, encoders or experts.
+Owns fitting a layer of router/model/layers.py over vectors, in scikit-learn's conventions, and fitting a temperature.
+Knows nothing about prompts, encoders or experts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Floats = NDArray[np.floating]
 
 
 class LayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """What both classifiers share: probabilities are the softmax of the layer's logits over a temperature.
+    """The common part of both classifiers: probabilities are the softmax of a layer's logits over a temperature.
 
     Learned: `classes_`, `layer_`.
     """

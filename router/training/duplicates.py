@@ -1,8 +1,8 @@
-"""Near-duplicates: which texts say the same in almost the same words, exactly and without any pair being guessed.
+"""Near-duplicates: groups of texts that share most of their wording, found exactly.
 
-Owns what "near" means (most of the wording is shared) and finding the groups. Covered: other case, punctuation,
-numbers, a changed or added clause. Not covered: paraphrases, and a word changed in a prompt of a few words, which is
-another question as often as not. Knows nothing about categories or splits.
+Owns the measure and the search. Covered: other case, punctuation, numbers, a changed or added clause. Not covered:
+paraphrases, and a word changed in a prompt of a few words, which is another question as often as not. Knows nothing
+about categories or splits.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ CHUNK = 100_000  # pairs that are compared at a time
 def groups_of(texts: Sequence[str]) -> list[str]:
     """Return one group key per text; near-duplicates, and near-duplicates of those, share it.
 
-    Two texts are near-duplicates if the sets of their three-word runs overlap by MIN_SHARED (Jaccard), once case,
-    punctuation and the digits of numbers are forgotten: a templated question with other numbers is the same question.
-    A key depends on its group alone, not on the other texts or their order.
+    Two texts are near-duplicates if the sets of their three-word runs overlap by MIN_SHARED (Jaccard), case,
+    punctuation and the digits of numbers apart: a templated question with other numbers is the same question. A key
+    depends on its group alone, not on the other texts or their order.
     """
     return list(cached_groups(tuple(texts)))
 
 
 @lru_cache(maxsize=4)
 def cached_groups(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Checking, splitting and reporting ask for the same rows."""
+    """As `groups_of`; checking, splitting and reporting ask for the groups of the same rows."""
     if not texts:
         return ()
     wordings, which = np.unique([wording(text) for text in texts], return_inverse=True)
@@ -61,8 +61,8 @@ def key_of(words: str) -> str:
 
 def shingles(words: str) -> list[str]:
     """Return the runs of three words; a shorter text is one run."""
-    parts = words.split(" ")
-    return [" ".join(parts[at : at + SHINGLE_WORDS]) for at in range(max(1, len(parts) - SHINGLE_WORDS + 1))]
+    each = words.split(" ")
+    return [" ".join(each[at : at + SHINGLE_WORDS]) for at in range(max(1, len(each) - SHINGLE_WORDS + 1))]
 
 
 def shingle_matrix(wordings: Sequence[str]) -> csr_matrix:
@@ -81,9 +81,9 @@ def linked(matrix: csr_matrix) -> Any:
     sizes = matrix.getnnz(axis=1)
     is_near = np.zeros(len(first), bool)
     for start in range(0, len(first), CHUNK):
-        part = slice(start, start + CHUNK)
-        shared = np.asarray(matrix[first[part]].multiply(matrix[second[part]]).sum(axis=1)).ravel()
-        is_near[part] = shared >= MIN_SHARED * (sizes[first[part]] + sizes[second[part]] - shared)
+        chunk = slice(start, start + CHUNK)
+        shared = np.asarray(matrix[first[chunk]].multiply(matrix[second[chunk]]).sum(axis=1)).ravel()
+        is_near[chunk] = shared >= MIN_SHARED * (sizes[first[chunk]] + sizes[second[chunk]] - shared)
     edges = coo_matrix((np.ones(is_near.sum()), (first[is_near], second[is_near])), shape=(len(sizes), len(sizes)))
     return connected_components(edges, directed=False)[1]
 

@@ -1,4 +1,4 @@
-"""Which training rows an artefact keeps as vectors, to measure how like them a prompt is.
+"""Exemplars: the training rows that an artefact keeps as vectors, to measure how like them a prompt is.
 
 Owns the sample. Knows nothing about models.
 """
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 
-__all__ = ["choose_exemplars", "exemplars_of", "whole"]
+__all__ = ["exemplar_rows", "exemplar_vectors", "whole"]
 
 
-def exemplars_of(training_set: TrainingSet, recipe: Recipe) -> NDArray[np.float32]:
-    """Return the (exemplars, hidden) vectors that similarity is measured to."""
-    return whole(training_set.vectors[choose_exemplars(training_set.labels, recipe)])
+def exemplar_vectors(training_set: TrainingSet, recipe: Recipe) -> NDArray[np.float32]:
+    """Return the exemplars' (exemplars, hidden) vectors of the whole text."""
+    return whole(training_set.vectors[exemplar_rows(training_set.labels, recipe)])
 
 
-def choose_exemplars(labels: NDArray[np.integer], recipe: Recipe) -> NDArray[np.intp]:
-    """Return the rows of a sample with the same number from every category, in order."""
+def exemplar_rows(labels: NDArray[np.integer], recipe: Recipe) -> NDArray[np.intp]:
+    """Return a seeded sample of rows, in order, with the same number from every category."""
     rng = np.random.default_rng(recipe.seed)
     share = max(1, recipe.num_exemplars // len(np.unique(labels)))
     rows = [rng.permutation(np.flatnonzero(labels == label))[:share] for label in np.unique(labels)]

@@ -1,7 +1,7 @@
 """Labels for prompts that have none: the nearest labelled prompts vote, and only near-unanimous votes count.
 
-The papers' pipeline (arXiv 2412.01868): a small labelled seed, neighbours label the rest, entropy keeps the sure ones.
-How sure follows from a target precision on the seed itself. Knows nothing about training.
+The pipeline of arXiv 2412.01868: a small labelled seed, neighbours label the rest, the entropy of their votes keeps the
+sure ones. The largest entropy follows from a target precision on the seed itself. Knows nothing about training.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_unlabelled(path: Path) -> PromptSet:
 
 
 class Votes(NamedTuple):
-    """labels (n,): what the neighbours say; entropy (n,) of their votes, in nats."""
+    """Of n prompts: the label that most neighbours have (n,), and the entropy of the votes (n,) in nats."""
 
     labels: NDArray[np.str_]
     entropy: Floats
@@ -52,7 +52,7 @@ def votes_of(model: CategoryNeighbours, vectors: Floats) -> Votes:
 
 
 def max_entropy_for(precision: float, votes: Votes, truth: NDArray[np.str_]) -> float:
-    """Return the largest entropy such that votes of at most that entropy are right often enough; -1 if none is."""
+    """Return the largest entropy up to which votes are right at that precision; -1 where there is none."""
     order = np.argsort(votes.entropy, kind="stable")
     share_right = np.cumsum(votes.labels[order] == truth[order]) / np.arange(1, len(order) + 1)
     enough = np.flatnonzero(share_right >= precision)
@@ -60,7 +60,7 @@ def max_entropy_for(precision: float, votes: Votes, truth: NDArray[np.str_]) -> 
 
 
 def self_labelled(seed: Sequence[Prompt], unlabelled: Sequence[Prompt], encoder: TextEncoder) -> list[Prompt]:
-    """Return the unlabelled prompts whose category is sure, labelled; near-duplicates of the seed are left out."""
+    """Return the unlabelled prompts with a sure vote, labelled; near-duplicates of the seed are left out."""
     groups = groups_of([prompt.text for prompt in (*seed, *unlabelled)])
     known = set(groups[: len(seed)])
     pool = [prompt for prompt, group in zip(unlabelled, groups[len(seed) :], strict=True) if group not in known]
@@ -77,7 +77,7 @@ def self_labelled(seed: Sequence[Prompt], unlabelled: Sequence[Prompt], encoder:
 
 
 def held_out_votes(vectors: Floats, truth: NDArray[np.str_], groups: Sequence[str]) -> Votes:
-    """Return the votes on the seed itself, near-duplicates never among the voters."""
+    """Return the votes on the seed itself; a prompt's near-duplicates do not vote on it."""
     labels, entropy = np.empty_like(truth), np.zeros(len(truth))
     for fit_rows, held_rows in GroupKFold(NUM_FOLDS).split(vectors, truth, groups):
         votes = votes_of(CategoryNeighbours().fit(vectors[fit_rows], truth[fit_rows]), vectors[held_rows])

@@ -1,7 +1,7 @@
-"""What the shipped router is trained on: the authored prompts and public rows whose licence allows it.
+"""The training prompts of the shipped router: the authored ones, and public rows whose licence allows it.
 
-Owns the choice of rows. The category "intent" is a request under an instruction to name its intent, in several forms.
-Knows nothing about encoders or how training works.
+Owns the choice of rows. A prompt of the category "intent" is a request under an instruction to name its intent, in
+several forms. Knows nothing about encoders or how training works.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def public_prompts(data: Path) -> PromptSet:
 
 
 def may_ship(prompt: Prompt) -> bool:
-    """True if the licence lets a model trained on it ship under ours; share-alike rows are marked permissive."""
+    """Return whether a model trained on it may ship under our licence: share-alike rows, too, are marked permissive."""
     return prompt.is_permissive and "SA" not in prompt.license
 
 
 def tuning_rows(rows: Iterable[Any]) -> Iterator[RawRow]:
-    """Yield every nth training request of some experts; half of the intent rows under another instruction."""
+    """Yield every nth training request of some experts, half of the intent requests under another instruction."""
     allowed = [row for row in rows if row["split"] == "train"]
     for category, step in EVERY_NTH.items():
         chosen = [row for row in allowed if row["expert"] == category][::step]

@@ -1,6 +1,6 @@
-"""Prompts to an artefact: encode, choose by cross-validation, fit, calibrate, set the abstain rule, keep exemplars.
+"""Prompts to an artefact: encode, fit, calibrate, set the abstain rule, keep exemplars.
 
-Every choice is made on out-of-fold values of the training rows, never on test rows. Knows nothing about where prompts
+Every choice is made on out-of-fold scores of the training rows, never on test rows. Knows nothing about where prompts
 come from.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from router.encoding.text_encoder import TextEncoder
 from router.model.artefact import Artefact, Exemplar
 from router.training.duplicates import groups_of
-from router.training.exemplars import choose_exemplars, whole
+from router.training.exemplars import exemplar_rows, whole
 from router.training.fitting import fit_model
-from router.training.out_of_fold import accuracy, calibrate, family_accuracy, held_out_families, held_out_rows
+from router.training.out_of_fold import accuracy, calibrate, family_accuracy, held_out_families, held_out_groups
 from router.training.prompts import Prompt
 from router.training.recipe import DEFAULTS, Recipe
 from router.training.self_labelling import self_labelled
@@ -37,23 +37,23 @@ def train(
         ValueError: fewer than two categories, or one with fewer than five prompts.
     """
     check_balance(prompts)
-    training_set = TrainingSet.of([*prompts, *self_labelled(prompts, unlabelled, encoder)], encoder)
-    known, foreign = held_out_rows(training_set, recipe), held_out_families(training_set, recipe)
-    temperature, rule = calibrate(training_set, known, foreign, recipe)
-    chosen = choose_exemplars(training_set.labels, recipe)
+    rows = TrainingSet.of([*prompts, *self_labelled(prompts, unlabelled, encoder)], encoder)
+    by_group, by_family = held_out_groups(rows, recipe), held_out_families(rows, recipe)
+    temperature, rule = calibrate(rows, by_group, by_family, recipe)
+    chosen = exemplar_rows(rows.labels, recipe)
     return Artefact(
         encoder_source=encoder.source,
         encoder_id=encoder.id,
-        categories=training_set.categories,
+        categories=rows.categories,
         temperature=temperature,
         abstain=rule,
-        model=fit_model(training_set, recipe),
-        exemplars=tuple(exemplar(training_set.prompts[row]) for row in chosen.tolist()),
-        exemplar_vectors=whole(training_set.vectors[chosen]),
-        data=data_card(training_set.prompts),
+        model=fit_model(rows, recipe),
+        exemplars=tuple(exemplar(rows.prompts[row]) for row in chosen.tolist()),
+        exemplar_vectors=whole(rows.vectors[chosen]),
+        data=data_card(rows.prompts),
         metrics={
-            "out_of_fold_accuracy": round(accuracy(training_set, known), 4),
-            "held_out_family_accuracy": round(family_accuracy(training_set, foreign), 4),
+            "out_of_fold_accuracy": round(accuracy(rows, by_group), 4),
+            "held_out_family_accuracy": round(family_accuracy(rows, by_family), 4),
         },
     )
 

@@ -1,4 +1,4 @@
-"""The command `train`: its arguments, the rows that they name, what it prints and writes.
+"""The command `train`: its arguments, the rows that they name, its report and the folder that it writes.
 
 Knows nothing about how a model is fitted.
 """
@@ -26,15 +26,17 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `coe router train`."""
-    parser.add_argument("prompts", nargs="*", type=Path, help="files or folders of {prompt or messages, category} rows")
+    parser.add_argument("prompts", nargs="*", type=Path, help="files or folders of rows {prompt or messages, category}")
     parser.add_argument("--out", type=Path, help="folder for the trained router; default with --shipped: the package's")
-    parser.add_argument("--shipped", action="store_true", help="train on what the shipped router is trained on")
+    parser.add_argument("--shipped", action="store_true", help="train on the shipped router's prompts, by its recipe")
     parser.add_argument(
         "--data", type=Path, help="with --shipped: the folder of public rows; left out: the authored prompts alone"
     )
-    parser.add_argument("--unlabelled", type=Path, help="file of {prompt} rows; neighbours label the sure ones")
     parser.add_argument(
-        "--choose", action="store_true", help="try neighbours and several penalties, with TF-IDF or not"
+        "--unlabelled", type=Path, help="file of rows {prompt or messages}; neighbours label the sure ones"
+    )
+    parser.add_argument(
+        "--choose", action="store_true", help="compare neighbours and several penalties, with and without TF-IDF"
     )
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="the default, a local folder, or a hub id")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
@@ -73,7 +75,7 @@ def recipe_from(args: argparse.Namespace) -> Recipe:
 
 
 def print_choice(training_set: TrainingSet, candidates: Sequence[Recipe]) -> Recipe:
-    """Print what each candidate reaches on families held out, and return the best."""
+    """Print the family accuracy of each candidate, and return the best."""
     best, figures = choose(training_set, candidates)
     for recipe, figure in zip(candidates, figures, strict=True):
         print(f"  {recipe.name:40} {figure:.4f}{'  <- chosen' if recipe is best else ''}")

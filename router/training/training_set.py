@@ -1,6 +1,7 @@
-"""Labelled prompts beside all that a model may see of them, so that folds need not encode or count again.
+"""A training set: labelled prompts with all that a model may see of them, so that folds need not encode or count again.
 
-Owns the rows, their numbering of categories and who is kin to whom. Knows nothing about models.
+Owns the rows, the numbering of categories, and which rows are near-duplicates or of one family. Knows nothing about
+models.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class TrainingSet:
 
     prompts: tuple[Prompt, ...]
     vectors: NDArray[np.float32]  # (rows, dims)
-    terms: TermCounts
+    term_counts: TermCounts
     categories: tuple[str, ...]
     labels: NDArray[np.intp]  # (rows,)
     families: NDArray[np.str_]  # (rows,)
@@ -53,7 +54,7 @@ class TrainingSet:
         return TrainingSet(
             tuple(self.prompts[row] for row in rows.tolist()),
             self.vectors[rows],
-            self.terms.take(rows),
+            self.term_counts.take(rows),
             self.categories,
             self.labels[rows],
             self.families[rows],
@@ -61,18 +62,15 @@ class TrainingSet:
         )
 
     @property
-    def is_foreign(self) -> NDArray[np.bool_]:
-        """(rows,) True where the family can be left out as a source nobody has seen.
-
-        It must be of one category only, and that category must have another one.
-        """
+    def is_separable(self) -> NDArray[np.bool_]:
+        """(rows,) True where the row's family can be held out: it has one category, which has another family, too."""
         pairs = np.unique(np.stack([self.labels.astype(str), self.families], axis=1), axis=0)
         categories_of, families_of = Counter(pairs[:, 1].tolist()), Counter(pairs[:, 0].tolist())
-        is_single = np.array([categories_of[family] == 1 for family in self.families.tolist()])
-        left: NDArray[np.bool_] = is_single & np.array([families_of[str(label)] > 1 for label in self.labels])
-        return left
+        has_one_category = np.array([categories_of[family] == 1 for family in self.families.tolist()])
+        found: NDArray[np.bool_] = has_one_category & np.array([families_of[str(label)] > 1 for label in self.labels])
+        return found
 
     @property
-    def sources(self) -> NDArray[np.str_]:
-        """(rows,) the family where it can be left out, else the near-duplicate group."""
-        return np.where(self.is_foreign, np.char.add("family ", self.families), self.groups)
+    def family_groups(self) -> NDArray[np.str_]:
+        """(rows,) the family where it can be held out, else the near-duplicate group."""
+        return np.where(self.is_separable, np.char.add("family ", self.families), self.groups)
