@@ -404,11 +404,11 @@ def _add_router(commands: argparse._SubParsersAction[argparse.ArgumentParser], w
     """`coe router …`: each command is a module of the router's own, loaded only when it is asked for."""
     verbs = {
         "train": ("router.training.train_command", "train a router on prompts of your own"),
-        "evaluate": ("router.evaluation.evaluate", "measure a router on held-out prompts"),
+        "evaluate": ("router.evaluation.evaluate_command", "measure a router on held-out prompts"),
         "map": ("router.mapping_study.map_command", "learn category -> expert under a budget"),
         "frontier": ("router.mapping_study.frontier_command", "sweep the budget: quality against cost"),
-        "stickiness": ("router.evaluation.follow_ups", "follow-ups that stay, new topics that move"),
-        "explain": ("router.evaluation.explain", "say why a prompt goes where it goes"),
+        "stickiness": ("router.evaluation.stickiness_command", "follow-ups that stay, new topics that move"),
+        "explain": ("router.evaluation.explain_command", "say why a prompt goes where it goes"),
     }
     router = commands.add_parser("router", help="train, measure and explain routers").add_subparsers(
         required=True, metavar="|".join([*verbs, "score"])

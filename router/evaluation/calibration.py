@@ -1,4 +1,4 @@
-"""Does confidence mean what it says: the expected calibration error, and the bins of a reliability diagram.
+"""Calibration: whether confidence equals accuracy, as one number and as the bins of a reliability diagram.
 
 Owns the measure (Guo et al. 2017, equal-width bins). Knows nothing about models.
 """
@@ -10,10 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bin", "expected_calibration_error", "reliability"]
+__all__ = ["Bin", "Judged", "expected_calibration_error", "reliability"]
 
 Floats = NDArray[np.floating]
 NUM_BINS = 15
+
+
+class Judged(NamedTuple):
+    """Of n prompts: the confidence of each, and whether the likeliest category is right; both (n,)."""
+
+    confidence: Floats
+    is_right: NDArray[np.bool_]
 
 
 class Bin(NamedTuple):
@@ -31,7 +38,7 @@ def expected_calibration_error(confidence: Floats, is_right: NDArray[np.bool_]) 
 
 
 def reliability(confidence: Floats, is_right: NDArray[np.bool_]) -> list[Bin]:
-    """Return the bins that hold a prompt, by rising confidence, of (n,) confidences and (n,) whether right."""
+    """Return the bins that hold a prompt, by rising confidence."""
     number = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
     rows = [np.flatnonzero(number == bin) for bin in range(NUM_BINS)]
     return [Bin(len(r), float(confidence[r].mean()), float(is_right[r].mean())) for r in rows if len(r)]

@@ -1,7 +1,7 @@
-"""How long routing takes: encoding, deciding and both, one prompt at a time, beside the arithmetic alone.
+"""Latency of routing: encoding, deciding and both, one prompt at a time, beside the bare matrix products.
 
-Owns the prompts, the clock and the ceiling: the encoder's matrix products with nothing around them, in the same run.
-Every prompt is new and the encoder's cache is off. Knows nothing about quality, tables or files.
+Owns the prompts, the clock and the ceiling: the encoder's matrix products alone, in the same run. Every prompt is new
+and the encoder's cache is off. Knows nothing about quality, tables or files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NUM_CEILING_CALLS = 20
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Of the time of one call."""
+    """Quantiles of the time of one call."""
 
     p50_ms: float
     p99_ms: float
@@ -39,7 +39,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """One encoder at one length. A ceiling is the median of the bare matrix products, None where there are none."""
+    """One encoder at one length. A ceiling is the median time of the bare matrix products, None without any."""
 
     encoder: str
     arithmetic: str  # "int8" or "float32"
@@ -51,13 +51,13 @@ class Latency:
     encode: Quantiles
     decide: Quantiles
     both: Quantiles
-    num_operations: int  # multiplications and additions in the products
+    num_operations: int  # multiplications and additions of the matrix products
     float32_ceiling_ms: float | None
     int8_ceiling_ms: float | None
 
     @property
     def ceiling_ms(self) -> float | None:
-        """The bare products in the arithmetic that the encoder uses."""
+        """The time of the bare products in the encoder's arithmetic."""
         return self.int8_ceiling_ms if self.arithmetic == "int8" else self.float32_ceiling_ms
 
     @property
@@ -66,15 +66,15 @@ class Latency:
         return None if self.ceiling_ms is None else self.ceiling_ms / self.encode.p50_ms
 
 
-class Remembered:
-    """An encoder that has the answer: what is left of routing is the decision."""
+class FixedEncoder:
+    """An encoder that returns one vector at once: the time of routing with it is that of the decision."""
 
     def __init__(self, encoder: Encoder, vector: NDArray[np.float32]) -> None:
         self.id, self.source, self.num_dims = encoder.id, encoder.source, encoder.num_dims
         self._vector = vector
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the one vector."""
+        """Return the vector, for one text."""
         assert len(texts) == 1
         return self._vector
 
@@ -98,7 +98,7 @@ def latency_at(
     vectors = encoder.encode(prompts[:1])
     policy = RoutingPolicy(Directory({"general": "general"}, "general"))
     whole = Router(artefact, encoder, policy)
-    decision = Router(artefact, Remembered(encoder, vectors), policy)
+    decision = Router(artefact, FixedEncoder(encoder, vectors), policy)
     asks = {
         prompt: [RouteQuery((Message("user", prompt),), only_explains=True)] for prompt in prompts
     }  # leaves no trace
@@ -134,7 +134,7 @@ def one_prompt(encoder: Encoder, rng: np.random.Generator, num_tokens: int) -> s
 
 
 def quantiles(call: Callable[[str], object], prompts: Sequence[str]) -> Quantiles:
-    """Return the quantiles of one call per prompt, the first ones left out."""
+    """Return the quantiles of one call per prompt, the warm-up left out."""
     times_s = [timed_s(lambda prompt=prompt: call(prompt)) for prompt in prompts]  # type: ignore[misc]
     p50_s, p99_s = np.quantile(times_s[NUM_WARM_UP:], [0.5, 0.99]).tolist()
     return Quantiles(p50_s * 1e3, p99_s * 1e3)

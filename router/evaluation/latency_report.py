@@ -1,7 +1,8 @@
-"""`coe bench route`, the part about time: its arguments, what is measured for them, and how that looks.
+"""The section of `coe bench route` about time: its arguments, what is measured for them, table and picture.
 
-Owns which routers are timed: the one given or shipped, and for every further encoder one that is trained on the
-authored prompts on the way, so that a decision costs what it costs. Knows nothing about where results are written.
+Owns which routers are timed: the one given or shipped, and for every further encoder one that is first trained on the
+authored prompts, so that its decisions cost what a trained router's cost. Knows nothing about where results are
+written.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from router.encoding.encoder import Encoder
 from router.evaluation.latency import Latency, measure_latency
 from router.model.artefact import Artefact, load_artefact
+from router.training.authored import authored_prompts
+from router.training.train import train
 
 __all__ = ["LatencyReport", "add_arguments", "measure"]
 
@@ -88,7 +92,7 @@ def cells(latency: Latency) -> tuple[str, ...]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the latency part."""
+    """Add the arguments of the latency section."""
     parser.add_argument("--artefact", type=Path, help="a trained router; default: the shipped one")
     parser.add_argument(
         "--encoder", action="append", default=[], help="time this encoder too, for example wordllama (repeatable)"
@@ -103,7 +107,7 @@ def measure(arguments: argparse.Namespace, seed: int) -> LatencyReport:
     """Measure every encoder at every length.
 
     Raises:
-        ValueError: a length or a number of calls or threads that cannot be.
+        ValueError: a length, or a number of calls or threads, that is too small.
     """
     check(vars(arguments))
     artefacts = [load_artefact(arguments.artefact)]
@@ -125,7 +129,7 @@ def measure(arguments: argparse.Namespace, seed: int) -> LatencyReport:
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Raises ValueError unless all counts are possible."""
+    """Raises ValueError for a count that is too small."""
     counts: Sequence[tuple[str, int]] = [("tokens", num) for num in values["tokens"]]
     for name, num in [*counts, ("threads", values["threads"]), ("calls", values["calls"])]:
         least = 4 if name == "tokens" else 1
@@ -134,8 +138,4 @@ def check(values: Mapping[str, Any]) -> None:
 
 
 def trained_on_authored_prompts(source: str, device: str) -> Artefact:
-    from router.encoding.encoder import Encoder
-    from router.training.authored import authored_prompts
-    from router.training.train import train
-
     return train(authored_prompts(), Encoder(source, device=device))

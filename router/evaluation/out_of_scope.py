@@ -1,8 +1,8 @@
-"""Does doubt tell prompts that are none of the categories' from in-domain prompts of sources never seen?
+"""Out-of-scope prompts: does doubt tell prompts of no category from in-scope prompts of families never seen?
 
-Owns the length-matched comparison: out-of-scope prompts are short, so without matching, length alone would win. Each
-outsider is paired with an in-domain prompt of about its length; the AUROC of length itself stands beside the result.
-Knows nothing about models.
+Owns the length-matched comparison. Out-of-scope prompts are short, so without matching, length alone would tell them
+apart: each is paired with an in-scope prompt of about its length, and the AUROC of length itself stands beside the
+result. Knows nothing about models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-__all__ = ["Doubted", "OutOfScopeReport", "auroc", "compare", "is_personal", "length_matched", "together"]
+__all__ = ["OutOfScopeReport", "ScoredPrompts", "auroc", "compare", "concatenated", "is_personal", "length_matched"]
 
 Floats = NDArray[np.floating]
 MAX_RATIO = 1.25  # between the lengths of a pair
@@ -23,8 +23,25 @@ PERSONAL = re.compile(r"(?i)\b(i|me|my|mine|we|us|our|you|your)\b")
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredPrompts:
+    """Prompts by length, confidence, similarity and whether the abstain rule is sure; every array is (n,)."""
+
+    lengths: NDArray[np.integer]  # characters
+    confidence: Floats
+    similarity: Floats
+    is_sure: NDArray[np.bool_]
+
+    def take(self, rows: Sequence[int]) -> ScoredPrompts:
+        """Return some of them."""
+        chosen = list(rows)
+        return ScoredPrompts(
+            self.lengths[chosen], self.confidence[chosen], self.similarity[chosen], self.is_sure[chosen]
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfScopeReport:
-    """AUROC of each score over pairs of like length, and of length itself."""
+    """AUROC of each score over pairs of like length, and of length itself; shares that abstain."""
 
     num_pairs: int
     confidence_auroc: float
@@ -34,65 +51,50 @@ class OutOfScopeReport:
     abstained_outside: float
 
 
-def auroc(inside: NDArray[np.number], outside: NDArray[np.number]) -> float:
-    """Return the chance that a random in-domain value is above a random out-of-scope one."""
-    labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
-    return float(roc_auc_score(labels, np.r_[inside, outside]))
+def compare(in_scope: ScoredPrompts, out_of_scope: ScoredPrompts) -> OutOfScopeReport:
+    """Return the report over pairs, row by row."""
+    return OutOfScopeReport(
+        len(in_scope.lengths),
+        auroc(in_scope.confidence, out_of_scope.confidence),
+        auroc(in_scope.similarity, out_of_scope.similarity),
+        auroc(in_scope.lengths, out_of_scope.lengths),
+        float((~in_scope.is_sure).mean()),
+        float((~out_of_scope.is_sure).mean()),
+    )
 
 
-def length_matched(inside: Sequence[int], outside: Sequence[int], seed: int = 0) -> list[tuple[int, int]]:
-    """Return pairs (inside row, outside row), each row at most once, lengths within a quarter of each other."""
-    free = dict(enumerate(inside))
-    order = np.random.default_rng(seed).permutation(len(outside)).tolist()
+def auroc(in_scope: NDArray[np.number], out_of_scope: NDArray[np.number]) -> float:
+    """Return the chance that a random in-scope value is above a random out-of-scope one."""
+    labels = np.r_[np.ones(len(in_scope)), np.zeros(len(out_of_scope))]
+    return float(roc_auc_score(labels, np.r_[in_scope, out_of_scope]))
+
+
+def length_matched(in_scope: Sequence[int], out_of_scope: Sequence[int], seed: int = 0) -> list[tuple[int, int]]:
+    """Return pairs (in-scope row, out-of-scope row), each row at most once, lengths within a quarter of each other."""
+    free = dict(enumerate(in_scope))
+    order = np.random.default_rng(seed).permutation(len(out_of_scope)).tolist()
     pairs = []
     for row in order:
-        nearest = min(free, key=lambda other: (abs(free[other] - outside[row]), other), default=None)
+        nearest = min(free, key=lambda other: (abs(free[other] - out_of_scope[row]), other), default=None)
         if nearest is None:
             break
-        low, high = sorted((free[nearest], outside[row]))
+        low, high = sorted((free[nearest], out_of_scope[row]))
         if high <= MAX_RATIO * low:
             pairs.append((nearest, row))
             del free[nearest]
     return pairs
 
 
-@dataclass(frozen=True, slots=True)
-class Doubted:
-    """Prompts and what doubt says about them; every array is (n,)."""
-
-    lengths: NDArray[np.integer]  # characters
-    confidence: Floats
-    similarity: Floats
-    is_sure: NDArray[np.bool_]
-
-    def take(self, rows: Sequence[int]) -> Doubted:
-        """Return some of them."""
-        chosen = list(rows)
-        return Doubted(self.lengths[chosen], self.confidence[chosen], self.similarity[chosen], self.is_sure[chosen])
-
-
-def together(parts: Sequence[Doubted]) -> Doubted:
-    """Return all parts as one."""
-    return Doubted(
-        np.concatenate([part.lengths for part in parts]),
-        np.concatenate([part.confidence for part in parts]),
-        np.concatenate([part.similarity for part in parts]),
-        np.concatenate([part.is_sure for part in parts]),
-    )
-
-
-def compare(inside: Doubted, outside: Doubted) -> OutOfScopeReport:
-    """Return the report over pairs of like length, row by row."""
-    return OutOfScopeReport(
-        len(inside.lengths),
-        auroc(inside.confidence, outside.confidence),
-        auroc(inside.similarity, outside.similarity),
-        auroc(inside.lengths, outside.lengths),
-        float((~inside.is_sure).mean()),
-        float((~outside.is_sure).mean()),
+def concatenated(each: Sequence[ScoredPrompts]) -> ScoredPrompts:
+    """Return all prompts as one."""
+    return ScoredPrompts(
+        np.concatenate([scored.lengths for scored in each]),
+        np.concatenate([scored.confidence for scored in each]),
+        np.concatenate([scored.similarity for scored in each]),
+        np.concatenate([scored.is_sure for scored in each]),
     )
 
 
 def is_personal(text: str) -> bool:
-    """True of a request about the asker's own things: not plain general knowledge, which a general expert answers."""
+    """Return whether a request is about the asker's own things; plain general knowledge is the general expert's."""
     return bool(PERSONAL.search(text))

@@ -1,4 +1,4 @@
-"""`coe bench route`, the part about quality: what `coe router evaluate` measures, as a section of the benchmark.
+"""The section of `coe bench route` about quality: what `coe router evaluate` measures.
 
 Owns its arguments and how figures become rows. Knows nothing about where results are written.
 """
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from router.evaluation.evaluate import Evaluation, evaluation_of
+from router.evaluation.evaluate_command import evaluation_of
+from router.evaluation.measures import Evaluation
 from router.model.artefact import load_artefact
 
 __all__ = ["QualityReport", "add_arguments", "measure"]
@@ -29,15 +30,15 @@ class QualityReport:
     def rows(self) -> list[tuple[str, ...]]:
         """One row per figure; those of single topics and families are in the JSON."""
         return [
-            (part, name, str(round(value, 4)))
-            for part, figures in self.evaluation.figures.items()
+            (section, name, str(round(value, 4)))
+            for section, figures in self.evaluation.figures.items()
             for name, value in figures.items()
             if isinstance(value, int | float)
         ]
 
     @property
     def figures(self) -> Sequence[Mapping[str, Any]]:
-        """One object: what was measured, by name."""
+        """One object: section -> name -> figure."""
         return [self.evaluation.figures]
 
     def draw(self, axes: Any) -> None:
@@ -50,12 +51,12 @@ class QualityReport:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the quality part."""
+    """Add the arguments of the quality section."""
     parser.add_argument("--prompts", type=Path, help="labelled prompts: how well they are sorted is measured, too")
     parser.add_argument("--split", help="with --prompts: only rows of this split, for example test")
     parser.add_argument("--folds", type=Path, help="with --prompts: JSON with `folds`; adds leave-family-out (slow)")
     parser.add_argument("--recipes", action="store_true", help="with --folds: every candidate recipe, too (slower)")
-    parser.add_argument("--outside", type=Path, help="with --folds: JSONL of out-of-scope prompts")
+    parser.add_argument("--outside", type=Path, help="with --folds: out-of-scope prompts")
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
 
 

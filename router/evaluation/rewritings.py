@@ -1,4 +1,4 @@
-"""How people really type: typos, no capitals, no punctuation, a greeting before and thanks behind.
+"""Rewritings of a prompt as people type: typos, no capitals, no punctuation, a greeting before and thanks behind.
 
 Owns seeded rewritings that keep what a prompt asks for. Knows nothing about models.
 """

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, embed, fake_artefact, toy_prompts
 
-from router.evaluation import evaluate
+from router.evaluation import evaluate_command
 from router.evaluation.calibration import expected_calibration_error, reliability
-from router.evaluation.explain import explain
-from router.evaluation.folds import (
-    Outsiders,
-    against_outsiders,
+from router.evaluation.explain_command import explain
+from router.evaluation.leave_family_out import (
+    OutOfScopePrompts,
     chosen_by_others,
     fold_accuracies,
     leave_family_out,
     mean_over_topics,
+    out_of_scope_report,
     summarise,
 )
 from router.evaluation.out_of_scope import auroc, is_personal, length_matched
@@ -43,7 +43,7 @@ def test_a_calibrated_classifier_has_no_calibration_error() -> None:
     assert expected_calibration_error(np.ones(10), np.zeros(10, bool)) == 1
 
 
-def test_auroc_is_one_when_all_outsiders_are_below() -> None:
+def test_auroc_is_one_when_every_out_of_scope_prompt_is_below() -> None:
     assert auroc(np.array([0.9, 0.8]), np.array([0.1])) == 1
     assert auroc(np.array([0.5]), np.array([0.5])) == 0.5
 
@@ -75,11 +75,11 @@ def test_a_fold_takes_the_recipe_that_the_others_chose() -> None:
     assert mean_over_topics(np.array([1.0, 0.0, 0.5]), ["a", "a", "b"]) == 0.5
 
 
-def test_outsiders_are_compared_with_left_out_rows_of_like_length() -> None:
+def test_out_of_scope_prompts_are_compared_with_left_out_rows_of_like_length() -> None:
     texts = ("teal navy pink gold", "gold gold gold grey")
-    outsiders = Outsiders(texts, FakeEncoder().encode(texts))
-    left_out = leave_family_out(odd_family(), {"sql": ["b", "odd"]}, Recipe(), outsiders)
-    report = against_outsiders(left_out)
+    prompts = OutOfScopePrompts(texts, FakeEncoder().encode(texts))
+    left_out = leave_family_out(odd_family(), {"sql": ["b", "odd"]}, Recipe(), prompts)
+    report = out_of_scope_report(left_out)
     assert summarise(left_out).topics["sql"] == np.mean(list(summarise(left_out).folds.values()))
     assert report.num_pairs == 2
     assert report.length_auroc in (0.25, 0.5, 0.75)
@@ -170,7 +170,7 @@ def write_scores(path: Path, rows: list[dict[str, object]]) -> Path:
 def test_the_commands_run_on_a_users_own_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (train_command, evaluate):
+    for module in (train_command, evaluate_command):
         monkeypatch.setattr(module, "load_encoder", lambda *_: FakeEncoder())
     rows = [
         {"prompt": f"{word} {chr(97 + i)}", "category": category}
@@ -181,7 +181,7 @@ def test_the_commands_run_on_a_users_own_files(
     run(train_command, [str(prompts), "--out", str(tmp_path / "router")])
     assert load_artefact(tmp_path / "router").categories == ("m", "s")
     run(
-        evaluate,
+        evaluate_command,
         [str(prompts), "--artefact", str(tmp_path / "router"), "--json", str(tmp_path / "out.json")],
         {"cpu": "x"},
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, fake_artefact
 
-from router.evaluation.explain import explain
+from router.evaluation.explain_command import explain
 from router.model.artefact import load_artefact
 from router.model.scores import Nearest, Scores, score
 from router.neighbours import neighbours, with_texts

@@ -11,7 +11,7 @@ from router_fakes import FakeEncoder, fake_artefact
 
 from coe.cli import main
 from router.directory import Directory
-from router.evaluation.follow_ups import follow_ups, measure
+from router.evaluation.stickiness_command import follow_ups, measure
 from router.policy import RoutingPolicy
 from router.router import Router
 from router.training.prompts import Prompt

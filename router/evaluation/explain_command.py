@@ -1,6 +1,6 @@
 """The command `explain`: a trained router on one prompt, without experts.
 
-Owns how an explanation looks: probabilities, doubt, nearest training prompts. Knows nothing about experts.
+Owns the explanation for people: probabilities, doubt, nearest training prompts. Knows nothing about experts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Explanation", "add_arguments", "explain", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Categories by falling probability, nearest training prompts first; `doubt` is empty when there is none."""
+    """Categories by falling probability, training prompts nearest first; `doubt` is "" where the router is sure."""
 
     probabilities: tuple[tuple[str, float], ...]
     similarity: float

@@ -1,8 +1,8 @@
-"""What stickiness is worth: how many follow-ups stay with their expert, and how many new topics leave it.
+"""The command `stickiness`: how many follow-ups stay with their expert, and how many new topics leave it.
 
-Owns the measure and the command `stickiness`. Every category has an expert of its own here, the hardest case.
-Follow-ups are written for this project (`data/follow_ups.txt`: the category of the conversation, `*` for any, and the
-turn); new topics are labelled prompts of the user's. Knows nothing about serving.
+Owns the measure. Every category has an expert of its own here, the hardest case. Follow-ups are authored
+(`data/follow_ups.txt`: the category of the conversation, `*` for any, and the turn); new topics are labelled prompts of
+the user's. Knows nothing about serving.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from router.router import Router
 from router.training.prompts import Prompt, read_prompts
 from router.turn import Previous, Turn
 
-__all__ = ["Worth", "add_arguments", "follow_ups", "measure", "run"]
+__all__ = ["Shares", "add_arguments", "follow_ups", "measure", "run"]
 
 FILE = Path(__file__).parents[1] / "data" / "follow_ups.txt"
-STEPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+STICKINESSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 GENERAL = "general"
 
 
 class FollowUp(NamedTuple):
-    """A turn, and the category of the conversation that it goes on with."""
+    """A turn, and the category of the conversation that it continues."""
 
     category: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
-    """Shares at one stickiness. New topics are those that the router gets right when they stand alone."""
+class Shares:
+    """Shares at one stickiness. New topics are prompts that the router sorts rightly when they stand alone."""
 
     stickiness: float
     follow_ups_stay: float
@@ -58,13 +58,13 @@ def follow_ups(categories: Sequence[str]) -> list[FollowUp]:
     ]
 
 
-def measure(router: Router, prompts: Sequence[Prompt]) -> list[Worth]:
+def measure(router: Router, prompts: Sequence[Prompt]) -> list[Shares]:
     """Return the shares for stickiness from 0 to 1. Each new topic comes after a conversation of every other one."""
     asked = follow_ups(router.categories)
     turns = router.turns([follow_up.text for follow_up in asked] + [prompt.text for prompt in prompts])
     topics = [prompt for prompt in prompts if expert_of(router.policy, turns[prompt.text], None) == prompt.category]
-    worth = []
-    for stickiness in STEPS:
+    shares = []
+    for stickiness in STICKINESSES:
         policy = replace(router.policy, stickiness=stickiness)
         stayed = [expert_of(policy, turns[turn.text], turn.category) == turn.category for turn in asked]
         moved = [
@@ -73,8 +73,8 @@ def measure(router: Router, prompts: Sequence[Prompt]) -> list[Worth]:
             for before in router.categories
             if before != prompt.category
         ]
-        worth.append(Worth(stickiness, float(np.mean(stayed)), float(np.mean(moved)) if moved else float("nan")))
-    return worth
+        shares.append(Shares(stickiness, float(np.mean(stayed)), float(np.mean(moved)) if moved else float("nan")))
+    return shares
 
 
 def expert_of(policy: RoutingPolicy, turn: Turn, before: str | None) -> str:
