@@ -1,7 +1,7 @@
-"""The experts that a mapping may choose from: the arguments that limit them, their scores, their costs.
+"""The candidates of a mapping: the experts that it may choose from, their scores and their costs.
 
-Owns what the commands `map` and `frontier` share: which rows and experts of a score table count, and notes of what was
-left out. Knows nothing about routers.
+Owns the arguments and the choice that the commands `map` and `frontier` share, and notes of what was left out. Knows
+nothing about routers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Candidates", "add_candidate_arguments", "candidates"]
 
 
 class Candidates(NamedTuple):
-    """Each prompt once with the experts whose cost is known and allowed; `notes` say what was left out."""
+    """Each prompt once, with the experts whose cost is known and allowed; `notes` say what was left out."""
 
     table: ScoreTable
     costs: Mapping[str, Cost]

@@ -1,7 +1,7 @@
 """Expected scores of experts from category probabilities, instead of from the likeliest category alone.
 
-Owns one table (categories, experts) whose product with a prompt's probabilities is each expert's expected score: a
-ridge regression of measured scores on probabilities, so it undoes what a classifier mixes up. Its penalty, counted in
+Owns a ridge regression of measured scores on probabilities: a matrix (categories, experts) whose product with a
+prompt's probabilities is each expert's expected score. It undoes confusions of the classifier. The penalty, counted in
 prompts, draws small categories towards the experts' overall means. Knows nothing about prompts, budgets or files.
 """
 
@@ -20,7 +20,7 @@ PENALTIES = (3.0, 10.0, 30.0, 100.0)
 
 
 class ExpectedScores(NamedTuple):
-    """`by_category` is (categories, experts); `penalty` is what it was fitted with."""
+    """The fitted matrix, (categories, experts), and its penalty."""
 
     by_category: Floats
     penalty: float
@@ -46,7 +46,7 @@ def fit_expected(
     folds: NDArray[np.integer],
     penalties: Sequence[float] = PENALTIES,
 ) -> ExpectedScores:
-    """Return the regression whose choices score best on folds left out; of equals, the strongest penalty."""
+    """Return the regression with the penalty whose choices score best on folds left out; of equals, the largest."""
     best = max(sorted(penalties, reverse=True), key=lambda penalty: held_out(probabilities, values, folds, penalty))
     return regularised(probabilities, values, best)
 

@@ -1,6 +1,6 @@
 """The command `frontier`: the best score at every budget on active parameters, and how it holds on held-out halves.
 
-Owns its arguments, what it prints, writes and draws. Knows nothing about serving.
+Owns its arguments, its report and its figures. Knows nothing about serving.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from router.encoding.cached_encoder import load_encoder
 from router.mapping_study.candidates import add_candidate_arguments, candidates
 from router.mapping_study.figures import plain, print_figures
-from router.mapping_study.half_split import Data, check_balance, view_of
+from router.mapping_study.half_split import StudyData, check_balance, half_split
 from router.mapping_study.learned_mapping import Budget, frontier
 from router.mapping_study.score_table import Cost, ScoreTable
-from router.mapping_study.study import cheapest_share, half_splits, held_out_curve
+from router.mapping_study.study import cheapest_share, held_out_curve, study_of
 from router.training.duplicates import groups_of
 
 __all__ = ["add_arguments", "run"]
@@ -67,10 +67,10 @@ def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, C
     print(f"half-splits of the {len(complete)} prompts that every expert was measured on, of {len(table.prompts)}")
     table = table.rows(complete)
     groups = np.unique(groups_of(table.prompts), return_inverse=True)[1]
-    data = Data(table, load_encoder(args.encoder, args.device, args.cache).encode(table.prompts), groups, costs)
+    data = StudyData(table, load_encoder(args.encoder, args.device, args.cache).encode(table.prompts), groups, costs)
     check_balance(data)
-    views = [view_of(data, seed) for seed in tqdm(range(args.study), desc="half-splits", disable=None)]
-    study = half_splits(data, views)
+    splits = [half_split(data, seed) for seed in tqdm(range(args.study), desc="half-splits", disable=None)]
+    study = study_of(data, splits)
     result: dict[str, Any] = {"study": plain(study), "encoder": args.encoder, "seeds": list(range(args.study))}
     print(f"category accuracy {study.category_accuracy:.4f}; classifiers chosen: {study.classifiers}")
     for name, method in sorted(study.methods.items(), key=lambda item: item[1].score):
@@ -78,7 +78,7 @@ def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, C
     for name, found in study.differences.items():
         print(f"{name:58} {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]  p {found.p:.4f}")
     if args.curve:
-        curve = held_out_curve(data, views, args.curve)
+        curve = held_out_curve(data, splits, args.curve)
         kept = cheapest_share(curve, SHARE * study.methods["best single model"].score)
         result |= {"curve": plain(curve), "keeps_98_percent": plain(kept)}
         for point in curve:

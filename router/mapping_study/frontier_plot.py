@@ -1,6 +1,6 @@
 """The picture of a frontier: score against mean active parameters.
 
-Owns the drawing; every number comes from the caller. Needs matplotlib, which serving does not.
+Owns the drawing; every number comes from the caller. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from router.mapping_study.learned_mapping import LearnedMapping, Pool
+from router.mapping_study.learned_mapping import ExpertPool, LearnedMapping
 
 __all__ = ["draw"]
 
 ORACLES = {"category oracle": "^", "prompt oracle": "*", "true category": "s", "learned probabilities": "D"}
 
 
-def draw(pool: Pool, points: Sequence[LearnedMapping], result: Mapping[str, Any], path: Path) -> None:
-    """Draw every single model and the frontier; of a study, held-out scores and the oracles.
+def draw(pool: ExpertPool, points: Sequence[LearnedMapping], result: Mapping[str, Any], path: Path) -> None:
+    """Draw every single model and the frontier; with a study, also its held-out scores and oracles.
 
     Raises:
         ValueError: matplotlib is not installed.

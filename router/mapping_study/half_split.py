@@ -1,8 +1,8 @@
-"""One half of the prompts to learn from and one to judge on, each with the category probabilities that a router has.
+"""Half-splits: one half of the prompts to learn from, one to judge on, each with a router's category probabilities.
 
-Near-duplicates never straddle a split. A classifier of categories is chosen on the learning half alone, by its accuracy
-out of fold, and what a mapping is learned from are its out-of-fold labels, so that frequencies and scores are those the
-router itself will see. Pure: no files, no clock; the same seed gives the same split. Knows nothing about encoders.
+Near-duplicates never straddle a split. The classifier of categories is chosen on the learning half alone, by accuracy
+out of fold, and a mapping is learned from its out-of-fold labels, so that frequencies and scores are those that a
+router will see. Pure: no files, no clock; the same seed gives the same split. Knows nothing about encoders.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from router.mapping_study.gaussian import SharedGaussian
 from router.mapping_study.score_table import Cost, ScoreTable
 from router.training.classifier import fit_temperature
 
-__all__ = ["Data", "View", "check_balance", "folds_of", "neighbours", "split_half", "view_of"]
+__all__ = ["HalfSplit", "StudyData", "check_balance", "folds_of", "half_split", "halves", "neighbours"]
 
 Floats = NDArray[np.floating]
 Rows = NDArray[np.integer]
@@ -42,8 +42,8 @@ CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {  # from the number of rows t
 }
 
 
-class Data(NamedTuple):
-    """A table without holes, its vectors and what its experts cost."""
+class StudyData(NamedTuple):
+    """A score table without holes, the vectors of its prompts and the costs of its experts."""
 
     table: ScoreTable
     vectors: Floats  # (prompts, dims)
@@ -59,7 +59,7 @@ class Data(NamedTuple):
         return np.array(self.table.categories)
 
 
-def check_balance(data: Data) -> None:
+def check_balance(data: StudyData) -> None:
     """Raises ValueError unless the table can be halved and cross-validated."""
     distinct = set(zip(data.table.categories, data.groups.tolist(), strict=True))
     names, counts = np.unique([name for name, _ in distinct], return_counts=True)
@@ -73,14 +73,17 @@ def check_balance(data: Data) -> None:
             )
 
 
-class View(NamedTuple):
-    """One split as the router sees it; columns of probabilities are `categories`."""
+class HalfSplit(NamedTuple):
+    """The rows to learn from and to judge on, with a classifier's probabilities of both, (rows, categories).
+
+    `learn_probabilities` are out of fold: each is from a model that saw neither the prompt nor a near-duplicate.
+    """
 
     learn: Rows
     judge: Rows
     categories: NDArray[np.str_]
     classifier: str
-    learn_probabilities: Floats  # each from a model that saw neither the prompt nor a near-duplicate
+    learn_probabilities: Floats
     judge_probabilities: Floats
 
     @property
@@ -101,13 +104,20 @@ class Pair(NamedTuple):
     judge: Floats
 
 
-def split_half(groups: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Return the rows to learn from and those to judge on: seeded, about half each, groups kept together."""
+class Halves(NamedTuple):
+    """The rows to learn from and the rows to judge on."""
+
+    learn: Rows
+    judge: Rows
+
+
+def halves(groups: Rows, seed: int) -> Halves:
+    """Return seeded halves of about the same size; a group is in one of them."""
     members = np.unique(groups, return_inverse=True)[1]
     order = np.random.default_rng(seed).permutation(members.max() + 1)
     filled = np.cumsum(np.bincount(members)[order])
     is_learned = np.isin(members, order[: np.searchsorted(filled, len(groups) / 2) + 1])
-    return np.flatnonzero(is_learned), np.flatnonzero(~is_learned)
+    return Halves(np.flatnonzero(is_learned), np.flatnonzero(~is_learned))
 
 
 def folds_of(groups: Rows, seed: int, num_folds: int = NUM_FOLDS) -> Rows:
@@ -117,12 +127,12 @@ def folds_of(groups: Rows, seed: int, num_folds: int = NUM_FOLDS) -> Rows:
     return fold
 
 
-def view_of(data: Data, seed: int) -> View:
-    """Return a seeded split with the view of the classifier that is best out of fold on the learning half.
+def half_split(data: StudyData, seed: int) -> HalfSplit:
+    """Return a seeded split with the probabilities of the classifier that is best out of fold on the learning half.
 
     Candidates: neighbours, the best linear one with a temperature fitted out of fold, and the mean of both.
     """
-    learn, judge = split_half(data.groups, seed)
+    learn, judge = halves(data.groups, seed)
     categories = np.unique(data.truth)
     truth = np.searchsorted(categories, data.truth[learn])
     held_out = {name: out_of_fold(data, learn, categories, make, seed) for name, make in CLASSIFIERS.items()}
@@ -132,9 +142,9 @@ def view_of(data: Data, seed: int) -> View:
         "neighbours": Pair(held_out["neighbours"], judged["neighbours"]),
         linear: calibrated(held_out[linear], judged[linear], truth),
     }
-    pairs[BOTH] = Pair(*(sum(parts) / len(pairs) for parts in zip(*pairs.values(), strict=True)))
+    pairs[BOTH] = Pair(*(sum(both) / len(pairs) for both in zip(*pairs.values(), strict=True)))
     best = max(pairs, key=lambda name: accuracy(pairs[name].learn, truth))
-    return View(learn, judge, categories, best, *pairs[best])
+    return HalfSplit(learn, judge, categories, best, *pairs[best])
 
 
 def accuracy(found: Floats, truth: Rows) -> float:
@@ -142,13 +152,15 @@ def accuracy(found: Floats, truth: Rows) -> float:
 
 
 def calibrated(learn: Floats, judge: Floats, truth: Rows) -> Pair:
-    """Return both with the temperature that the learning half's out-of-fold probabilities call for."""
+    """Return both at the temperature that fits the learning half's out-of-fold probabilities."""
     logs = [np.log(np.maximum(found, SMALLEST)) for found in (learn, judge)]
     temperature = fit_temperature(logs[0], truth)
     return Pair(*(softmax(log / temperature, axis=1) for log in logs))
 
 
-def out_of_fold(data: Data, rows: Rows, categories: NDArray[np.str_], make: Callable[[int], Any], seed: int) -> Floats:
+def out_of_fold(
+    data: StudyData, rows: Rows, categories: NDArray[np.str_], make: Callable[[int], Any], seed: int
+) -> Floats:
     """Return (rows, categories) probabilities, each from a model fitted on the other folds."""
     found = np.zeros((len(rows), len(categories)))
     folds = folds_of(data.groups[rows], seed)
@@ -158,7 +170,9 @@ def out_of_fold(data: Data, rows: Rows, categories: NDArray[np.str_], make: Call
     return found
 
 
-def probabilities(make: Callable[[int], Any], data: Data, fit: Rows, ask: Rows, categories: NDArray[np.str_]) -> Floats:
+def probabilities(
+    make: Callable[[int], Any], data: StudyData, fit: Rows, ask: Rows, categories: NDArray[np.str_]
+) -> Floats:
     """Return (ask, categories) probabilities of a model fitted on some rows; a category it never saw has none."""
     model = make(len(fit)).fit(data.vectors[fit], data.truth[fit])
     found = np.zeros((len(ask), len(categories)))

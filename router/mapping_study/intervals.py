@@ -1,4 +1,4 @@
-"""How sure a mean is: Wilson intervals of scores and the seeded paired bootstrap of differences.
+"""Uncertainty of means: Wilson intervals of scores and the seeded paired bootstrap of differences.
 
 Owns the statistics that maps and studies print. Knows nothing about prompts, experts or files. Covered: independent
 scores in 0 … 1. Not covered: prompts that depend on each other (near-duplicates), unless they come as one group.

@@ -1,4 +1,4 @@
-"""The best mapping category -> expert under a budget, learned from scores.
+"""The best mapping category -> expert under a budget, learned from mean scores.
 
 Owns the budget and the exact optimum of the budgeted choice (Composition of Experts, arXiv 2412.01868). Knows nothing
 about prompts or embeddings: it sees categories, experts and numbers.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Budget", "LearnedMapping", "Pool", "frontier", "learn_mapping"]
+__all__ = ["Budget", "ExpertPool", "LearnedMapping", "frontier", "learn_mapping"]
 
 TIE = 1e-5  # a gain in expected score that is not worth one more expert
 SCALE = 1e4  # of the objective: the solver stops at an absolute gap of 1e-6, far below a tie
@@ -20,12 +20,12 @@ Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """Mean scores per category and expert, and what the experts cost.
+class ExpertPool:
+    """Mean scores per category and expert, and the experts' costs.
 
-    `scores` is (categories, experts), NaN where nobody measured; `frequencies` (categories,) is how often the router
-    itself picks a category and sums to 1; `active_b` (experts,) is billions of active parameters; `sizes_bytes`
-    (experts,) is what an expert takes when resident.
+    `scores` is (categories, experts), NaN where nothing was measured; `frequencies` (categories,) is the share of
+    prompts that the router puts into each category; `active_b` (experts,) is billions of active parameters;
+    `sizes_bytes` (experts,) is an expert's size when resident.
     """
 
     categories: tuple[str, ...]
@@ -45,7 +45,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a mapping may cost; None is no limit."""
+    """The limits on a mapping's cost; None is no limit."""
 
     max_mean_active_b: float | None = None
     max_bytes: float | None = None
@@ -73,7 +73,7 @@ UNLIMITED = Budget()
 
 @dataclass(frozen=True, slots=True)
 class LearnedMapping:
-    """The best mapping under a budget, and what to expect of it."""
+    """The best mapping under a budget, with its expected score and costs."""
 
     mapping: Mapping[str, str]
     score: float
@@ -85,16 +85,16 @@ class LearnedMapping:
         return len(set(self.mapping.values()))
 
 
-def learn_mapping(pool: Pool, budget: Budget = UNLIMITED) -> LearnedMapping:
+def learn_mapping(pool: ExpertPool, budget: Budget = UNLIMITED) -> LearnedMapping:
     """Return the mapping with the highest expected score under the budget, solved exactly.
 
-    An expert that adds no more than 1e-5 to the expected score is left out, so ties go to fewer experts. A pair that
-    nobody measured is never chosen. Budgets hold within the solver's tolerance, 1e-6 of the budget.
+    An expert that adds no more than 1e-5 to the expected score is left out, so ties go to fewer experts. A pair without
+    a measured score is never chosen. Budgets hold within the solver's tolerance, 1e-6 of the budget.
 
     Raises:
         ValueError: no mapping fits the budget; the message says what would.
     """
-    from scipy.optimize import Bounds, milp  # 0.3 s to import; serving does not need it
+    from scipy.optimize import Bounds, milp  # 0.3 s to import
 
     num_pairs, num_experts = pool.scores.size, len(pool.experts)
     gains = pool.frequencies[:, None] * np.nan_to_num(pool.scores)
@@ -114,8 +114,8 @@ def learn_mapping(pool: Pool, budget: Budget = UNLIMITED) -> LearnedMapping:
     return described(pool, result.x[:num_pairs].reshape(pool.scores.shape).argmax(axis=1))
 
 
-def constraints_of(pool: Pool, budget: Budget) -> list[object]:
-    """Return: one expert per category; a chosen expert is used; the budget, each limit scaled to 1."""
+def constraints_of(pool: ExpertPool, budget: Budget) -> list[object]:
+    """Return the constraints: one expert per category; a chosen expert counts as used; each limit, scaled to 1."""
     from scipy.optimize import LinearConstraint
     from scipy.sparse import coo_array, csr_array, eye_array, hstack, kron
 
@@ -134,7 +134,7 @@ def constraints_of(pool: Pool, budget: Budget) -> list[object]:
     return list(rows)
 
 
-def described(pool: Pool, chosen: NDArray[np.integer]) -> LearnedMapping:
+def described(pool: ExpertPool, chosen: NDArray[np.integer]) -> LearnedMapping:
     """Return the mapping that gives category i expert chosen[i]."""
     rows = np.arange(len(chosen))
     return LearnedMapping(
@@ -145,7 +145,7 @@ def described(pool: Pool, chosen: NDArray[np.integer]) -> LearnedMapping:
     )
 
 
-def frontier(pool: Pool, num_points: int = 24, budget: Budget = UNLIMITED) -> list[LearnedMapping]:
+def frontier(pool: ExpertPool, num_points: int = 24, budget: Budget = UNLIMITED) -> list[LearnedMapping]:
     """Return the best mappings from the cheapest mean of active parameters upwards, each better than the last.
 
     The other limits of the budget hold at every point.

@@ -1,6 +1,6 @@
-"""The command `map`: category -> expert, learned from a score table under a budget, and the file that serving reads.
+"""The command `map`: a mapping learned from a score table under a budget, and the file that serving reads.
 
-Owns its arguments, whose labels count, what it prints and writes. Knows nothing about serving.
+Owns its arguments, the labels that prompts get, the report and the file. Knows nothing about serving.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from router.encoding.cached_encoder import load_encoder
 from router.mapping_study.candidates import add_candidate_arguments, candidates
 from router.mapping_study.figures import plain, print_figures
-from router.mapping_study.learned_mapping import Budget, Pool
+from router.mapping_study.learned_mapping import Budget, ExpertPool
 from router.mapping_study.one_standard_error import fewest_experts
 from router.mapping_study.score_table import Cost, ScoreTable
 from router.model.artefact import load_artefact
@@ -27,15 +27,15 @@ __all__ = ["add_arguments", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What a mapping is learned from: a table, its prompts' labels as the router has them, and the experts' costs."""
+    """A score table, the label of each of its prompts, and the experts' costs."""
 
     table: ScoreTable
     labels: NDArray[np.str_]
     costs: Mapping[str, Cost]
-    notes: tuple[str, ...]  # what was left out, and whose labels these are
+    notes: tuple[str, ...]  # what was left out, and where the labels come from
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> ExpertPool:
         return self.table.pool(self.labels, self.costs)
 
 
@@ -46,16 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--artefact", type=Path, help="a trained router: it labels the prompts, as it will when serving"
     )
-    parser.add_argument(
-        "--tie", type=float, default=0.0, help="take fewer experts within so many standard errors (1; default 0)"
-    )
+    text = "take the fewest experts within so many standard errors of the optimum (1; default 0)"
+    parser.add_argument("--standard-errors", type=float, default=0.0, help=text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `coe router map`; returns the exit code."""
     data = labelled(args)
     budget = Budget(args.max_mean_active_b, args.max_resident_bytes, args.max_experts)
-    learned = fewest_experts(data.table, data.labels, data.costs, budget, args.tie)
+    learned = fewest_experts(data.table, data.labels, data.costs, budget, args.standard_errors)
     expected = data.table.expected_scores(data.labels)
     print(*data.notes, sep="\n")
     for category, expert in learned.mapping.items():
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     figures = {
         **asdict(learned),
         "budget": asdict(budget),
-        "tie_standard_errors": args.tie,
+        "standard_errors": args.standard_errors,
         "frequencies": dict(zip(pool.categories, pool.frequencies.tolist(), strict=True)),
         "expected_scores": {category: plain(row) for category, row in expected.items()},
         "active_b": dict(zip(pool.experts, pool.active_b.tolist(), strict=True)),
@@ -94,7 +93,7 @@ def labelled(args: argparse.Namespace) -> Labelled:
 
 
 def router_labels(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
-    """Return each prompt's category as a trained router has it, and whether the router is sure."""
+    """Return each prompt's category by a trained router, and whether the router is sure of it."""
     artefact = load_artefact(args.artefact)
     encoder = load_encoder(artefact.encoder_source, args.device, args.cache)
     artefact.check_encoder(encoder.id)

@@ -1,7 +1,7 @@
-"""Ties within noise: a mapping with fewer experts that nobody can tell from the best one.
+"""The rule of one standard error: the mapping of the fewest experts whose score does not clearly differ from the best.
 
-Owns the rule of one standard error (Breiman et al. 1984), paired by prompt. Knows nothing about how a mapping is solved
-or what categories mean.
+Owns the rule (Breiman et al. 1984), paired by prompt. Knows nothing about how a mapping is solved or what categories
+mean.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def fewest_experts(
     budget: Budget = UNLIMITED,
     standard_errors: float = 1.0,
 ) -> LearnedMapping:
-    """Return the best mapping of the fewest experts that is within so many standard errors of the optimum.
+    """Return the mapping of the fewest experts that is within `standard_errors` of the optimum; 0 is the optimum.
 
-    0 asks for the optimum itself. Each candidate is the exact optimum for its number of experts.
+    Each candidate is the exact optimum for its number of experts.
     """
     pool = table.pool(labels, costs)
     best = learn_mapping(pool, budget)
@@ -43,13 +43,13 @@ def fewest_experts(
 
 def standard_error(table: ScoreTable, labels: NDArray[np.str_], one: LearnedMapping, other: LearnedMapping) -> float:
     """Return the standard error of the mean difference of two mappings over the prompts that both were measured on."""
-    ours, theirs = chosen_scores(table, labels, one), chosen_scores(table, labels, other)
-    measured = (ours - theirs)[~np.isnan(ours - theirs)]
+    differences = chosen_scores(table, labels, one) - chosen_scores(table, labels, other)
+    measured = differences[~np.isnan(differences)]
     return float(measured.std() / np.sqrt(max(len(measured), 1)))
 
 
 def chosen_scores(table: ScoreTable, labels: NDArray[np.str_], learned: LearnedMapping) -> NDArray[np.float64]:
-    """Return (prompts,) scores of the experts that a mapping gives."""
+    """Return (prompts,): the score of the expert that a mapping gives each prompt."""
     columns = [table.experts.index(learned.mapping[label]) for label in labels.tolist()]
     scores: NDArray[np.float64] = table.values[np.arange(len(columns)), columns]
     return scores

@@ -1,8 +1,8 @@
-"""Per-expert scores on prompts: what mappings are learned from.
+"""Score tables: the scores of every expert on prompts, from which mappings are learned, and the experts' costs.
 
-Owns the file format, `{prompt, category, scores: {expert: 0 … 1 or null}}` by line, and what experts cost. A row's
-`options` or `choices`, if it has any, are part of the prompt. Holes (null, or an expert that a row does not name) stay
-holes: a mean is over what was measured. Knows nothing about routers.
+Owns what a row means: `{prompt, category, scores: {expert: 0 … 1 or null}}`; `options` or `choices`, if it has any, are
+part of the prompt. Holes (null, or an expert that a row does not name) stay holes: a mean is over what was measured.
+Knows nothing about routers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.mapping_study.intervals import wilson
-from router.mapping_study.learned_mapping import Pool
+from router.mapping_study.learned_mapping import ExpertPool
 from router.training.rows import read_rows
 
 __all__ = ["Cost", "ExpectedScore", "ScoreTable", "costs_of", "read_scores"]
@@ -33,7 +33,7 @@ BYTES_PER_PARAMETER = 2  # bfloat16
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an expert costs, in billions of parameters."""
+    """The cost of an expert, in billions of parameters."""
 
     active_b: float
     total_b: float
@@ -51,7 +51,7 @@ class ExpectedScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """`values` is (prompts, experts), NaN where nobody measured."""
+    """`values` is (prompts, experts), NaN where nothing was measured."""
 
     prompts: tuple[str, ...]
     categories: tuple[str, ...]
@@ -77,7 +77,7 @@ class ScoreTable:
         )
 
     def complete_rows(self) -> NDArray[np.intp]:
-        """Return the rows that every expert has a score on."""
+        """Return the rows on which every expert has a score."""
         return np.flatnonzero(~np.isnan(self.values).any(axis=1))
 
     def merged(self) -> ScoreTable:
@@ -88,10 +88,10 @@ class ScoreTable:
         kept = self.rows(first[order])
         return ScoreTable(kept.prompts, kept.categories, kept.experts, means[order])
 
-    def pool(self, labels: NDArray[np.str_], costs: Mapping[str, Cost]) -> Pool:
+    def pool(self, labels: NDArray[np.str_], costs: Mapping[str, Cost]) -> ExpertPool:
         """Return mean scores by label; frequencies are those of the labels."""
         names, index = np.unique(labels, return_inverse=True)
-        return Pool(
+        return ExpertPool(
             categories=tuple(names.tolist()),
             experts=self.experts,
             scores=np.stack([nan_mean(self.values[index == label]) for label in range(len(names))]),
@@ -101,7 +101,7 @@ class ScoreTable:
         )
 
     def expected_scores(self, labels: NDArray[np.str_]) -> dict[str, dict[str, ExpectedScore]]:
-        """Return category -> expert -> expected score; a pair that nobody measured is left out."""
+        """Return category -> expert -> expected score; a pair without a measured score is left out."""
         return {
             str(label): expected_row(self.experts, self.values[labels == label]) for label in np.unique(labels).tolist()
         }
@@ -147,7 +147,7 @@ def read_scores(path: Path) -> ScoreTable:
 
 
 def first_of(row: Mapping[str, Any], keys: Sequence[str], where: str) -> str:
-    """Return the first of these fields that is there."""
+    """Return the first of these fields that holds text."""
     for key in keys:
         if isinstance(row.get(key), str) and row[key].strip():
             return str(row[key])
@@ -155,7 +155,7 @@ def first_of(row: Mapping[str, Any], keys: Sequence[str], where: str) -> str:
 
 
 def text_of(row: Mapping[str, Any], where: str) -> str:
-    """Return the prompt, its options on lines of their own: that is what an expert was asked."""
+    """Return the question as an expert saw it: the prompt, its options on lines of their own."""
     return "\n".join([first_of(row, TEXT_KEYS, where), *options_of(row)])
 
 
@@ -184,9 +184,9 @@ def checked_score(value: object, expert: str, where: str) -> float:
 
 
 def costs_of(experts: Sequence[str], path: Path | None = None) -> dict[str, Cost]:
-    """Return what experts cost: from a JSON file `{expert: {active_b, total_b}}`, else the numbers in their names.
+    """Return the experts' costs: from a JSON file `{expert: {active_b, total_b}}`, else the numbers in their names.
 
-    An expert with neither is left out: without a size it cannot be budgeted.
+    An expert with neither is left out: a budget needs its size.
 
     Raises:
         ValueError: an entry of the file that does not give both numbers.

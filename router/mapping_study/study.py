@@ -1,7 +1,7 @@
-"""Half-splits of a score table: mappings learned on one half of the prompts and judged on the other.
+"""A study of a score table: mappings learned on one half of the prompts and judged on the other.
 
-Owns the methods that are compared, their figures and the curve of budgets. Pure: no files, no clock; the same seeds
-give the same figures. Knows nothing about encoders or serving.
+Owns the methods that it compares, their figures and the curve of budgets. Pure: no files, no clock; the same seeds give
+the same figures. Knows nothing about encoders or serving.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.mapping_study.expected_scores import ExpectedScores, fit_expected
-from router.mapping_study.half_split import Data, View, folds_of, neighbours
+from router.mapping_study.half_split import HalfSplit, StudyData, folds_of, neighbours
 from router.mapping_study.intervals import PairedDifference, paired_bootstrap
 from router.mapping_study.learned_mapping import Budget, LearnedMapping, learn_mapping
 from router.mapping_study.one_standard_error import fewest_experts
 from router.mapping_study.score_table import ScoreTable
 
-__all__ = ["CurvePoint", "Method", "Study", "cheapest_share", "half_splits", "held_out_curve"]
+__all__ = ["CurvePoint", "Method", "Study", "cheapest_share", "held_out_curve", "study_of"]
 
 Floats = NDArray[np.floating]
 Rows = NDArray[np.integer]
-MARGIN = 0.003  # how far below the true-category mapping the learned router may be
+MARGIN = 0.003  # the score that the learned router may lose against the true category
 LEARNED, WEIGHTED, TRUE, SINGLE = "learned category", "learned probabilities", "true category", "best single model"
 FEWER = "learned category, fewer experts"  # within one standard error
 
 
 class Outcome(NamedTuple):
-    """What a method gets on each judged prompt, and what that costs; both (prompts,)."""
+    """A method on the judged prompts: its score on each and the active parameters of its expert, both (prompts,)."""
 
     scores: Floats
     active_b: Floats
@@ -49,7 +49,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Half-splits of a score table. `differences` are paired by prompt; their p is of "not above the margin"."""
+    """The figures over all splits. `differences` are paired by prompt; their p is of "not above the margin"."""
 
     num_splits: int
     num_prompts: int
@@ -60,35 +60,35 @@ class Study:
     differences: Mapping[str, PairedDifference]
 
 
-def outcomes(data: Data, view: View, seed: int) -> dict[str, Outcome]:
-    """Return what each method gets on the judged half."""
-    table, truth, learn, judge = data.table, data.truth, view.learn, view.judge
-    learned = learn_mapping(table.rows(learn).pool(view.learn_labels, data.costs))
-    fewer = fewest_experts(table.rows(learn), view.learn_labels, data.costs)
+def outcomes(data: StudyData, split: HalfSplit, seed: int) -> dict[str, Outcome]:
+    """Return the outcome of each method on the judged half."""
+    table, truth, learn, judge = data.table, data.truth, split.learn, split.judge
+    learned = learn_mapping(table.rows(learn).pool(split.learn_labels, data.costs))
+    fewer = fewest_experts(table.rows(learn), split.learn_labels, data.costs)
     true = learn_mapping(table.rows(learn).pool(truth[learn], data.costs))
     oracle = learn_mapping(table.rows(judge).pool(truth[judge], data.costs))
-    weighted = weighted_expected(data, view, seed)
+    weighted = weighted_expected(data, split, seed)
     largest = max(range(len(table.experts)), key=lambda column: data.costs[table.experts[column]].total_b)
     cheap = 1e-9 * data.active_b  # of equals the cheapest
     chosen = {
-        LEARNED: by_label(table, learned, view.judge_labels),
-        FEWER: by_label(table, fewer, view.judge_labels),
-        WEIGHTED: weighted.of(view.judge_probabilities).argmax(axis=1),
+        LEARNED: by_label(table, learned, split.judge_labels),
+        FEWER: by_label(table, fewer, split.judge_labels),
+        WEIGHTED: weighted.of(split.judge_probabilities).argmax(axis=1),
         TRUE: by_label(table, true, truth[judge]),
         SINGLE: np.full(len(judge), table.values[learn].mean(axis=0).argmax()),
         "always the largest": np.full(len(judge), largest),
-        "neighbours straight to expert": (neighbour_scores(data, view) - cheap).argmax(axis=1),
+        "neighbours straight to expert": (neighbour_scores(data, split) - cheap).argmax(axis=1),
         "category oracle": by_label(table, oracle, truth[judge]),
         "prompt oracle": (table.values[judge] - cheap).argmax(axis=1),
     }
-    found = {name: outcome_of(data, view, columns) for name, columns in chosen.items()}
+    found = {name: outcome_of(data, split, columns) for name, columns in chosen.items()}
     every = table.values[judge].mean(axis=1)
     return found | {"random": Outcome(every, np.full(len(judge), data.active_b.mean()), len(table.experts))}
 
 
-def outcome_of(data: Data, view: View, columns: Rows) -> Outcome:
+def outcome_of(data: StudyData, split: HalfSplit, columns: Rows) -> Outcome:
     """Return the outcome of choosing these experts for the judged prompts."""
-    return Outcome(data.table.values[view.judge, columns], data.active_b[columns], len(np.unique(columns)))
+    return Outcome(data.table.values[split.judge, columns], data.active_b[columns], len(np.unique(columns)))
 
 
 def by_label(table: ScoreTable, learned: LearnedMapping, labels: NDArray[np.str_]) -> Rows:
@@ -98,39 +98,39 @@ def by_label(table: ScoreTable, learned: LearnedMapping, labels: NDArray[np.str_
     return np.array([table.experts.index(learned.mapping.get(label, fallback)) for label in labels.tolist()])
 
 
-def neighbour_scores(data: Data, view: View) -> Floats:
+def neighbour_scores(data: StudyData, split: HalfSplit) -> Floats:
     """Return (judged, experts): mean scores of the 15 nearest prompts of the learning half."""
-    model = neighbours(len(view.learn)).fit(data.vectors[view.learn], data.truth[view.learn])
-    nearest = model.kneighbors(data.vectors[view.judge], return_distance=False)
-    scores: Floats = data.table.values[view.learn[nearest]].mean(axis=1)
+    model = neighbours(len(split.learn)).fit(data.vectors[split.learn], data.truth[split.learn])
+    nearest = model.kneighbors(data.vectors[split.judge], return_distance=False)
+    scores: Floats = data.table.values[split.learn[nearest]].mean(axis=1)
     return scores
 
 
-def weighted_expected(data: Data, view: View, seed: int) -> ExpectedScores:
+def weighted_expected(data: StudyData, split: HalfSplit, seed: int) -> ExpectedScores:
     """Return expected scores by category probabilities, their penalty chosen on the learning half."""
     return fit_expected(
-        view.learn_probabilities, data.table.values[view.learn], folds_of(data.groups[view.learn], seed)
+        split.learn_probabilities, data.table.values[split.learn], folds_of(data.groups[split.learn], seed)
     )
 
 
-def half_splits(data: Data, views: Sequence[View]) -> Study:
-    """Return the study over splits."""
+def study_of(data: StudyData, splits: Sequence[HalfSplit]) -> Study:
+    """Return the study over these splits."""
     num_prompts = len(data.truth)
     judged = np.zeros(num_prompts)
     totals: dict[str, Floats] = {}
     found: dict[str, list[Outcome]] = {}
-    for seed, view in enumerate(views):
-        judged[view.judge] += 1
-        for name, outcome in outcomes(data, view, seed).items():
-            totals.setdefault(name, np.zeros(num_prompts))[view.judge] += outcome.scores
+    for seed, split in enumerate(splits):
+        judged[split.judge] += 1
+        for name, outcome in outcomes(data, split, seed).items():
+            totals.setdefault(name, np.zeros(num_prompts))[split.judge] += outcome.scores
             found.setdefault(name, []).append(outcome)
     seen = judged > 0
-    chosen = [view.classifier for view in views]
+    chosen = [split.classifier for split in splits]
     return Study(
-        len(views),
+        len(splits),
         num_prompts,
         data.table.experts,
-        float(np.mean([(view.judge_labels == data.truth[view.judge]).mean() for view in views])),
+        float(np.mean([(split.judge_labels == data.truth[split.judge]).mean() for split in splits])),
         {name: chosen.count(name) for name in sorted(set(chosen))},
         {name: summary(per_split) for name, per_split in found.items()},
         differences({name: total[seen] / judged[seen] for name, total in totals.items()}, data.groups[seen]),
@@ -149,7 +149,7 @@ def summary(per_split: Sequence[Outcome]) -> Method:
 
 
 def differences(means: Mapping[str, Floats], groups: Rows) -> dict[str, PairedDifference]:
-    """Return the differences that the study is about, paired by prompt."""
+    """Return the differences that the study tests, paired by prompt."""
     asked = [
         (LEARNED, TRUE, -MARGIN),
         (LEARNED, SINGLE, 0.0),
@@ -167,7 +167,7 @@ def differences(means: Mapping[str, Floats], groups: Rows) -> dict[str, PairedDi
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What a budget buys on halves that the mapping was not learned from, means over splits."""
+    """A budget, and the means over splits of score and cost on the halves that were not learned from."""
 
     max_mean_active_b: float
     score: float
@@ -176,16 +176,16 @@ class CurvePoint:
     num_experts: float
 
 
-def held_out_curve(data: Data, views: Sequence[View], num_points: int = 24) -> list[CurvePoint]:
-    """Return for rising budgets what mappings learned under them get from the learned router on the judged halves."""
+def held_out_curve(data: StudyData, splits: Sequence[HalfSplit], num_points: int = 24) -> list[CurvePoint]:
+    """Return, for rising budgets, the score of mappings learned under them, by the learned router on judged halves."""
     budgets = np.geomspace(data.active_b.min(), data.active_b.max(), num_points)
-    pools = [data.table.rows(view.learn).pool(view.learn_labels, data.costs) for view in views]
+    pools = [data.table.rows(split.learn).pool(split.learn_labels, data.costs) for split in splits]
     points = []
     for budget in budgets.tolist():
         found = []
-        for view, pool in zip(views, pools, strict=True):
+        for split, pool in zip(splits, pools, strict=True):
             learned = learn_mapping(pool, Budget(max_mean_active_b=budget * (1 + 1e-9)))
-            found.append(outcome_of(data, view, by_label(data.table, learned, view.judge_labels)))
+            found.append(outcome_of(data, split, by_label(data.table, learned, split.judge_labels)))
         method = summary(found)
         points.append(CurvePoint(budget, method.score, method.deviation, method.mean_active_b, method.num_experts))
     return points

@@ -7,12 +7,12 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from router.mapping_study.learned_mapping import TIE, Budget, Pool, frontier, learn_mapping
+from router.mapping_study.learned_mapping import TIE, Budget, ExpertPool, frontier, learn_mapping
 from router.mapping_study.one_standard_error import fewest_experts
 from router.mapping_study.score_table import Cost, ScoreTable
 
 
-def pool(seed: int, **changes: object) -> Pool:
+def pool(seed: int, **changes: object) -> ExpertPool:
     rng = np.random.default_rng(seed)
     values: dict[str, object] = {
         "categories": ("a", "b", "c", "d"),
@@ -22,10 +22,10 @@ def pool(seed: int, **changes: object) -> Pool:
         "active_b": np.array([1.0, 3.0, 9.0]),
         "sizes_bytes": np.array([2e9, 6e9, 18e9]),
     }
-    return Pool(**(values | changes))  # type: ignore[arg-type]
+    return ExpertPool(**(values | changes))  # type: ignore[arg-type]
 
 
-def brute_force(table: Pool, budget: Budget) -> float:
+def brute_force(table: ExpertPool, budget: Budget) -> float:
     """The best score less 1e-5 for every expert used, over all mappings that fit."""
     num_categories, num_experts = table.scores.shape
     best = -1.0
@@ -60,7 +60,9 @@ def test_larger_pools_with_holes_are_solved_exactly_too(seed: int) -> None:
     scores[rng.random((5, 5)) < 0.3] = np.nan
     scores[:, 0] = np.where(np.isnan(scores[:, 0]), 0.1, scores[:, 0])
     frequencies = rng.dirichlet(np.ones(5))
-    table = Pool(tuple("abcde"), tuple("vwxyz"), scores, frequencies, np.arange(1.0, 6.0), np.arange(1.0, 6.0) * 1e9)
+    table = ExpertPool(
+        tuple("abcde"), tuple("vwxyz"), scores, frequencies, np.arange(1.0, 6.0), np.arange(1.0, 6.0) * 1e9
+    )
     budget = Budget(float(rng.uniform(1.5, 4)), float(rng.uniform(3e9, 10e9)))
     learned = learn_mapping(table, budget)
     assert learned.score - TIE * learned.num_experts == pytest.approx(brute_force(table, budget), abs=1e-9)

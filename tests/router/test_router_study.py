@@ -12,36 +12,36 @@ from router_fakes import FakeEncoder, fake_artefact
 
 from router.mapping_study import frontier_command, map_command
 from router.mapping_study.expected_scores import fit_expected, regularised
-from router.mapping_study.half_split import Data, split_half, view_of
+from router.mapping_study.half_split import StudyData, half_split, halves
 from router.mapping_study.score_table import ScoreTable, costs_of
-from router.mapping_study.study import cheapest_share, half_splits, held_out_curve
+from router.mapping_study.study import cheapest_share, held_out_curve, study_of
 
 WORDS = ("red", "green", "blue", "pink", "gold")
 
 
-def clear_data() -> Data:
+def clear_data() -> StudyData:
     """A prompt's first word is its category, and each category has an expert that is always right on it."""
     rng = np.random.default_rng(0)
     labels = ["math", "sql"] * 60
     texts = [f"{'sum' if label == 'math' else 'select'} {rng.choice(WORDS)}" for label in labels]
     values = np.array([[1.0, 0.0] if label == "math" else [0.0, 1.0] for label in labels])
     table = ScoreTable(tuple(texts), tuple(labels), ("a-1b", "b-2b"), values)
-    return Data(table, FakeEncoder().encode(texts)[:, :16], np.arange(120), costs_of(table.experts))
+    return StudyData(table, FakeEncoder().encode(texts)[:, :16], np.arange(120), costs_of(table.experts))
 
 
 def test_groups_stay_on_one_side_and_halves_are_seeded() -> None:
     groups = np.random.default_rng(0).integers(40, size=200)
-    learn, judge = split_half(groups, 3)
+    learn, judge = halves(groups, 3)
     assert set(learn) | set(judge) == set(range(200))
     assert not set(groups[learn]) & set(groups[judge])
     assert abs(len(learn) - 100) < 15
-    np.testing.assert_array_equal(learn, split_half(groups, 3)[0])
-    assert learn.tolist() != split_half(groups, 4)[0].tolist()
+    np.testing.assert_array_equal(learn, halves(groups, 3)[0])
+    assert learn.tolist() != halves(groups, 4)[0].tolist()
 
 
 def test_with_clear_categories_the_learned_router_equals_the_true_one_and_beats_any_single() -> None:
     data = clear_data()
-    study = half_splits(data, [view_of(data, seed) for seed in range(3)])
+    study = study_of(data, [half_split(data, seed) for seed in range(3)])
     assert study.methods["learned category"].score == study.methods["prompt oracle"].score == 1
     assert study.methods["learned probabilities"].score == 1
     assert study.methods["random"].score == 0.5
@@ -53,19 +53,19 @@ def test_with_clear_categories_the_learned_router_equals_the_true_one_and_beats_
 
 def test_a_study_repeats_itself() -> None:
     data = clear_data()
-    first, second = (half_splits(data, [view_of(data, seed) for seed in range(2)]) for _ in range(2))
+    first, second = (study_of(data, [half_split(data, seed) for seed in range(2)]) for _ in range(2))
     assert first == second
 
 
 def test_what_was_learned_does_not_depend_on_the_judged_scores() -> None:
     """Turning the judged half's scores round must not change a single choice: then every score turns, too."""
     data = clear_data()
-    view = view_of(data, 0)
+    split = half_split(data, 0)
     values = data.table.values.copy()
-    values[view.judge] = 1 - values[view.judge]
+    values[split.judge] = 1 - values[split.judge]
     turned = data._replace(table=ScoreTable(data.table.prompts, data.table.categories, data.table.experts, values))
     for name in ("learned category", "learned probabilities", "true category", "neighbours straight to expert"):
-        before, after = (half_splits(d, [view_of(d, 0)]).methods[name].score for d in (data, turned))
+        before, after = (study_of(d, [half_split(d, 0)]).methods[name].score for d in (data, turned))
         assert before == pytest.approx(1 - after)
 
 
@@ -74,14 +74,14 @@ def test_labels_out_of_fold_are_not_the_training_labels() -> None:
     rng = np.random.default_rng(0)
     data = clear_data()
     noise = data._replace(vectors=rng.normal(size=data.vectors.shape))
-    view = view_of(noise, 0)
-    assert (view.learn_labels == noise.truth[view.learn]).mean() < 0.7
+    split = half_split(noise, 0)
+    assert (split.learn_labels == noise.truth[split.learn]).mean() < 0.7
 
 
 def test_a_curve_costs_what_it_may_and_ends_at_the_best() -> None:
     data = clear_data()
-    views = [view_of(data, seed) for seed in range(2)]
-    curve = held_out_curve(data, views, 4)
+    splits = [half_split(data, seed) for seed in range(2)]
+    curve = held_out_curve(data, splits, 4)
     assert [round(point.max_mean_active_b, 2) for point in curve] == [1.0, 1.26, 1.59, 2.0]
     assert curve[0].mean_active_b == 1.0
     assert curve[-1].score == 1
