@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_encoders import TEXTS, write_model
 
 from router.encoding.encoder import Encoder
-from tests.router.test_router_encoder import TEXTS, write_model
 
 pytestmark = [
     pytest.mark.gpu,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from router.model.artefact import Artefact, Exemplar
 from router.model.category_model import CategoryModel
 from router.model.layers import LinearLayer
 from router.training.prompts import Prompt
+from router.training.training_set import TrainingSet
 
 HIDDEN = 16
 
@@ -55,6 +58,18 @@ def toy_prompts(num: int = 30) -> list[Prompt]:
     ]
 
 
+def write_prompts(path: Path, families: Sequence[str] = ()) -> Path:
+    """Twenty rows of each of the categories m and s; the families of a category take turns."""
+    rows = [
+        {"prompt": f"{word} {chr(97 + i)}", "category": category}
+        | ({"family": f"{category} {families[i % len(families)]}"} if families else {})
+        for category, word in (("m", "sum"), ("s", "select"))
+        for i in range(20)
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
 def fake_artefact(**changes: object) -> Artefact:
     """Two categories, each pulled by one word: "select" is sql, "sum" is math."""
     coef = np.stack([np.tile(embed("sum"), 3), np.tile(embed("select"), 3)]).astype(np.float32)
@@ -69,3 +84,15 @@ def fake_artefact(**changes: object) -> Artefact:
         "exemplar_vectors": np.stack([embed("sum"), embed("select")]).astype(np.float32),
     }
     return Artefact(**(values | changes))  # type: ignore[arg-type]
+
+
+def odd_family_set() -> TrainingSet:
+    """Three families; "odd" alone says "sum" for sql: a model that saw it would get it right."""
+    rng = np.random.default_rng(0)
+    words = ["red", "green", "blue", "pink", "gold", "grey", "teal", "navy"]
+    prompts = [
+        Prompt(f"{word} {' '.join(rng.choice(words, 3))}", category, family=family)
+        for category, family, word in [("math", "a", "sum"), ("sql", "b", "select"), ("sql", "odd", "sum")]
+        for _ in range(40)
+    ]
+    return TrainingSet.of(prompts, FakeEncoder())

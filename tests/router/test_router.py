@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, ask, fake_artefact
 
+from coe.errors import UnknownExpertError
 from coe.types import Message, RouteQuery, Snapshot
+from router import GeneralOnly
 from router.directory import Directory
 from router.mapping import MappingFile
 from router.model.abstain import AbstainRule
@@ -19,7 +21,8 @@ from router.residency_preference import ResidencyPreference
 from router.router import Router
 
 UNSURE = "why so why so why so why so"  # to this encoder half sql, half math
-DIRECTORY = Directory({"general": "general", "db": "sql"}, "general")
+NAMES = {"general": "general", "db": "sql"}
+DIRECTORY = Directory(NAMES, "general")
 
 
 def make(mapping: dict[str, str] | None = None, **changes: object) -> tuple[Router, FakeEncoder]:
@@ -174,7 +177,7 @@ def test_an_expert_named_by_one_client_does_not_stick_to_another_with_the_same_w
     assert decision.expert == "general"
 
 
-def test_who_only_asks_leaves_no_trace() -> None:
+def test_a_query_that_only_explains_leaves_no_trace() -> None:
     router, _ = make()
     router.route([chat("x", expert="sql", conversation="c1", only_explains=True)])
     assert router.route([chat(UNSURE, conversation="c1")])[0].expert == "general"
@@ -239,3 +242,27 @@ def residency_policy() -> RoutingPolicy:
     scores = {"sql": {"sql": 0.8, "general": 0.79}, "math": {"sql": 0.1, "general": 0.5}}
     preference = ResidencyPreference(0.02, MappingFile(expected_scores=scores))
     return RoutingPolicy(DIRECTORY, {"sql": "sql"}, preference=preference)
+
+
+# -- without a classifier
+
+
+@pytest.mark.parametrize(
+    ("query", "expert", "why", "text"),
+    [
+        (ask("@db list all", expert="general"), "general", "model", "@db list all"),
+        (ask("x", expert="DB"), "sql", "model", "x"),
+        (ask("@db list all"), "sql", "mention", "list all"),
+        (ask("@dave hello"), "general", "general", "@dave hello"),
+        (RouteQuery((Message("system", "@db"),)), "general", "general", ""),
+    ],
+)
+def test_the_general_expert_answers_what_names_no_other(query: RouteQuery, expert: str, why: str, text: str) -> None:
+    (decision,) = GeneralOnly(general="general", names=NAMES).route([query])
+    assert (decision.expert, decision.category, decision.why, decision.text) == (expert, None, why, text)
+
+
+def test_a_request_for_an_unknown_expert_is_refused_by_name() -> None:
+    for router in (make()[0], GeneralOnly(general="general", names=NAMES)):
+        with pytest.raises(UnknownExpertError, match="there is no expert 'oracle'; the experts are: general, sql"):
+            router.route([ask("x", expert="oracle")])

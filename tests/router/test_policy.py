@@ -51,7 +51,7 @@ def test_doubt_keeps_the_category_and_asks_the_general_expert() -> None:
     assert decision.because == "confidence 0.600 is below 0.700, general answers"
 
 
-def test_a_category_that_is_mapped_to_nobody_goes_to_the_general_expert() -> None:
+def test_a_category_without_an_expert_goes_to_the_general_one() -> None:
     decision = policy().decide(turn(0.1, 0.1), NOWHERE)
     assert (decision.expert, decision.category, decision.why) == ("general", "law", "category")
     assert decision.because == "category law at 0.80, which has no expert"

@@ -1,20 +1,18 @@
-"""The latency benchmark times what it says: prompts of the asked length, encoded each time, on the asked threads."""
+"""Latency is measured on prompts of the asked length, encoded each time, on the asked threads."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pytest
 import torch
+from router_fakes import toy_prompts
+from tiny_encoders import write_model
 
 from router.encoding.encoder import Encoder
-from router.evaluation.latency import Latency, ceiling_ms, made_up_prompts, math_threads, measure_latency
-from router.evaluation.latency_report import LatencyReport, add_arguments, measure
+from router.evaluation.latency import ceiling_ms, made_up_prompts, math_threads, measure_latency
 from router.model.artefact import load_artefact
 from router.training.train import train
-from tests.router.test_router_encoder import write_model
-from tests.router.test_router_learning import toy_prompts
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,7 @@ def test_every_length_is_measured_beside_its_ceiling(artefact: Path) -> None:
         assert (each.int8_ceiling_ms is not None) == (each.arithmetic == "int8")
 
 
-def test_a_table_of_vectors_has_no_products() -> None:
+def test_a_static_table_has_no_matrix_products() -> None:
     assert ceiling_ms([], 100, "cpu", torch.float32) is None
     pytest.importorskip("wordllama", reason="the extra `static`")
     assert Encoder("wordllama").matmul_shapes == []
@@ -63,36 +61,3 @@ def test_the_thread_count_is_put_back_even_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="stop"):
         fail_with_one_more_thread(before)
     assert torch.get_num_threads() == before
-
-
-def parsed(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(words)
-
-
-def test_a_report_has_a_row_and_figures_per_measurement(artefact: Path) -> None:
-    report = measure(parsed("--artefact", str(artefact), "--tokens", "8", "--calls", "2"), seed=0)
-    (row,), (figures,) = report.rows, report.figures
-    assert len(row) == len(report.headers)
-    assert figures["num_tokens"] == 8
-    assert set(figures["both"]) == {"p50_ms", "p99_ms"}
-    assert figures["fraction_of_ceiling"] > 0
-
-
-@pytest.mark.parametrize("words", [("--tokens", "3"), ("--threads", "0"), ("--calls", "0")])
-def test_impossible_counts_are_refused_by_name(words: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match=f"{words[0]} {words[1]}: must be at least"):
-        measure(parsed(*words), seed=0)
-
-
-def test_a_report_can_be_drawn(artefact: Path) -> None:
-    pyplot = pytest.importorskip("matplotlib.pyplot", reason="the extra `bench`")
-    latencies: tuple[Latency, ...] = tuple(
-        measure_latency(load_artefact(artefact), [8, 16], device="cpu", num_threads=1, num_calls=2, seed=0)
-    )
-    figure, axes = pyplot.subplots()
-    LatencyReport(latencies).draw(axes)
-    labels = [line.get_label() for line in axes.get_lines()]
-    pyplot.close(figure)
-    assert [label.split(", ")[1] for label in labels] == ["p50", "p99", "bare products"]

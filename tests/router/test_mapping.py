@@ -1,4 +1,4 @@
-"""The mapping file: what `coe router map` writes is read back; holes and strangers are named."""
+"""The mapping file: what `coe router map` writes is read back; holes and unknown names are refused by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from router.directory import Directory
 from router.mapping import MappingFile, read_mapping_file
 from router.mapping_study.map_command import add_arguments, run
-from router.residency_preference import ResidencyPreference
 
 DIRECTORY = Directory({"a-1b": "a-1b", "b-2b": "b-2b", "alias": "b-2b"}, "a-1b")
 GOOD = {
@@ -26,7 +25,7 @@ def read(folder: Path, content: object) -> MappingFile:
     return read_mapping_file(path).checked(("x", "y"), DIRECTORY)
 
 
-def test_what_map_writes_is_what_residency_reads(tmp_path: Path) -> None:
+def test_what_map_writes_is_what_serving_reads(tmp_path: Path) -> None:
     import argparse
 
     rows = [("x", 1, 0), ("x", 1, 1), ("y", 0, 1), ("y", 0, 0)]
@@ -86,15 +85,7 @@ def test_names_are_matched_in_any_case_and_by_alias(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_holes_and_strangers_are_refused_by_file_and_name(tmp_path: Path, content: object, message: str) -> None:
+def test_holes_and_unknown_names_are_refused_by_file_and_name(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read(tmp_path, content)
     assert "mapping.json" in str(caught.value)
-
-
-def test_a_mapped_expert_without_an_expected_score_is_refused_unless_it_is_off(tmp_path: Path) -> None:
-    learned = read(tmp_path, GOOD)
-    with pytest.raises(ValueError, match=r"residency_epsilon 0\.1 needs the expected score of 'b-2b' on 'y'"):
-        ResidencyPreference(0.1, learned).check({"x": "a-1b", "y": "b-2b"}, "a-1b")
-    ResidencyPreference(0.1, learned).check({"x": "b-2b", "y": "a-1b"}, "a-1b")
-    ResidencyPreference(0.0, learned).check({"y": "b-2b"}, "a-1b")

@@ -11,7 +11,6 @@ import pytest
 from router_fakes import ask
 
 from router import Router
-from router.encoding.encoder import Encoder
 
 EXPERTS = ("math", "sql", "tools", "reasoning", "intent", "code", "medicine")
 NAMES = {name: name for name in (*EXPERTS, "general")}
@@ -54,21 +53,6 @@ def test_junk_is_routed_like_anything_else_and_kept_as_it_is(router: Router, tex
     assert decision.text == text
     assert decision.expert in NAMES
     assert decision.why in ("category", "abstain")
-
-
-def test_a_vector_does_not_depend_on_its_batch() -> None:
-    texts = ["short", "a somewhat longer prompt about rivers and their names " * 4, "word " * 3000, "SELECT 1;"]
-    together = Encoder().encode(texts)
-    alone = np.vstack([Encoder().encode([text]) for text in texts])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-
-
-def test_the_cache_is_bounded_and_keeps_what_was_used_last() -> None:
-    encoder = Encoder(cache_size=2)
-    first = encoder.encode(["a", "b", "c", "a"])
-    assert len(encoder._cache) == 2
-    np.testing.assert_allclose(encoder.encode(["a"])[0], first[0], atol=1e-5)
-    assert encoder.encode([]).shape == (0, encoder.num_dims)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared data folder")
