@@ -1,6 +1,6 @@
-"""How a decision is made: explicit expert, mention, rule, category, doubt, residency, conversation, in that order.
+"""The routing policy: explicit expert, mention, rule, category, doubt, residency, conversation, in that order.
 
-Owns the order. Pure: what comes out depends on the query, the scores of its turn, the snapshot of the experts and the
+Owns the order. Pure: a decision depends on the query, the scores of its turn, the snapshot of the experts and the
 previous turn's expert, on nothing else. Knows nothing about embeddings, files or torch.
 """
 

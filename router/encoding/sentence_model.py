@@ -18,7 +18,7 @@ __all__ = ["DEFAULT_SOURCE", "STATIC_SOURCE", "SentenceConfig", "find_folder", "
 
 DEFAULT_SOURCE = "all-MiniLM-L6-v2"  # the same weights as on the hub
 STATIC_SOURCE = "wordllama"
-MAX_TOKENS = 256  # of a longer text its head and its tail are read, whatever the model could take
+MAX_TOKENS = 256  # of a longer text the beginning and the end are read, whatever the model could take
 POOLINGS = ("mean", "cls", "max", "lasttoken")
 MODULES = ("Transformer", "Pooling", "Normalize", "StaticEmbedding")
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")  # no pickle, no code
@@ -134,7 +134,7 @@ def pooling_mode(config: Mapping[str, Any], folder: Path) -> str:
 
 
 def default_prompt(config: Mapping[str, Any], folder: Path) -> str:
-    """Return the prompt that the model puts in front of every text when it is told nothing."""
+    """Return the prompt that the model puts in front of every text by default."""
     name, prompts = config.get("default_prompt_name"), config.get("prompts") or {}
     if name is not None and name not in prompts:
         raise ValueError(f"{folder}: default_prompt_name '{name}' is none of its prompts: {', '.join(prompts)}")

@@ -26,7 +26,7 @@ Floats = NDArray[np.floating]
 
 
 class LayerClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """The common part of both classifiers: probabilities are the softmax of a layer's logits over a temperature.
+    """Fit and prediction of both classifiers: probabilities are the softmax of a layer's logits over a temperature.
 
     Learned: `classes_`, `layer_`.
     """

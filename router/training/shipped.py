@@ -54,8 +54,8 @@ def may_ship(prompt: Prompt) -> bool:
 def tuning_rows(rows: Iterable[Any]) -> Iterator[RawRow]:
     """Yield every nth training request of some experts, half of the intent requests under another instruction."""
     allowed = [row for row in rows if row["split"] == "train"]
-    for category, step in EVERY_NTH.items():
-        chosen = [row for row in allowed if row["expert"] == category][::step]
+    for category, nth in EVERY_NTH.items():
+        chosen = [row for row in allowed if row["expert"] == category][::nth]
         for number, row in enumerate(chosen):
             text = row["messages"][-2]["content"]
             labelled = {
