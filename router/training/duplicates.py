@@ -91,8 +91,8 @@ def linked(matrix: csr_matrix) -> Any:
 def candidates(matrix: csr_matrix) -> tuple[Any, Any]:
     """Return every pair that can be near, as two arrays of rows: those that share one of their rarest shingles.
 
-    Of n shingles, two texts that share a fraction t of all have at least t * n in common, so they cannot miss each other
-    among the n - ceil(t * n) + 1 rarest (prefix filtering: Chaudhuri, Ganti and Kaushik 2006).
+    Of n shingles, two texts that share a fraction t of all have at least t * n in common, so they cannot miss each
+    other among the n - ceil(t * n) + 1 rarest (prefix filtering: Chaudhuri, Ganti and Kaushik 2006).
     """
     sizes = matrix.getnnz(axis=1)
     rows = np.repeat(np.arange(len(sizes)), sizes)
