@@ -188,7 +188,7 @@ class Router(Protocol):
     """Prompts to experts. Pure from the caller's view: same queries, same decisions, alone or in a batch."""
 
     def route(self, queries: Sequence[RouteQuery]) -> Sequence[Decision]:
-        """Return one decision per query; raises ValueError for an expert nobody knows."""
+        """Return one decision per query; raises UnknownExpertError for a query that names an unknown expert."""
         ...
 
 

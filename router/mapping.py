@@ -1,31 +1,28 @@
-"""Category to expert: the table a router decides by, checked or learned from scores under a budget.
+"""The mapping category -> expert that a router decides by, and the file in which `coe router map` writes a learned one.
 
-Owns what makes a mapping valid and the exact optimum of the budgeted choice (Composition of Experts, arXiv 2412.01868).
-Knows nothing about prompts or embeddings: it sees categories, experts and numbers.
+Owns what makes a mapping valid, the file's format and its checks: the mapping, expected scores by category and expert,
+and active parameters. Knows nothing about how a mapping is learned; `router.mapping_study` does that.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from router.directory import Directory
 
-__all__ = ["Budget", "LearnedMapping", "Pool", "checked_mapping", "frontier", "learn_mapping"]
-
-TIE = 1e-5  # a gain in expected score that is not worth one more expert
-SCALE = 1e4  # of the objective: the solver stops at an absolute gap of 1e-6, far below a tie
-Floats = NDArray[np.floating]
+__all__ = ["MappingFile", "checked_mapping", "read_mapping_file"]
 
 
 def checked_mapping(mapping: Mapping[str, str], categories: Sequence[str], directory: Directory) -> Mapping[str, str]:
     """Return the mapping with the artefact's spelling of categories and the experts' own names.
 
     Raises:
-        ValueError: a category that the classifier does not have, or an expert that nobody knows.
+        ValueError: a category that the classifier does not have, or an expert that the directory does not have.
     """
     known = {category.casefold(): category for category in categories}
     checked: dict[str, str] = {}
@@ -39,141 +36,99 @@ def checked_mapping(mapping: Mapping[str, str], categories: Sequence[str], direc
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """Mean scores per category and expert, and what the experts cost.
+class MappingFile:
+    """A learned mapping, with expected scores (category -> expert -> score) and active parameters in billions.
 
-    `scores` is (categories, experts), NaN where nobody measured; `frequencies` (categories,) is how often the router
-    itself picks a category and sums to 1; `active_b` (experts,) is billions of active parameters; `sizes_bytes`
-    (experts,) is what an expert takes when resident.
+    `where` names the file in error messages.
     """
 
-    categories: tuple[str, ...]
-    experts: tuple[str, ...]
-    scores: Floats
-    frequencies: Floats
-    active_b: Floats
-    sizes_bytes: Floats
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    expected_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    active_b: Mapping[str, float] = field(default_factory=dict)
+    where: str = "expected scores"
 
-    def __post_init__(self) -> None:
-        if not self.experts:
-            raise ValueError("no expert in the pool: a mapping needs at least one with scores and a known size")
-        holes = np.flatnonzero(np.isnan(self.scores).all(axis=1))
-        if len(holes):
-            raise ValueError(f"category '{self.categories[holes[0]]}': no expert has a score on it; score one first")
+    def checked(self, categories: Sequence[str], directory: Directory) -> MappingFile:
+        """Return it with the router's spelling of categories and the experts' own names.
 
+        Raises:
+            ValueError: a category that the router does not have, an expert that the directory does not have, or a
+                category without a score for an expert that another category has a score for.
+        """
+        known = {category.casefold(): category for category in categories}
+        for category in (*self.expected_scores, *self.mapping):
+            if category.casefold() not in known:
+                names = ", ".join(categories) or "none"
+                raise ValueError(
+                    f"{self.where}: category '{category}': the router does not have it; its categories: {names}"
+                )
+        scores = {
+            known[category.casefold()]: self._resolved(row, directory) for category, row in self.expected_scores.items()
+        }
+        self._check_complete(scores)
+        mapping = {known[name.casefold()]: self._expert(expert, directory) for name, expert in self.mapping.items()}
+        return replace(self, mapping=mapping, expected_scores=scores, active_b=self._resolved(self.active_b, directory))
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a mapping may cost; None is no limit."""
+    def _resolved(self, row: Mapping[str, float], directory: Directory) -> dict[str, float]:
+        return {self._expert(name, directory): value for name, value in row.items()}
 
-    max_mean_active_b: float | None = None
-    max_bytes: float | None = None
-    max_experts: int | None = None
+    def _expert(self, name: str, directory: Directory) -> str:
+        try:
+            return directory.resolve(name)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.where}: {error}; give one of them this name as an alias, or map again without it"
+            ) from error
 
-    def __post_init__(self) -> None:
-        for what, limit in self.limits:
-            if limit is not None and not limit > 0:
-                raise ValueError(f"budget of {limit:g} {what}: must be above 0; leave it out for no limit")
-
-    @property
-    def limits(self) -> tuple[tuple[str, float | None], ...]:
-        return (
-            ("billion active parameters on average", self.max_mean_active_b),
-            ("resident bytes", self.max_bytes),
-            ("experts", self.max_experts),
-        )
-
-    def __str__(self) -> str:
-        return " and ".join(f"{limit:g} {what}" for what, limit in self.limits if limit is not None) or "no budget"
-
-
-UNLIMITED = Budget()
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedMapping:
-    """The best mapping under a budget, and what to expect of it."""
-
-    mapping: Mapping[str, str]
-    score: float
-    mean_active_b: float
-    size_bytes: float
-
-    @property
-    def num_experts(self) -> int:
-        return len(set(self.mapping.values()))
+    def _check_complete(self, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Raises ValueError unless every category has a score for every expert that any category has one for."""
+        experts = sorted({expert for row in scores.values() for expert in row})
+        for category, row in scores.items():
+            for expert in experts:
+                if expert not in row:
+                    raise ValueError(
+                        f"{self.where}: expected_scores '{category}' has no score for '{expert}', which other "
+                        "categories have one for; score it there and map again, or leave the expert out"
+                    )
 
 
-def learn_mapping(pool: Pool, budget: Budget = UNLIMITED) -> LearnedMapping:
-    """Return the mapping with the highest expected score under the budget, solved exactly.
-
-    An expert that adds no more than 1e-5 to the expected score is left out, so ties go to fewer experts. A pair that
-    nobody measured is never chosen. Budgets hold within the solver's tolerance, 1e-6 of the budget.
+def read_mapping_file(path: Path) -> MappingFile:
+    """Read a file that `coe router map --json` wrote.
 
     Raises:
-        ValueError: no mapping fits the budget; the message says what would.
+        ValueError: not such a file, or a score that is not a number; the message names the place.
     """
-    from scipy.optimize import Bounds, milp  # 0.3 s to import; serving does not need it
-
-    num_pairs, num_experts = pool.scores.size, len(pool.experts)
-    gains = pool.frequencies[:, None] * np.nan_to_num(pool.scores)
-    result = milp(  # variables: pairs (category, expert), then experts used
-        c=SCALE * np.r_[-gains.ravel(), np.full(num_experts, TIE)],
-        constraints=constraints_of(pool, budget),
-        integrality=np.ones(num_pairs + num_experts),
-        bounds=Bounds(0, np.r_[~np.isnan(pool.scores).ravel(), np.ones(num_experts)]),
-        options={"mip_rel_gap": 0.0},
-    )
-    if result.x is None:
-        raise ValueError(
-            f"no mapping fits {budget}: the cheapest expert has {pool.active_b.min():g} billion active parameters and "
-            f"the smallest takes {pool.sizes_bytes.min():g} bytes, and a category can only go to an expert with a "
-            f"score on it; raise the budget, or score or add a smaller expert"
-        )
-    return described(pool, result.x[:num_pairs].reshape(pool.scores.shape).argmax(axis=1))
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); write it with `coe router map --json`") from error
+    mapping, expected, active_b = (object_in(raw, key, path) for key in ("mapping", "expected_scores", "active_b"))
+    if not mapping:
+        raise ValueError(f"{path}: 'mapping' is missing or empty; write the file with `coe router map --json`")
+    for category, expert in mapping.items():
+        if not isinstance(expert, str):
+            raise ValueError(f"{path}: mapping of '{category}' is {expert!r}; it must be the name of an expert")
+    scores = {category: numbers(row, f"{path}: expected_scores '{category}'") for category, row in expected.items()}
+    return MappingFile(mapping, scores, numbers(active_b, f"{path}: active_b"), str(path))
 
 
-def constraints_of(pool: Pool, budget: Budget) -> list[object]:
-    """Return: one expert per category; a chosen expert is used; the budget, each limit scaled to 1."""
-    from scipy.optimize import LinearConstraint
-    from scipy.sparse import coo_array, csr_array, eye_array, hstack, kron
-
-    num_categories, num_experts = pool.scores.shape
-    pairs = num_categories * num_experts
-    one_each = hstack(
-        [kron(eye_array(num_categories), np.ones((1, num_experts))), coo_array((num_categories, num_experts))]
-    )
-    used = hstack([eye_array(pairs), -kron(np.ones((num_categories, 1)), eye_array(num_experts))])
-    rows = [LinearConstraint(csr_array(one_each), 1, 1), LinearConstraint(csr_array(used), -np.inf, 0)]
-    mean_active = np.r_[(pool.frequencies[:, None] * pool.active_b).ravel(), np.zeros(num_experts)]
-    costs = (mean_active, np.r_[np.zeros(pairs), pool.sizes_bytes], np.r_[np.zeros(pairs), np.ones(num_experts)])
-    for cost, (_, limit) in zip(costs, budget.limits, strict=True):
-        if limit is not None:
-            rows.append(LinearConstraint(cost[None] / limit, -np.inf, 1))
-    return list(rows)
+def object_in(raw: Any, key: str, path: Path) -> dict[str, Any]:
+    """Return the object under a key, an empty one where the key is missing."""
+    found = raw.get(key, {}) if isinstance(raw, dict) else raw
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: '{key}' is not an object; write the file with `coe router map --json`")
+    return found
 
 
-def described(pool: Pool, chosen: NDArray[np.integer]) -> LearnedMapping:
-    """Return the mapping that gives category i expert chosen[i]."""
-    rows = np.arange(len(chosen))
-    return LearnedMapping(
-        {category: pool.experts[index] for category, index in zip(pool.categories, chosen, strict=True)},
-        float(pool.frequencies @ pool.scores[rows, chosen]),
-        float(pool.frequencies @ pool.active_b[chosen]),
-        float(pool.sizes_bytes[np.unique(chosen)].sum()),
-    )
+def numbers(row: Any, where: str) -> dict[str, float]:
+    """Return an object's values as finite numbers: each is one, or an object that has one as its `score`.
 
-
-def frontier(pool: Pool, num_points: int = 24, budget: Budget = UNLIMITED) -> list[LearnedMapping]:
-    """Return the best mappings from the cheapest mean of active parameters upwards, each better than the last.
-
-    The other limits of the budget hold at every point.
+    Raises:
+        ValueError: something else; the message names the first place.
     """
-    costs = np.where(np.isnan(pool.scores), np.nan, -pool.active_b)
-    lowest = learn_mapping(replace(pool, scores=costs), budget).mean_active_b
-    kept: list[LearnedMapping] = []
-    for limit in np.geomspace(lowest, pool.active_b.max(), num_points):
-        point = learn_mapping(pool, replace(budget, max_mean_active_b=float(limit) * (1 + 1e-9)))
-        if not kept or point.score > kept[-1].score + TIE:
-            kept.append(point)
-    return kept
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} is {row!r}; it must be an object of expert and number")
+    found: dict[str, Any] = {name: cell.get("score") if isinstance(cell, dict) else cell for name, cell in row.items()}
+    for expert, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{where} has {json.dumps(value)} for '{expert}'; a score is a number: fill the hole")
+    return {expert: float(value) for expert, value in found.items()}

@@ -1,7 +1,7 @@
-"""How a decision is made: explicit expert, mention, rule, category, doubt, residency, conversation, in that order.
+"""The routing policy: explicit expert, mention, rule, category, doubt, residency, conversation, in that order.
 
-Owns the order. Pure: what comes out depends on the query, the scores of its turn, the snapshot of the experts and who
-answered before, on nothing else. Knows nothing about embeddings, files or torch.
+Owns the order. Pure: a decision depends on the query, the scores of its turn, the snapshot of the experts and the
+previous turn's expert, on nothing else. Knows nothing about embeddings, files or torch.
 """
 
 from __future__ import annotations
@@ -9,73 +9,74 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from coe.types import Decision
-from router.decision import Previous, Query, Snapshot, Turn, last_user_turn
+from coe.types import Decision, RouteQuery, Snapshot
 from router.directory import Directory
 from router.mapping import checked_mapping
-from router.residency import Residency
+from router.residency_preference import ResidencyPreference
 from router.rules import Match, Rules
 from router.stickiness import DEFAULT_STICKINESS, carries_topic, topic_shift
+from router.turn import Previous, Turn, last_user_turn
 
-__all__ = ["Policy"]
+__all__ = ["RoutingPolicy"]
 
-CLEAR = ("category", "resident", "rule")  # what a decision's category can be relied on for
+CLEAR = ("category", "resident", "rule")  # reasons under which a decision's category is the turn's topic
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """Everything that decides beside the query. `mapping` is category -> expert; the rest goes to the general one.
+class RoutingPolicy:
+    """What decides beside the query. `mapping` is category -> expert; other categories go to the general expert.
 
-    A follow-up leaves its conversation's expert when it is more than a few words and the router is sure of a category
-    that is likelier by `stickiness` than the conversation's own and all others of that expert together. 0: every turn
-    is routed by itself.
+    A follow-up leaves its conversation's expert when it is longer than a few words and the router is sure of a category
+    that is likelier, by `stickiness`, than the conversation's category and all others of that expert together. At 0
+    every turn is routed by itself.
     """
 
     directory: Directory
     mapping: Mapping[str, str] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
-    residency: Residency = field(default_factory=Residency)
+    preference: ResidencyPreference = field(default_factory=ResidencyPreference)
     stickiness: float = DEFAULT_STICKINESS
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.stickiness <= 1.0:
             raise ValueError(f"stickiness {self.stickiness}: must lie in 0 to 1; 0 routes every turn by itself")
 
-    def checked(self, categories: Sequence[str]) -> Policy:
+    def checked(self, categories: Sequence[str]) -> RoutingPolicy:
         """Return it in the spelling of a router's categories and of the experts' own names.
 
         Raises:
             ValueError: an unknown category or expert, a hole in the expected scores, a mapped expert without one.
         """
         rules = self.rules.checked(categories, self.directory)
-        residency = Residency(self.residency.epsilon, self.residency.expected.checked(categories, self.directory))
+        learned = self.preference.learned.checked(categories, self.directory)
+        preference = replace(self.preference, learned=learned)
         mapping = checked_mapping(self.mapping, categories, self.directory)
-        residency.check(mapping, self.directory.general)
-        return replace(self, mapping=mapping, rules=rules, residency=residency)
+        preference.check(mapping, self.directory.general)
+        return replace(self, mapping=mapping, rules=rules, preference=preference)
 
-    def before_classifying(self, query: Query) -> Decision | None:
+    def before_classifying(self, query: RouteQuery) -> Decision | None:
         """Return the decision that needs no classifier, None if the last user turn has to be classified.
 
         Raises:
-            ValueError: the query names an expert that nobody knows.
+            UnknownExpertError: the query names an expert that the directory does not have.
         """
         text = last_user_turn(query.messages)
         if query.expert is not None:
-            expert = self.directory.resolve(query.expert)
+            expert = self.directory.requested(query.expert)
             return Decision(expert, None, None, "model", text, because=f"the request names {expert}")
         if mention := self.directory.mention(text):
             because = f"the prompt begins with @{mention.expert}"
             return Decision(mention.expert, None, None, "mention", mention.text, because=because)
         if match := self.rules.match(text, has_tools=query.has_tools):
-            return self.unless_broken(self._ruled(match, text, query.snapshot), query.snapshot)
+            return self._unless_broken(self._ruled(match, text, query.snapshot), query.snapshot)
         return None
 
     def decide(self, turn: Turn, snapshot: Snapshot, previous: Previous | None = None) -> Decision:
-        """Return the decision for a turn that nobody is named for."""
+        """Return the decision for a classified turn; `previous` is the turn before it in the conversation."""
         decision = self._by_category(turn, snapshot)
         if previous is not None and previous.expert not in snapshot.broken:
             decision = self._unless_moved(decision, turn, previous)
-        return self.unless_broken(decision, snapshot)
+        return self._unless_broken(decision, snapshot)
 
     def after(self, decision: Decision, previous: Previous | None) -> Previous:
         """Return what the conversation's next turn has to know of this one."""
@@ -85,8 +86,8 @@ class Policy:
             return previous
         return Previous(decision.expert)
 
-    def unless_broken(self, decision: Decision, snapshot: Snapshot) -> Decision:
-        """Return the decision, or the general expert's if the one chosen cannot be had."""
+    def _unless_broken(self, decision: Decision, snapshot: Snapshot) -> Decision:
+        """Return the decision, or the general expert's if the chosen one is broken."""
         general, expert = self.directory.general, decision.expert
         if expert == general or expert not in snapshot.broken:
             return decision
@@ -119,7 +120,7 @@ class Policy:
     def _for_category(self, category: str, turn: Turn, because: str, snapshot: Snapshot) -> Decision:
         mapped = self.mapping.get(category)
         expert = mapped or self.directory.general
-        cost = self.residency.choose(category, expert, snapshot)
+        cost = self.preference.choose(category, expert, snapshot)
         decision = Decision(
             expert,
             category,

@@ -1,77 +1,57 @@
-"""The router itself: queries in, decisions out.
+"""Routers: queries in, decisions out.
 
-Owns the order of work: what needs no classifier first, then one encoder call for all that is left, then the pure
-decision; and the memory of conversations. Knows nothing about servers or how experts run. torch is imported by
-`Router.load` alone.
+Owns the order of work for a batch (what needs no classifier, then one encoder call for every text that does, then the
+decisions) and the memory of conversations. Knows nothing about servers or how experts run. Only `Router.load` and
+`Router.with_policy` import torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from coe.types import Decision
-from router.artefact import DEFAULT_FOLDER, Artefact
-from router.decision import Message, Previous, Query, Snapshot, Turn, last_user_turn
+from coe.types import Decision, RouteQuery, Snapshot
 from router.directory import Directory
-from router.explain import doubt, neighbours, with_texts
-from router.policy import Policy
-from router.scores import Scores, score
-from router.stickiness import Memory, earlier_requests
+from router.encoding.text_encoder import TextEncoder
+from router.model.artefact import Artefact, load_artefact
+from router.model.scores import Scores, score
+from router.neighbours import neighbours, with_texts
+from router.policy import RoutingPolicy
+from router.stickiness import ConversationMemory, earlier_requests
+from router.turn import Previous, Turn, last_user_turn
 
-__all__ = ["GeneralOnly", "Router", "TextEncoder", "load_artefact"]
-
-
-class TextEncoder(Protocol):
-    """Texts to vectors (n, dims); `id` names the weights."""
-
-    @property
-    def id(self) -> str: ...
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+__all__ = ["GeneralOnly", "Router"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    """A conversation as it was at an earlier request, which named nobody as far as we know."""
-
-    messages: Sequence[Message]
-    has_tools: bool
-    snapshot: Snapshot
-    expert: None = None
-    conversation: None = None
-    only_explains: bool = False
-
-
-class _Step(NamedTuple):
-    """A request on its way: decided already, or a text to classify."""
+class _Request(NamedTuple):
+    """The last user turn of a request, and its decision where that needs no classifier."""
 
     text: str
     decision: Decision | None
 
 
-class _Plan(NamedTuple):
-    """What is known of a query before anything is encoded."""
+class _Conversation(NamedTuple):
+    """What is known of a query before anything is encoded.
 
-    last: _Step
-    remembered: Previous | None
-    earlier: tuple[_Step, ...]  # to be routed again, oldest first
+    `previous` is who answered last, from memory; without it `earlier` requests are routed again, oldest first.
+    """
+
+    request: _Request
+    previous: Previous | None = None
+    earlier: tuple[_Request, ...] = ()
 
 
 class Router:
     """A trained classifier and a policy. One thread may use it at a time."""
 
-    def __init__(self, artefact: Artefact, encoder: TextEncoder, policy: Policy) -> None:
+    def __init__(self, artefact: Artefact, encoder: TextEncoder, policy: RoutingPolicy) -> None:
         artefact.check_encoder(encoder.id)
         self.artefact = artefact
         self.policy = policy.checked(artefact.categories)
         self._encoder = encoder
-        self._memory = Memory()
+        self._memory = ConversationMemory()
 
     @classmethod
     def load(
@@ -92,78 +72,79 @@ class Router:
         Raises:
             ValueError: an unknown category or expert, or an artefact that cannot be used.
         """
-        policy = Policy(Directory(names, general), mapping)
+        policy = RoutingPolicy(Directory(names, general), mapping)
         return cls.with_policy(policy, load_artefact(artefact, min_confidence), device)
 
     @classmethod
-    def with_policy(cls, policy: Policy, artefact: Artefact, device: str = "cpu") -> Self:
-        """Load the encoder that an artefact was trained with; raises ValueError as `Policy.checked` does."""
-        policy = policy.checked(artefact.categories)  # say so before the encoder is loaded
-        from router.encoder import Encoder  # torch
+    def with_policy(cls, policy: RoutingPolicy, artefact: Artefact, device: str = "cpu") -> Self:
+        """Load the encoder that an artefact was trained with; raises ValueError as `RoutingPolicy.checked` does."""
+        policy = policy.checked(artefact.categories)  # refuse it before the encoder is loaded
+        from router.encoding.encoder import Encoder  # torch
 
         return cls(artefact, Encoder(artefact.encoder_source, device=device), policy)
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """What prompts are sorted into."""
+        """The categories of the classifier, in the order of its columns."""
         return self.artefact.categories
 
-    def route(self, queries: Sequence[Query]) -> list[Decision]:
+    def route(self, queries: Sequence[RouteQuery]) -> list[Decision]:
         """Return one decision per query, with one encoder call for all that need one.
 
         Raises:
-            ValueError: a query names an expert that nobody knows.
+            UnknownExpertError: a query names an expert that the directory does not have.
         """
-        plans = [self._plan(query) for query in queries]
-        steps = [step for plan in plans for step in (plan.last, *plan.earlier)]
-        turns = self.turns([step.text for step in steps if step.decision is None and step.text.strip()])
-        return [self._decide(query, plan, turns) for query, plan in zip(queries, plans, strict=True)]
+        conversations = [self._conversation(query) for query in queries]
+        requests = [request for each in conversations for request in (each.request, *each.earlier)]
+        turns = self.turns([each.text for each in requests if each.decision is None and each.text.strip()])
+        return [self._decide(query, each, turns) for query, each in zip(queries, conversations, strict=True)]
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return probabilities and similarities of texts, before any decision."""
         return score(self.artefact, self._encoder.encode(texts), texts)
 
     def turns(self, texts: Sequence[str]) -> dict[str, Turn]:
-        """Return each text as the classifier sees it, with one encoder call."""
-        each = list(dict.fromkeys(texts))
-        if not each:
+        """Classify each distinct text, with one encoder call."""
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
             return {}
-        scores = self.scores(each)
-        return {text: self._turn(text, scores, row) for row, text in enumerate(each)}
+        scores = self.scores(distinct)
+        return {text: self._turn(text, scores, row) for row, text in enumerate(distinct)}
 
-    def _plan(self, query: Query) -> _Plan:
-        last = self._step(query)
-        if last.decision is not None or not self.policy.stickiness:
-            return _Plan(last, None, ())
-        remembered = self._memory.recall(query)
-        past = () if remembered else earlier_requests(query.messages)
-        earlier = [_Earlier(messages, query.has_tools, query.snapshot) for messages in past]
-        return _Plan(last, remembered, tuple(map(self._step, earlier)))
+    def _conversation(self, query: RouteQuery) -> _Conversation:
+        request = self._request(query)
+        if request.decision is not None or not self.policy.stickiness:
+            return _Conversation(request)
+        if previous := self._memory.recall(query):
+            return _Conversation(request, previous)
+        # an earlier request may have named an expert: that is not known here
+        earlier = [replace(query, messages=past) for past in earlier_requests(query.messages)]
+        return _Conversation(request, earlier=tuple(map(self._request, earlier)))
 
-    def _step(self, query: Query) -> _Step:
-        return _Step(last_user_turn(query.messages), self.policy.before_classifying(query))
+    def _request(self, query: RouteQuery) -> _Request:
+        return _Request(last_user_turn(query.messages), self.policy.before_classifying(query))
 
     def _turn(self, text: str, scores: Scores, row: int) -> Turn:
         probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))
         confidence, similarity = float(scores.probabilities[row].max()), float(scores.similarity[row])
-        unsure = doubt(self.artefact, confidence, similarity)
-        return Turn(text, probabilities, unsure, neighbours(self.artefact, scores, row))
+        doubt = self.artefact.abstain.doubt(confidence, similarity)
+        return Turn(text, probabilities, doubt, neighbours(self.artefact, scores, row))
 
-    def _decide(self, query: Query, plan: _Plan, turns: Mapping[str, Turn]) -> Decision:
-        previous = plan.remembered
-        for step in plan.earlier:
-            previous = self.policy.after(self._decide_step(step, turns, query.snapshot, previous), previous)
-        decision = self._decide_step(plan.last, turns, query.snapshot, previous)
+    def _decide(self, query: RouteQuery, conversation: _Conversation, turns: Mapping[str, Turn]) -> Decision:
+        previous = conversation.previous
+        for request in conversation.earlier:
+            previous = self.policy.after(self._decide_request(request, turns, query.snapshot, previous), previous)
+        decision = self._decide_request(conversation.request, turns, query.snapshot, previous)
         if query.only_explains:
-            return replace(decision, nearest=with_texts(decision.nearest))
+            return replace(decision, nearest=with_texts(self.artefact, decision.nearest))
         self._memory.remember(query, decision.why, self.policy.after(decision, previous))
         return decision
 
-    def _decide_step(
-        self, step: _Step, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None
+    def _decide_request(
+        self, request: _Request, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None
     ) -> Decision:
-        turn = turns.get(step.text) or Turn(step.text, {}, "")
-        return step.decision or self.policy.decide(turn, snapshot, previous)
+        turn = turns.get(request.text) or Turn(request.text, {}, "")
+        return request.decision or self.policy.decide(turn, snapshot, previous)
 
 
 class GeneralOnly:
@@ -172,30 +153,22 @@ class GeneralOnly:
     categories: tuple[str, ...] = ()
 
     def __init__(self, *, general: str, names: Mapping[str, str]) -> None:
-        self._policy = Policy(Directory(names, general))
+        self._policy = RoutingPolicy(Directory(names, general))
 
     @classmethod
-    def with_policy(cls, policy: Policy, categories: Sequence[str] = ()) -> Self:
-        """Return one with rules; `categories` are those that they may name. Raises ValueError for others."""
+    def with_policy(cls, policy: RoutingPolicy, categories: Sequence[str] = ()) -> Self:
+        """Return one with rules; `categories` are those that rules may name. Raises ValueError for others."""
         general = policy.directory.general
         router = cls(general=general, names={general: general})
         router._policy = policy.checked(categories)
         return router
 
-    def route(self, queries: Sequence[Query]) -> list[Decision]:
-        """Return one decision per query; raises ValueError for an expert nobody knows."""
+    def route(self, queries: Sequence[RouteQuery]) -> list[Decision]:
+        """Return one decision per query; raises UnknownExpertError as `Router.route` does."""
         return [self._decide(query) for query in queries]
 
-    def _decide(self, query: Query) -> Decision:
+    def _decide(self, query: RouteQuery) -> Decision:
         general = self._policy.directory.general
-        because = f"nobody is named, {general} answers"
+        because = f"no expert is named, {general} answers"
         unnamed = Decision(general, None, None, "general", last_user_turn(query.messages), because=because)
         return self._policy.before_classifying(query) or unnamed
-
-
-def load_artefact(folder: Path | None = None, min_confidence: float | None = None) -> Artefact:
-    """Return a trained router's artefact, the shipped one by default, perhaps with another confidence threshold."""
-    learned = Artefact.load(folder or DEFAULT_FOLDER)
-    if min_confidence is None:
-        return learned
-    return replace(learned, abstain=replace(learned.abstain, min_confidence=min_confidence))

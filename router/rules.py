@@ -1,7 +1,7 @@
-"""Rules that come before the classifier: a language, a word or the presence of tools names who answers.
+"""Rules that come before the classifier: a language, a keyword or the presence of tools names an expert or a category.
 
-Owns what a rule may ask and how it matches; the first rule that matches wins, and every condition of a rule must hold.
-Knows nothing about where rules are written or what the experts are.
+Owns the conditions of a rule and how they match; every condition of a rule must hold, and the first rule that matches
+wins. Knows nothing about where rules are written or what the experts are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from router.language import CODES, LanguageIdentifier
 __all__ = ["Match", "Rule", "Rules"]
 
 MAX_CHARS = 100_000  # of a longer text only so much is searched for keywords
-# scripts written without spaces between words: there a keyword's edge need not be a word's
+# scripts written without spaces between words: there a keyword may begin and end inside a run of letters
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -26,8 +26,8 @@ UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 class Rule:
     """Conditions, and the expert or the category (exactly one) that they name.
 
-    `languages` and `keywords` hold if one of theirs does, and empty ones always do; `has_tools` None does not ask.
-    Keywords are whole words or phrases in any case.
+    `languages` and `keywords` hold if one of them does, and always where they are empty; `has_tools` holds always where
+    it is None. Keywords are whole words or phrases in any case.
     """
 
     expert: str | None = None
@@ -38,7 +38,7 @@ class Rule:
 
 
 class Match(NamedTuple):
-    """The rule that matched, its number (from 1) and what in the query it was."""
+    """The rule that matched, its number (from 1) and what in the query matched."""
 
     rule: Rule
     number: int
@@ -70,7 +70,7 @@ class Rules:
         """Return the rules with the router's spelling of categories and the experts' own names.
 
         Raises:
-            ValueError: a rule names an expert or a category that nobody knows.
+            ValueError: a rule names an unknown expert or category.
         """
         known = {category.casefold(): category for category in categories}
         found = []
@@ -104,7 +104,7 @@ class Rules:
 def reasons_of(
     rule: Rule, pattern: re.Pattern[str] | None, folded: str, language: str | None, has_tools: bool
 ) -> list[str] | None:
-    """Return what made the rule match, None where one of its conditions does not hold."""
+    """Return what made each condition hold, None where one of them does not."""
     reasons = []
     if rule.has_tools is not None:
         if rule.has_tools is not has_tools:
@@ -123,7 +123,7 @@ def reasons_of(
 
 
 def check(rule: Rule, where: str) -> None:
-    """Raises ValueError for a rule that can never be right."""
+    """Raises ValueError for a rule that no query could match, or that names nothing or two things."""
     if not rule.languages and not rule.keywords and rule.has_tools is None:
         raise ValueError(f"{where} has no condition; give it language, keyword or has_tools")
     if (rule.expert is None) == (rule.category is None):
@@ -147,12 +147,12 @@ def pattern_of(keywords: Sequence[str]) -> re.Pattern[str] | None:
 
 
 def whole_word(word: str) -> str:
-    """Return a pattern of the word between other characters than letters and digits, its spaces of any length."""
+    """Return a pattern of a word or phrase that no letter or digit adjoins, its spaces of any length."""
     before = "" if UNSPACED.match(word[0]) else r"(?<!\w)"
     after = "" if UNSPACED.match(word[-1]) else r"(?!\w)"
     return before + r"\s+".join(map(re.escape, word.split())) + after
 
 
 def folded_of(text: str) -> str:
-    """Return text as it is compared: without case, composed and decomposed letters alike."""
+    """Return the form in which texts are compared: case folded, composed and decomposed letters alike (NFKC)."""
     return unicodedata.normalize("NFKC", text).casefold()

@@ -1,26 +1,27 @@
 """Conversations: which one a query belongs to, what was asked in it before, and when its topic has clearly moved.
 
-No state is needed: the earlier user turns are routed again, in order, and give the expert that answered last. `Memory`
-is a bounded shortcut that saves their encoding and knows what cannot be recomputed: what was resident then, and what a
-client named in an earlier request. Covered: the last 8 answered turns, and all of them while the memory has the
-conversation. Knows nothing about classifiers: it sees probabilities.
+No state is needed: the earlier user turns are routed again, in order, and give the expert that answered last.
+`ConversationMemory` is a bounded shortcut. It saves that encoding, and it knows what cannot be recomputed: which
+experts were resident then, and which one a client named in an earlier request. Covered: the last 8 answered turns, and
+all of them while the memory holds the conversation. Knows nothing about classifiers: it sees probabilities.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from router.decision import Message, Previous, Query
+from coe.types import Message, RouteQuery
+from router.turn import Previous
 
-__all__ = ["DEFAULT_STICKINESS", "Memory", "carries_topic", "earlier_requests", "topic_shift"]
+__all__ = ["DEFAULT_STICKINESS", "ConversationMemory", "carries_topic", "earlier_requests", "topic_shift"]
 
 DEFAULT_STICKINESS = 0.6  # docs/routing.md, "The decision", has what others would cost
 MIN_TOPIC_BYTES = 24
 MAX_REPLAYED = 8
 MAX_CONVERSATIONS = 4096
-NAMED = ("model", "mention")  # the client's word: never remembered for whoever else sends the same messages
+NAMED = ("model", "mention")  # a client's choice: not remembered for other clients that send the same messages
 
 
 def topic_shift(
@@ -28,8 +29,8 @@ def topic_shift(
 ) -> float:
     """Return how much likelier the likeliest category is than the conversation's, -1 … 1.
 
-    The conversation's are the category that it was about and all that its expert answers: an expert that was chosen
-    because it was resident does not answer the conversation's category otherwise.
+    The conversation's are the category of its last clear turn and all categories of its expert. The former need not be
+    among the latter: an expert that answers because it is resident is not the one that the category is mapped to.
     """
     own = sum(
         value
@@ -47,18 +48,18 @@ def carries_topic(text: str) -> bool:
     return len(text.strip().encode("utf-8", "replace")) >= MIN_TOPIC_BYTES
 
 
-def earlier_requests(messages: Sequence[Message]) -> list[Sequence[Message]]:
+def earlier_requests(messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:
     """Return the conversation as it was at each of its last answered requests, oldest first."""
     answers = [at for at, message in enumerate(messages) if message.role == "assistant"]
     asked = [at for at in answers if at and messages[at - 1].role != "assistant"]
     return [messages[:at] for at in asked[-MAX_REPLAYED:]]
 
 
-class Memory:
-    """Who answered last, by conversation; the one not asked about for longest is forgotten first.
+class ConversationMemory:
+    """The expert that answered last, by conversation; the least recently used conversation is forgotten first.
 
-    A conversation is known by the client's name for it, else by its messages before the last answer: those that its
-    last request ended with. One thread may use it at a time.
+    A conversation is known by the client's name for it, else by its messages before the last answer: its last request
+    ended with them. One thread may use it at a time.
     """
 
     def __init__(self, max_conversations: int = MAX_CONVERSATIONS) -> None:
@@ -68,8 +69,8 @@ class Memory:
     def __len__(self) -> int:
         return len(self._last)
 
-    def recall(self, query: Query) -> Previous | None:
-        """Return who answered the conversation's last turn, None where that is not known."""
+    def recall(self, query: RouteQuery) -> Previous | None:
+        """Return what is remembered of the conversation's last turn, None where nothing is."""
         past = earlier_requests(query.messages)
         if query.conversation is not None:
             key = named_key(query.conversation)
@@ -82,8 +83,8 @@ class Memory:
             self._last.move_to_end(key)
         return last
 
-    def remember(self, query: Query, why: str, last: Previous) -> None:
-        """Keep who answers and why; not a stand-in for a broken expert, who may be back with the next turn."""
+    def remember(self, query: RouteQuery, why: str, last: Previous) -> None:
+        """Remember this turn for the next one; not a stand-in for a broken expert, which may be back by then."""
         if why == "broken":
             return
         if query.conversation is not None:
@@ -102,7 +103,7 @@ def named_key(name: str) -> bytes:
     return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16, person=b"name").digest()
 
 
-def key_of(messages: Sequence[Message]) -> bytes:
+def key_of(messages: tuple[Message, ...]) -> bytes:
     """Return a hash of roles and contents; the lengths in it keep turns apart."""
     digest = hashlib.blake2b(digest_size=16, person=b"messages")
     for message in messages:

@@ -12,11 +12,12 @@ from typing import NamedTuple
 from coe.config.schema import RouterConfig
 from coe.errors import ConfigError
 from coe.types import Router
-from router.artefact import Artefact
 from router.directory import Directory
-from router.policy import Policy
-from router.residency import Expected, Residency, read_expected
-from router.router import GeneralOnly, load_artefact
+from router.mapping import MappingFile, read_mapping_file
+from router.model.artefact import Artefact, load_artefact
+from router.policy import RoutingPolicy
+from router.residency_preference import ResidencyPreference
+from router.router import GeneralOnly
 from router.router import Router as TrainedRouter
 from router.rules import Rule, Rules
 from router.stickiness import DEFAULT_STICKINESS
@@ -27,7 +28,7 @@ __all__ = ["build_router", "check_router"]
 class _Configured(NamedTuple):
     """The policy, and the trained classifier's artefact: None where no category has to be known."""
 
-    policy: Policy
+    policy: RoutingPolicy
     artefact: Artefact | None
 
 
@@ -63,13 +64,13 @@ def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
     needs_categories = _classifies(config, names) or any(rule.category for rule in config.rules)
     artefact = load_artefact(config.artefact, config.min_confidence) if needs_categories else None
     categories = () if artefact is None else artefact.categories
-    expected = Expected() if config.mapping is None or artefact is None else read_expected(config.mapping)
+    mapped = MappingFile() if config.mapping is None or artefact is None else read_mapping_file(config.mapping)
     by_name = {category: names[category.lower()] for category in categories if category.lower() in names}
-    policy = Policy(
+    policy = RoutingPolicy(
         Directory(names, config.general),
-        _merged(by_name, expected.mapping, config.categories),
+        _merged(by_name, mapped.mapping, config.categories),
         Rules([Rule(each.expert, each.category, each.language, each.keyword, each.has_tools) for each in config.rules]),
-        Residency(config.residency_epsilon if artefact else 0.0, expected),
+        ResidencyPreference(config.residency_epsilon if artefact else 0.0, mapped),
         DEFAULT_STICKINESS if config.stickiness is None else config.stickiness,
     )
     return _Configured(policy, artefact)

@@ -20,11 +20,12 @@ from coe.assembly.import_experts import Imported, imported_experts
 from coe.assembly.processor import choose_device
 from coe.bench.contenders import Coe
 from coe.bench.device_step import DeviceProfile, bytes_per_token, device_read_bytes_per_s, profile_device_steps
-from coe.bench.report import emit, hardware, median, table
+from coe.bench.report import emit, median, table
 from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.synthetic import SHAPES, bytes_of, check_disk, is_made, make_synthetic
 from coe.config.schema import Config
 from coe.errors import ConfigError
+from coe.machine import this_machine
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import Recorder
 from coe.weights.store.unit_store import UnitStore
@@ -70,7 +71,7 @@ def run_on(
         _Bench(device, config, store, expert, arguments).result(recorder_of(device))
         for store, expert in _experts(config, arguments)
     ]
-    result = {"benchmark": "engine-device", "experts": results, "hardware": hardware()}
+    result = {"benchmark": "engine-device", "experts": results, "hardware": asdict(this_machine())}
     out: Path | None = arguments.out
     emit(result, arguments.json, out / "engine-device.json" if out else None)
     return 0

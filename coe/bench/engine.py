@@ -8,6 +8,7 @@ the same run. Batch 1 is also taken apart: what of a step is matrix products and
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -29,12 +30,13 @@ from coe.bench.contenders import (
     open_with_transformers,
 )
 from coe.bench.llama_cpp import KINDS, LlamaCpp, gguf_at
-from coe.bench.report import emit, hardware, median, table
+from coe.bench.report import emit, median, table
 from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.step_profile import HandDriven, StepProfile, profile_step, read_bytes_per_s
 from coe.config.read import load_config
 from coe.config.schema import Config
 from coe.errors import ConfigError, WeightsError
+from coe.machine import this_machine
 from coe.weights.unit import Manifest
 
 __all__ = ["add_arguments", "run"]
@@ -98,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         "same_with_seed": grid.seeded,
         "profile_batch_1": profile
         and {**asdict(profile), "fraction_outside_matmuls": round(profile.outside_matmuls, 3)},
-        "hardware": hardware(),
+        "hardware": asdict(this_machine()),
     }
     out: Path | None = arguments.out
     name = f"engine-{grid.manifest.dtype}"
@@ -119,7 +121,7 @@ class _Grid:
         self.batch_sizes: list[int] = arguments.batches or ([1, 4] if arguments.quick else [1, 4, 8, 16, 32])
         self.prompt_lengths: list[int] = arguments.prompts or ([32] if arguments.quick else [64, 512, 2048])
         self.num_tokens: int = arguments.tokens or (4 if arguments.quick else 32)
-        self.num_threads: int = config.engine.num_threads or hardware()["num_cpus"]
+        self.num_threads: int = config.engine.num_threads or (os.cpu_count() or 1)
         torch.set_num_threads(self.num_threads)
         self.seeded = 0.0
         self.store, imported, errors = imported_experts(config)

@@ -14,11 +14,12 @@ import random
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coe.bench.report import emit, hardware, median, table
+from coe.bench.report import emit, median, table
+from coe.machine import this_machine
 from coe.weights.popularity import Popularity
 from coe.weights.residency import Judge, Pool
 from coe.weights.unit import Unit
@@ -150,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         "units_per_expert": NUM_UNITS,
         "shared_bytes": 0,
         "workloads": results,
-        "hardware": hardware(),
+        "hardware": asdict(this_machine()),
     }
     out: Path | None = arguments.out
     if out is not None:

@@ -17,13 +17,14 @@ import torch
 
 from coe.assembly.forms import stored_form
 from coe.assembly.processor import choose_device, processor_of
-from coe.bench.report import emit, hardware, table
+from coe.bench.report import emit, table
 from coe.bench.running_text import TEXT
 from coe.bench.step_profile import HandDriven, profile_step
 from coe.config.catalog import ExpertSpec, load_catalog
 from coe.config.read import load_config
 from coe.config.schema import Config
 from coe.errors import ConfigError
+from coe.machine import this_machine
 from coe.text.templates import load_text
 from coe.weights.store.importer import import_expert
 from coe.weights.store.unit_store import UnitStore
@@ -73,7 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
             losses.append(_measure(store, spec, full, int8, text))
     if arguments.report:
         print(_table(losses))
-        result = {"benchmark": "quantize", "experts": [asdict(loss) for loss in losses], "hardware": hardware()}
+        result = {
+            "benchmark": "quantize",
+            "experts": [asdict(loss) for loss in losses],
+            "hardware": asdict(this_machine()),
+        }
         emit(result, arguments.json)
     return 0
 

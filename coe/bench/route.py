@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from coe.bench.report import emit, hardware, table
+from coe.bench.report import emit, table
+from coe.machine import this_machine
 
 __all__ = ["Section", "run"]
 
@@ -22,7 +24,7 @@ class Section(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def heads(self) -> Sequence[str]: ...
+    def headers(self) -> Sequence[str]: ...
     @property
     def rows(self) -> Sequence[Sequence[str]]: ...
     @property
@@ -35,10 +37,10 @@ def run(sections: Iterable[Section], *, seed: int, out: Path | None) -> int:
 
     The picture needs matplotlib (the extra `bench`) and is drawn only where there is an `out`.
     """
-    about = {"benchmark": "route", "seed": seed, "hardware": hardware()}
+    about = {"benchmark": "route", "seed": seed, "hardware": asdict(this_machine())}
     result: dict[str, Any] = dict(about)
     for section in sections:
-        print(table(section.heads, section.rows))
+        print(table(section.headers, section.rows))
         result[section.name] = section.figures
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)

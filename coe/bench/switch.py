@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,7 +25,7 @@ from coe.assembly.processor import choose_device
 from coe.bench.cast import Cast, configured_cast, synthetic_cast
 from coe.bench.ceilings import Ceilings, measure_ceilings
 from coe.bench.overlap import measure_overlap
-from coe.bench.report import emit, hardware, median, p95, table
+from coe.bench.report import emit, median, p95, table
 from coe.bench.rivals import Opened, build_with_safetensors, llama_cpp_opener, open_with_transformers
 from coe.bench.sharing import measure_sharing
 from coe.bench.stage import Stage, ask, drop_from_page_cache, unload
@@ -32,6 +33,7 @@ from coe.bench.synthetic import SHAPES
 from coe.bench.traffic import measure_traffic
 from coe.config.paths import cache_dir
 from coe.config.schema import Config
+from coe.machine import this_machine
 from coe.runtime import Runtime
 from coe.types import Message, Tier
 
@@ -130,7 +132,7 @@ def run(config: Config | None, arguments: argparse.Namespace) -> int:
         "num_outputs_compared": rounds.num_compared,
         "num_outputs_different": rounds.num_different,
         "rivals_with_same_token": agreeing,
-        "hardware": hardware(),
+        "hardware": asdict(this_machine()),
     }
     _print(result)
     out: Path | None = arguments.out
@@ -300,7 +302,7 @@ def _rivals(cast: Cast, token_ids: tuple[int, ...], arguments: argparse.Namespac
     }
     openers[f"safetensors load_file + build, {dtype}"] = partial(build_with_safetensors, folder, token_ids, dtype, home)
     for file in arguments.gguf:
-        opener = llama_cpp_opener(file, hardware()["num_cpus"])
+        opener = llama_cpp_opener(file, (os.cpu_count() or 1))
         if opener is None:
             print(f"left out: llama.cpp on {file.name} (llama-cpp-python is not installed)")
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from coe.bench import route
-from router import latency_report, quality_report
+from router.evaluation import latency_report, quality_report
 
 __all__ = ["add_arguments", "run"]
 

@@ -1,6 +1,7 @@
-"""`coe router score`: reads labelled rows, runs experts over them through a runtime, writes the tables and a summary.
+"""`coe router score`: runs experts over labelled rows through a runtime, writes the tables and a summary.
 
-Every request names its expert, so the runtime's router decides nothing and needs no classifier.
+The raw rows are handed in. Every request names its expert, so the runtime's router decides nothing and needs no
+classifier.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +25,7 @@ from coe.config.toml_fields import nearest
 from coe.errors import ConfigError
 from coe.progress import import_bars, row_bar
 from coe.runtime import Runtime
-from coe.scoring.labelled import LabelledRow, LabelledSet, read_labelled
+from coe.scoring.labelled import LabelledRow, LabelledSet, labelled_rows
 from coe.scoring.results import Result, Results
 from coe.scoring.run import Settings, costs, score_experts, write_table
 
@@ -34,7 +35,7 @@ Scored = Mapping[str, Sequence[Result]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "JSONL of {prompt or messages, category, check, answer or choices}"
+    text = "rows of {prompt or messages, category, check, answer or choices}: JSONL, CSV or Parquet"
     parser.add_argument("labelled", type=Path, help=text)
     parser.add_argument("--out", type=Path, required=True, help="the score table to write (.jsonl)")
     parser.add_argument("--experts", nargs="+", metavar="NAME", help="experts to score (default: all)")
@@ -48,10 +49,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Score and write; raises CoeError. Ctrl-C ends it, keeps every finished result and says how to go on."""
+def run(arguments: argparse.Namespace, rows: Iterable[tuple[str, object]]) -> int:
+    """Score raw rows, each with its place, and write; raises CoeError. Ctrl-C keeps every finished result."""
     config = load_config(arguments.config)
-    labelled = read_labelled(arguments.labelled)
+    labelled = labelled_rows(rows, arguments.labelled)
     for bad in labelled.bad_rows:
         print(f"left out {bad.where}: {bad.why}", file=sys.stderr)
     chosen = _only(config, arguments.experts)

@@ -1,15 +1,14 @@
-"""Labelled prompts: rows of `{prompt or messages, category, check, answer or choices}`, one JSON object a line.
+"""Labelled prompts: rows of `{prompt or messages, category, check, answer or choices}`.
 
-Owns the file format. A bad row is left out and returned with its line and what is wrong; it never stops the others.
-Knows nothing about experts.
+Owns what a row means and what makes it bad. A bad row is left out, counted and named with what is wrong; it never stops
+the others. Knows nothing about file formats (the rows are handed in), experts or how an answer is generated.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,15 @@ from coe.errors import ConfigError
 from coe.scoring.checks import CHECKS, last_number
 from coe.types import Message
 
-__all__ = ["BadRow", "LabelledRow", "LabelledSet", "read_labelled"]
+__all__ = ["BadRow", "LabelledRow", "LabelledSet", "labelled_rows"]
 
 ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledRow:
-    """A conversation that ends with the user, and how an answer to it is checked.
-
-    `reference` is one of `choices` where there are any. `max_tokens` None leaves the limit to the check.
-    """
+    """A conversation that ends with the user, and how an answer to it is judged. `reference` is one of `choices` where
+    there are any."""
 
     id: str
     category: str
@@ -44,7 +41,7 @@ class LabelledRow:
 
     @property
     def digest(self) -> str:
-        """A hash of what is asked and how it is checked; the row's id and category are not in it."""
+        """Names what is asked and how it is judged; the row's id and category do not matter."""
         asked = {key: value for key, value in asdict(self).items() if key not in ("id", "category")}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -53,51 +50,43 @@ class LabelledRow:
 class BadRow:
     """A row that was left out, and why."""
 
-    where: str  # file:line
+    where: str  # file:number
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledSet:
-    """The good rows of a file, and the bad ones with what is wrong with them."""
+    """What was read: the good rows, and the bad ones by name."""
 
     rows: tuple[LabelledRow, ...]
     bad_rows: tuple[BadRow, ...] = ()
 
 
-def read_labelled(path: Path) -> LabelledSet:
-    """Read a `.jsonl` or `.jsonl.gz` file; raises ConfigError if it cannot be read or has no good row."""
-    rows: list[LabelledRow] = []
-    bad_rows: list[BadRow] = []
-    for number, line in enumerate(_lines(path), start=1):
-        where = f"{path.name}:{number}"
-        if not line.strip():
-            continue
+def labelled_rows(rows: Iterable[tuple[str, object]], file: Path) -> LabelledSet:
+    """Interpret raw rows, each with its place; a ValueError in place of a row says why its line has none.
+
+    Raises ConfigError if no row of the file can be used.
+    """
+    good: list[LabelledRow] = []
+    bad: list[BadRow] = []
+    for where, raw in rows:
         try:
-            rows.append(_row(json.loads(line), where))
-        except ValueError as error:  # JSON's own errors are ValueErrors, too
-            bad_rows.append(BadRow(where, str(error)))
-    if not rows:
-        first = f"; the first is left out because: {bad_rows[0].why}" if bad_rows else ""
-        raise ConfigError(f"{path} has no row that can be used of {len(bad_rows)}{first}")
-    return LabelledSet(tuple(rows), tuple(bad_rows))
+            good.append(_row(raw, where))
+        except ValueError as error:
+            bad.append(BadRow(where, str(error)))
+    if not good:
+        first = f"; the first is left out because: {bad[0].why}" if bad else ""
+        raise ConfigError(f"{file} has no row that can be used of {len(bad)}{first}")
+    return LabelledSet(tuple(good), tuple(bad))
 
 
-def _lines(path: Path) -> Iterator[str]:
-    if not path.name.endswith((".jsonl", ".jsonl.gz")):
-        raise ConfigError(f"{path}: labelled prompts come as .jsonl or .jsonl.gz, one JSON object a line")
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as stream:
-            yield from stream
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-
-
-def _row(raw: object, where: str) -> LabelledRow:
-    """Return the row in a JSON value; raises ValueError with what is wrong and what to do."""
-    if not isinstance(raw, dict):
-        raise ValueError(f"a {type(raw).__name__}, not an object; write {{prompt, category, check, answer}}")
+def _row(row: object, where: str) -> LabelledRow:
+    """Raises ValueError with what is wrong and what to do."""
+    if isinstance(row, ValueError):
+        raise row
+    if not isinstance(row, dict):
+        raise ValueError(f"a {type(row).__name__}, not an object; write {{prompt, category, check, answer}}")
+    raw = {key: value for key, value in row.items() if value not in (None, "")}  # a table has cells for all columns
     messages, said = _messages(raw)
     check = raw.get("check", "choice" if "choices" in raw else None)
     if check not in CHECKS:
@@ -116,10 +105,10 @@ def _row(raw: object, where: str) -> LabelledRow:
 
 
 def _messages(raw: dict[str, Any]) -> tuple[tuple[Message, ...], str | None]:
-    """Return the conversation up to the user's last turn, and the assistant's answer, None if there is none."""
+    """The conversation up to the user's last turn, and what the assistant says to it if the row has that, too."""
     if "messages" not in raw:
         return (Message("user", _text(raw, "prompt")),), None
-    turns = raw["messages"]
+    turns = _from_json(raw["messages"])
     if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
         raise ValueError(f"'messages' is not a list of {{role, content}} with texts and roles {', '.join(ROLES)}")
     messages = tuple(Message(turn["role"], turn["content"]) for turn in turns)
@@ -134,6 +123,14 @@ def _is_turn(turn: object) -> bool:
     return isinstance(turn, dict) and turn.get("role") in ROLES and isinstance(turn.get("content"), str)
 
 
+def _from_json(value: object) -> object:
+    """The value of a text that is JSON, as a table's cell holds a list; any other value as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def _text(raw: dict[str, Any], key: str) -> str:
     value = raw.get(key)
     if not isinstance(value, str) or not value.strip():
@@ -142,7 +139,7 @@ def _text(raw: dict[str, Any], key: str) -> str:
 
 
 def _choices(raw: dict[str, Any]) -> tuple[str, ...]:
-    choices = raw.get("choices")
+    choices = _from_json(raw.get("choices"))
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
         raise ValueError("check 'choice' needs 'choices', a list of at least two texts")
     if len(set(choices)) < len(choices):
@@ -168,6 +165,7 @@ def _reference(answer: object, check: str) -> str:
 
 def _max_tokens(raw: dict[str, Any]) -> int | None:
     limit = raw.get("max_tokens")
+    limit = int(limit) if isinstance(limit, str) and limit.isdecimal() else limit  # CSV has texts only
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"max_tokens {limit!r} is no whole number above 0")
     return limit

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from coe.assembly.router import build_router
 from coe.config.read import load_config
-from coe.types import Message, RouteQuery
-from router import Decision, Router
+from coe.types import Decision, Message, RouteQuery, Router
 
 from .rows import DEFAULT_DATA, Row, load_rows
 
@@ -23,13 +23,7 @@ BATCH_ROWS = 64
 def load_router(config_file: Path) -> Router:
     """The router that `coe serve` would use for the config."""
     config = load_config(config_file)
-    return Router.load(
-        config.router.artefact,
-        mapping=config.router.categories,
-        general=config.router.general,
-        names=config.names,
-        min_confidence=config.router.min_confidence,
-    )
+    return build_router(config.router, config.names)
 
 
 def choose(router: Router, rows: Sequence[Row]) -> list[Decision]:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from coe.bench.report import hardware
+from coe.machine import this_machine
 
 from .bootstrap import NUM_RESAMPLES, Interval, bootstrap
 from .score_rows import ScoreRow, read_score_rows
@@ -179,14 +179,14 @@ def main(arguments: Sequence[str]) -> None:
     routed = compare_routed(rows, read_choices(options.choices)) if options.choices else None
     if routed:
         show_routed(routed)
-    machine = hardware()
+    machine = this_machine()
     summary = {
         "experts": {name: asdict(comparison) for name, comparison in comparisons.items()},
         "routed": asdict(routed) if routed else None,
         "seed": SEED,
         "num_resamples": NUM_RESAMPLES,
-        "commit": machine["commit"],
-        "hardware": machine,
+        "commit": machine.commit,
+        "hardware": asdict(machine),
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "data_fingerprint": hashlib.sha256(options.table.read_bytes()).hexdigest()[:12],
     }

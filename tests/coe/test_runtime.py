@@ -42,7 +42,7 @@ from coe.types import (
 )
 from router import GeneralOnly
 from router.directory import Directory
-from router.policy import Policy
+from router.policy import RoutingPolicy
 from router.rules import Rule, Rules
 
 NAMES = {"llama": "llama", "other": "other"}
@@ -224,7 +224,7 @@ def test_an_expert_that_failed_is_broken_to_the_router_until_it_has_loaded_again
     path = store.path(next(each.manifest.units[1] for each in imported if each.spec.name == "other"))
     content = path.read_bytes()
     router = GeneralOnly.with_policy(
-        Policy(Directory(NAMES, "llama"), rules=Rules([Rule("other", keywords=("word",))]))
+        RoutingPolicy(Directory(NAMES, "llama"), rules=Rules([Rule("other", keywords=("word",))]))
     )
 
     async def run() -> None:

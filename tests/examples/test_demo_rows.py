@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from coe.scoring.checks import TEXT_CHECKS, can_still_match
-from coe.scoring.labelled import read_labelled
+from coe.scoring.labelled import labelled_rows
 from examples.demo.labelled_set import labelled
 from examples.demo.rows import DEFAULT_DATA, Row, load_rows
+from router.training.rows import read_rows
 
 DOMAINS = ("code", "intent", "math", "medicine", "reasoning", "sql", "tools")
 
@@ -49,7 +50,7 @@ def test_a_missing_file_or_domain_is_named(tmp_path: Path) -> None:
 def test_every_row_is_one_that_the_command_takes(tmp_path: Path, real_rows: list[Row]) -> None:
     file = tmp_path / "labelled.jsonl"
     file.write_text("".join(json.dumps(labelled(row)) + "\n" for row in real_rows))
-    found = read_labelled(file)
+    found = labelled_rows(read_rows(file), file)
     assert found.bad_rows == ()
     assert [row.id for row in found.rows] == [row.id for row in real_rows]
     assert [row.prompt for row in found.rows] == [row.prompt for row in real_rows]

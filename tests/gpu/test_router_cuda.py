@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_encoders import TEXTS, write_model
 
-from router.encoder import Encoder
-from tests.router.test_router_encoder import TEXTS, write_model
+from router.encoding.encoder import Encoder
 
 pytestmark = [
     pytest.mark.gpu,
@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def test_vectors_are_those_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.bert.is_fast_here", lambda: False)
+    monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda: False)
     folder = str(write_model(tmp_path / "model"))
     on_cpu, on_gpu = Encoder(folder), Encoder(folder, device="cuda")
     assert on_cpu.id == on_gpu.id

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router import own
+from router.training import authored
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("coe", "router", "server")
@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_has_every_data_file_of_the_tree(wheel: Path) -> None:
-    """`router/data/written` was missing: 4,447 prompts from a wheel where the checkout has 7,736."""
+    """a folder of authored prompts was missing: 4,447 prompts from a wheel where the checkout has 7,736."""
     in_tree = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
@@ -45,6 +45,6 @@ def test_the_wheel_has_every_data_file_of_the_tree(wheel: Path) -> None:
 
 def test_missing_prompts_are_an_error_that_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
-        monkeypatch.setattr(own, "WRITTEN_FOLDER", folder)
+        monkeypatch.setattr(authored, "PLAIN_LINES", folder)
         with pytest.raises(FileNotFoundError, match=f"{folder} has no .*install it anew"):
-            own.own_prompts()
+            authored.authored_prompts()

@@ -1,49 +1,28 @@
-"""Fakes for router tests: an encoder without a model, and messages without coe."""
+"""Fakes for router tests: an encoder without a model, and queries."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.abstain import AbstainRule
-from router.artefact import Artefact, Exemplar
-from router.heads import LinearHead
-from router.model import Model
-from router.prompts import Prompt
+from coe.types import Message, RouteQuery
+from router.model.abstain import AbstainRule
+from router.model.artefact import Artefact, Exemplar
+from router.model.category_model import CategoryModel
+from router.model.layers import LinearLayer
+from router.training.prompts import Prompt
+from router.training.training_set import TrainingSet
 
 HIDDEN = 16
 
 
-@dataclass(frozen=True)
-class Turn:
-    role: str
-    content: str
-
-
-@dataclass(frozen=True)
-class State:
-    """A snapshot of the experts."""
-
-    missing_bytes: Mapping[str, int] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ask:
-    messages: tuple[Turn, ...]
-    expert: str | None = None
-    has_tools: bool = False
-    conversation: str | None = None
-    only_explains: bool = False
-    snapshot: State = field(default_factory=State)
-
-
-def ask(text: str, expert: str | None = None) -> Ask:
-    return Ask((Turn("user", text),), expert)
+def ask(text: str, expert: str | None = None) -> RouteQuery:
+    return RouteQuery((Message("user", text),), expert)
 
 
 class FakeEncoder:
@@ -79,6 +58,18 @@ def toy_prompts(num: int = 30) -> list[Prompt]:
     ]
 
 
+def write_prompts(path: Path, families: Sequence[str] = ()) -> Path:
+    """Twenty rows of each of the categories m and s; the families of a category take turns."""
+    rows = [
+        {"prompt": f"{word} {chr(97 + i)}", "category": category}
+        | ({"family": f"{category} {families[i % len(families)]}"} if families else {})
+        for category, word in (("m", "sum"), ("s", "select"))
+        for i in range(20)
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
 def fake_artefact(**changes: object) -> Artefact:
     """Two categories, each pulled by one word: "select" is sql, "sum" is math."""
     coef = np.stack([np.tile(embed("sum"), 3), np.tile(embed("select"), 3)]).astype(np.float32)
@@ -88,8 +79,20 @@ def fake_artefact(**changes: object) -> Artefact:
         "categories": ("math", "sql"),
         "temperature": 0.2,
         "abstain": AbstainRule(0.8, -1.0),
-        "model": Model(LinearHead(coef, np.zeros(2, np.float32))),
-        "exemplars": np.stack([embed("sum"), embed("select")]).astype(np.float32),
-        "exemplar_rows": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
+        "model": CategoryModel(LinearLayer(coef, np.zeros(2, np.float32))),
+        "exemplars": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
+        "exemplar_vectors": np.stack([embed("sum"), embed("select")]).astype(np.float32),
     }
     return Artefact(**(values | changes))  # type: ignore[arg-type]
+
+
+def odd_family_set() -> TrainingSet:
+    """Three families; "odd" alone says "sum" for sql: a model that saw it would get it right."""
+    rng = np.random.default_rng(0)
+    words = ["red", "green", "blue", "pink", "gold", "grey", "teal", "navy"]
+    prompts = [
+        Prompt(f"{word} {' '.join(rng.choice(words, 3))}", category, family=family)
+        for category, family, word in [("math", "a", "sum"), ("sql", "b", "select"), ("sql", "odd", "sum")]
+        for _ in range(40)
+    ]
+    return TrainingSet.of(prompts, FakeEncoder())

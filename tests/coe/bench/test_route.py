@@ -15,7 +15,7 @@ class Squares(NamedTuple):
     """A section that needs no router."""
 
     name: str = "squares"
-    heads: tuple[str, ...] = ("number", "square")
+    headers: tuple[str, ...] = ("number", "square")
     rows: tuple[tuple[str, ...], ...] = (("2", "4"), ("3", "9"))
     figures: tuple[dict[str, int], ...] = ({"number": 2, "square": 4}, {"number": 3, "square": 9})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import signal
@@ -18,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from coe.cli import main
 from coe.runtime import Runtime
-from router.score_table import costs_of, read_scores
+from router.mapping_study.score_table import costs_of, read_scores
 
 COMMAND = [sys.executable, "-m", "coe", "router", "score"]
 ROOT = Path(__file__).parents[3]
@@ -189,6 +190,28 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert rest.code == 0, rest.err
     assert kept.read_text().startswith(before)
     assert len(read_scores(out).prompts) == before.count("\n")
+
+
+def test_rows_of_a_table_are_scored_like_those_of_jsonl(coe: Callable[..., Done], tmp_path: Path, config: Path) -> None:
+    """The second run asks nothing anew: its questions are the first one's."""
+    rows = [
+        {"prompt": "1, 2?", "category": "a", "check": "last_number", "answer": 1, "max_tokens": 2},
+        {"prompt": QUESTION, "category": "facts", "check": "choice", "choices": CHOICES, "answer": CHOICES[1]},
+    ]
+    table = tmp_path / "labelled.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["prompt", "category", "check", "answer", "max_tokens", "choices"])
+        writer.writeheader()
+        writer.writerows({**row, "choices": json.dumps(row["choices"]) if "choices" in row else ""} for row in rows)
+    out, kept = tmp_path / "scores.jsonl", tmp_path / "results.jsonl"
+    options = ("-c", config, "--out", out, "--results", kept, "--experts", "general")
+    assert coe("router", "score", written(tmp_path, rows), *options).code == 0
+    table_of_jsonl, results = read_scores(out), kept.read_text()
+    done = coe("router", "score", table, *options)
+    assert done.code == 0, done.err
+    assert read_scores(out).prompts == table_of_jsonl.prompts
+    assert (read_scores(out).values == table_of_jsonl.values).all()
+    assert kept.read_text() == results
 
 
 def test_a_row_too_long_for_an_expert_is_a_hole_that_is_named(

@@ -1,0 +1,172 @@
+"""Prompts to vectors: a sentence encoder from a wheel, a local folder or a hub id.
+
+Owns cleaning, truncation, pooling and a bounded cache by content. Deterministic: alone and in a batch agree within
+1e-5. Covered: any text (lone surrogates become U+FFFD; of a long text the beginning and the end are read), BERT-like
+and other transformers, static tables, the pooling and the prompt that a sentence-transformers folder asks for. Not
+covered: encoders that have code or further layers of their own. Knows nothing about categories.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from router.encoding.backbone import load_backbone
+from router.encoding.bert import Bert
+from router.encoding.sentence_model import DEFAULT_SOURCE, SentenceConfig, find_folder, read_sentence_config
+
+__all__ = ["DEFAULT_SOURCE", "Encoder"]
+
+MAX_CHARS = 8_000  # what is tokenised of a longer text: its first and last halves of this
+SEGMENT_TOKENS = 32  # the first and last so many tokens are pooled apart: instructions stand at the ends
+NUM_SEGMENTS = 3  # whole, beginning, end
+# the use of weights whose id does not say it
+DEFAULT_USE = "(Recipe(pooling='mean', prompt='', max_tokens=256, is_lower_case=False, static_folder=None), 32)"
+
+Vectors = NDArray[np.float32]
+
+
+class Encoder:
+    """A sentence encoder: normalised embeddings of the whole text, its beginning and its end.
+
+    A vector is three embeddings in a row, (whole, beginning, end), each of length 1. The three come from one forward
+    pass; beginning and end are means, whatever the model's own pooling of the whole is. `id` names the weights and how
+    they are used: a trained router must find both again. It does not name the arithmetic, which is 8-bit integers on a
+    CPU that has instructions for them and float32 elsewhere: docs/decisions.md says how little that moves.
+    """
+
+    def __init__(
+        self,
+        source: str = DEFAULT_SOURCE,
+        *,
+        device: str = "cpu",
+        batch_size: int = 32,
+        cache_size: int = 4096,
+    ) -> None:
+        torch_device = checked_device(device)
+        folder = find_folder(source)
+        self.source = source
+        self.batch_size = batch_size
+        self._config = read_sentence_config(folder)
+        self._backbone = load_backbone(source, folder, self._config, torch_device)
+        self.id = f"{Path(source).name}-{identity(self._backbone.weights, self._config)[:16]}"
+        self._max_tokens = int(min(self._config.max_tokens, self._backbone.max_tokens))
+        self.num_dims = NUM_SEGMENTS * self._backbone.hidden_size
+        self._cache: OrderedDict[bytes, Vectors] = OrderedDict()
+        self._cache_size = cache_size
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return (len(texts), num_dims) float32, one row per text."""
+        cleaned = [clean(text) for text in texts]
+        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in cleaned]
+        known = {key: self._cache[key] for key in keys if key in self._cache}
+        missing = {key: text for key, text in zip(keys, cleaned, strict=True) if key not in known}
+        rows = known | dict(zip(missing, self._encode(list(missing.values())), strict=True))
+        self._remember(rows)
+        return np.stack([rows[key] for key in keys]) if keys else np.zeros((0, self.num_dims), np.float32)
+
+    def num_tokens(self, text: str) -> int:
+        """Return how many tokens a text has, special tokens and the model's prompt included."""
+        return len(self._all_token_ids(clean(text)))
+
+    def num_tokens_read(self, text: str) -> int:
+        """Return how many tokens of a text the network sees."""
+        return len(self._token_ids(clean(text)))
+
+    @property
+    def arithmetic(self) -> str:
+        """The arithmetic of the matrix products: "int8" or "float32"."""
+        return "int8" if isinstance(self._backbone.network, Bert) and self._backbone.network.is_int8 else "float32"
+
+    @property
+    def matmul_shapes(self) -> list[tuple[int, int]]:
+        """The (in, out) shapes of the matrices that every token goes through; none for a static table."""
+        return self._backbone.matmul_shapes
+
+    def _remember(self, rows: dict[bytes, Vectors]) -> None:
+        for key, row in rows.items():
+            self._cache[key] = row
+            self._cache.move_to_end(key)
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+
+    def _encode(self, texts: list[str]) -> Vectors:
+        """Encode in batches of similar length, so that little is padding."""
+        ids = [self._token_ids(text) for text in texts]
+        order = [row for row in sorted(range(len(ids)), key=lambda index: len(ids[index])) if ids[row]]
+        vectors = np.zeros((len(ids), self.num_dims), np.float32)  # a text without a token is near no other
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            states = self._backbone.network.states([ids[row] for row in chosen])
+            vectors[chosen] = torch.stack([pool(rows, self._config.pooling) for rows in states]).cpu().numpy()
+        return vectors
+
+    def _token_ids(self, text: str) -> list[int]:
+        """Return at most max_tokens ids, special tokens included: of a long text its beginning and its end."""
+        most, ids = self._max_tokens, self._all_token_ids(text)
+        return ids if len(ids) <= most else ids[: most - most // 2] + ids[-(most // 2) :]
+
+    def _all_token_ids(self, text: str) -> list[int]:
+        return self._backbone.tokenize(self._config.prompt + (text.lower() if self._config.is_lower_case else text))
+
+
+@torch.inference_mode()
+def pool(states: Tensor, pooling: str) -> Tensor:
+    """Return (3 * hidden,) from (tokens, hidden): whole, beginning and end, each of length 1."""
+    num = SEGMENT_TOKENS + 1  # a special token stands at either end
+    segments = torch.stack([pool_whole(states, pooling), states[:num].mean(0), states[-num:].mean(0)])
+    return torch.nn.functional.normalize(segments, dim=-1).flatten()
+
+
+def pool_whole(states: Tensor, pooling: str) -> Tensor:
+    """Return (hidden,): the sentence embedding that the model was made for, before normalisation."""
+    if pooling == "mean":
+        return states.mean(0)
+    if pooling == "max":
+        return states.amax(0)
+    return states[0] if pooling == "cls" else states[-1]
+
+
+def clean(text: str) -> str:
+    """Return text that a tokenizer accepts: lone surrogates replaced, the middle of a very long one left out."""
+    if len(text) > MAX_CHARS:
+        text = text[: MAX_CHARS // 2] + " " + text[-MAX_CHARS // 2 :]
+    return text.encode("utf-8", "replace").decode()
+
+
+def identity(weights: Mapping[str, Tensor], config: SentenceConfig) -> str:
+    """Return the SHA-256 of all weights by name, the same on every machine, and of any use but the default one."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    use = use_of(config)
+    if use != DEFAULT_USE:
+        digest.update(use.encode())
+    return digest.hexdigest()
+
+
+def use_of(config: SentenceConfig) -> str:
+    """Return how weights are used, in words that trained artefacts' encoder ids depend on: never change them."""
+    return (
+        f"(Recipe(pooling={config.pooling!r}, prompt={config.prompt!r}, max_tokens={config.max_tokens!r}, "
+        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}), {SEGMENT_TOKENS})"
+    )
+
+
+def checked_device(device: str) -> torch.device:
+    """Return torch's device of that name; raises ValueError for one that is not there."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"encoder device '{device}': torch knows no such device; write cpu or cuda") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"encoder device '{device}': torch sees no CUDA device; write cpu")
+    return found

@@ -1,0 +1,152 @@
+"""The command `evaluate`: a router on labelled prompts, its recipe on left-out families and out-of-scope prompts.
+
+Owns its arguments, what is measured for them, the table, the JSON and the reliability diagrams. Knows nothing about
+experts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from router.encoding.cached_encoder import load_encoder
+from router.encoding.text_encoder import TextEncoder
+from router.evaluation.calibration import reliability
+from router.evaluation.leave_family_out import (
+    OutOfScopePrompts,
+    chosen_by_others,
+    fold_accuracies,
+    leave_family_out,
+    mean_over_topics,
+    out_of_scope_report,
+    pooled,
+    summarise,
+)
+from router.evaluation.measures import SEED, Evaluation, evaluate
+from router.evaluation.out_of_scope import is_personal
+from router.model.artefact import Artefact, load_artefact
+from router.training.authored import authored_prompts
+from router.training.prompts import Prompt, read_prompts
+from router.training.recipe import SHIPPED, candidates_of
+from router.training.self_labelling import read_unlabelled
+from router.training.training_set import TrainingSet
+
+__all__ = ["add_arguments", "evaluation_of", "run"]
+
+
+class FamilyFolds(NamedTuple):
+    """A training set, and the families of each topic that are left out in turn."""
+
+    training_set: TrainingSet
+    folds: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, path: Path, prompts: Sequence[Prompt], encoder: TextEncoder) -> FamilyFolds:
+        """Read a JSON file with `folds`; these and the authored prompts are taken, of the folds' topics."""
+        folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
+        return cls(TrainingSet.of([p for p in (*prompts, *authored_prompts()) if p.category in folds], encoder), folds)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `coe router evaluate`."""
+    parser.add_argument("prompts", type=Path, help="file or folder of labelled prompts")
+    parser.add_argument("--artefact", type=Path, help="a trained router; default: the shipped one")
+    parser.add_argument("--split", help="only rows of this split, for example test")
+    parser.add_argument("--folds", type=Path, help="JSON with `folds`: {topic: [family]}; adds leave-family-out")
+    parser.add_argument("--recipes", action="store_true", help="with --folds: every candidate recipe, too (slow)")
+    parser.add_argument("--outside", type=Path, help="with --folds: out-of-scope prompts; adds their AUROC")
+    parser.add_argument("--device", default="cpu", help="where the encoder runs")
+    parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    parser.add_argument("--plot", type=Path, help="draw the reliability diagrams here")
+
+
+def run(args: argparse.Namespace, machine: Mapping[str, object]) -> int:
+    """Run `coe router evaluate`; `machine` says where the figures were made. Returns the exit code."""
+    found = evaluation_of(load_artefact(args.artefact), args)
+    figures = found.figures | {"made_with": {**machine, "seed": SEED}}
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if args.plot:
+        draw(found, args.plot)
+    print_table(figures)
+    print(json.dumps(figures, ensure_ascii=False))
+    return 0
+
+
+def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
+    """Measure what the arguments ask for: prompts, split, folds, recipes, outside, device, cache."""
+    encoder = load_encoder(artefact.encoder_source, args.device, args.cache)
+    artefact.check_encoder(encoder.id)
+    prompts = read_prompts(args.prompts).prompts
+    found = evaluate(artefact, [p for p in prompts if args.split in (None, p.split)], encoder)
+    if args.folds:
+        folds = FamilyFolds.read(args.folds, prompts, encoder)
+        out_of_scope = read_out_of_scope(args.outside, encoder) if args.outside else None
+        found = found.joined(judge_families(folds, out_of_scope))
+        if args.recipes:
+            found = found.joined(compare_recipes(folds))
+    return found
+
+
+def judge_families(folds: FamilyFolds, out_of_scope: OutOfScopePrompts | None) -> Evaluation:
+    """Measure the shipped recipe on families that its models never saw."""
+    left_out = leave_family_out(folds.training_set, folds.folds, SHIPPED, out_of_scope)
+    figures: dict[str, Any] = {"left_out_families": asdict(summarise(left_out))}
+    if out_of_scope:
+        figures["out_of_scope"] = asdict(out_of_scope_report(left_out))
+    return Evaluation(figures, {"left-out families": reliability(*pooled(left_out))})
+
+
+def compare_recipes(folds: FamilyFolds) -> Evaluation:
+    """Return the score of every candidate recipe, and of the recipes that each fold takes from all other folds."""
+    topics = [topic for topic, families in folds.folds.items() for _ in families]
+    candidates = candidates_of(SHIPPED)
+    accuracies = fold_accuracies(folds.training_set, folds.folds, candidates)
+    scores = {c.name: mean_over_topics(row, topics) for c, row in zip(candidates, accuracies, strict=True)}
+    chosen = mean_over_topics(chosen_by_others(accuracies, topics), topics)
+    return Evaluation({"recipes": scores, "recipe chosen by the other folds": {"score": chosen}}, {})
+
+
+def read_out_of_scope(path: Path, encoder: TextEncoder) -> OutOfScopePrompts:
+    """Return the prompts of a file that are about the asker's own things, not plain general knowledge.
+
+    Raises:
+        ValueError: the file has no such prompt.
+    """
+    texts = tuple(prompt.text for prompt in read_unlabelled(path).prompts if is_personal(prompt.text))
+    if not texts:
+        raise ValueError(f"{path}: no row with a 'prompt' about the asker's own things; nothing to judge doubt by")
+    return OutOfScopePrompts(texts, encoder.encode(texts))
+
+
+def draw(evaluation: Evaluation, path: Path) -> None:
+    """Draw the reliability diagrams."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(evaluation.bins), figsize=(4.5 * len(evaluation.bins), 4), squeeze=False)
+    for axis, (name, bins) in zip(axes[0], evaluation.bins.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
+        axis.plot([b.confidence for b in bins], [b.accuracy for b in bins], marker="o")
+        axis.set(title=name, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def print_table(sections: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print every section, one figure a line."""
+    for section, figures in sections.items():
+        print(section)
+        for name, value in figures.items():
+            rows = value.items() if isinstance(value, Mapping) else [("", value)]
+            for label, figure in rows:
+                shown = round(figure, 4) if isinstance(figure, float) else figure
+                print(f"  {f'{name} {label}'.strip():60} {shown}")

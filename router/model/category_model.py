@@ -1,0 +1,44 @@
+"""The trained model: logits per category from a text's embedding and from its TF-IDF.
+
+Owns their sum, TF-IDF at a weight (a product of experts, Hinton 2002). Knows nothing about how either is fitted, about
+temperature, or about files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.model.layers import Layer
+from router.model.tf_idf import TermCounts, TfIdfModel
+
+__all__ = ["CategoryModel"]
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryModel:
+    """Vectors and texts to logits, one per category. Without a `tf_idf` the vectors alone count."""
+
+    layer: Layer
+    tf_idf: TfIdfModel | None = None
+    tf_idf_weight: float = 0.0
+
+    def logits(self, vectors: Floats, texts: Sequence[str]) -> Floats:
+        """Return (n, categories) of (n, dims) vectors and their n texts."""
+        return self._sum(vectors, lambda model: model.logits(texts))
+
+    def logits_of(self, vectors: Floats, counts: TermCounts) -> Floats:
+        """Return (n, categories) of (n, dims) vectors and their n texts' counted terms."""
+        return self._sum(vectors, lambda model: model.logits_of(counts))
+
+    def _sum(self, vectors: Floats, tf_idf_logits: Callable[[TfIdfModel], Floats]) -> Floats:
+        logits = self.layer.logits(vectors)
+        if self.tf_idf is None:
+            return logits
+        total: Floats = logits + self.tf_idf_weight * tf_idf_logits(self.tf_idf)
+        return total

@@ -1,0 +1,70 @@
+"""A training set to a fitted model: weights of the rows, the layer over embeddings, the regression over TF-IDF.
+
+Owns how one model is fitted by a recipe. Knows nothing about folds, thresholds or files.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from router.model.category_model import CategoryModel
+from router.model.layers import Layer
+from router.model.tf_idf import TfIdfModel, tf_idf
+from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
+from router.training.recipe import Recipe
+from router.training.training_set import TrainingSet
+
+__all__ = ["family_weights", "fit_layer", "fit_model", "fit_tf_idf"]
+
+MIN_PROMPTS_PER_TERM = 3
+MAX_TERMS = 20_000
+Weights = NDArray[np.float64]  # (rows,)
+
+
+def fit_model(rows: TrainingSet, recipe: Recipe) -> CategoryModel:
+    """Return the model of these rows; a category without rows among them is all but ruled out."""
+    weights = family_weights(rows, recipe)
+    layer = fit_layer(rows, weights, recipe)
+    if not recipe.tf_idf_weight:
+        return CategoryModel(layer)
+    return CategoryModel(layer, fit_tf_idf(rows, weights, recipe), recipe.tf_idf_weight)
+
+
+def fit_layer(rows: TrainingSet, weights: Weights, recipe: Recipe) -> Layer:
+    """Return the layer over embeddings, of the recipe's kind."""
+    num_categories = len(rows.categories)
+    if recipe.kind == "neighbours":
+        votes = CategoryNeighbours(num_neighbours=recipe.num_neighbours).fit(rows.vectors, rows.labels, weights)
+        return votes.layer_.renumbered(votes.classes_, num_categories)
+    linear = CategoryClassifier(C=1.0 / (recipe.penalty * len(rows.labels)), class_weight=None)
+    linear.fit(rows.vectors, rows.labels, weights)
+    return linear.layer_.renumbered(linear.classes_, num_categories)
+
+
+def fit_tf_idf(rows: TrainingSet, weights: Weights, recipe: Recipe) -> TfIdfModel:
+    """Return a softmax regression over the TF-IDF of the most common terms that stand in three rows or more."""
+    counts, num_prompts = rows.term_counts, len(rows.labels)
+    document_frequency = np.bincount(counts.matrix.indices, minlength=len(counts.terms))
+    most_common = np.argsort(-document_frequency, kind="stable")[:MAX_TERMS]
+    chosen = np.sort(most_common[document_frequency[most_common] >= MIN_PROMPTS_PER_TERM])
+    idf = np.log((1 + num_prompts) / (1 + document_frequency[chosen])) + 1
+    weighed = tf_idf(counts.matrix[:, chosen], idf)
+    regression = LogisticRegression(C=1.0 / (recipe.tf_idf_penalty * num_prompts), max_iter=100, tol=1e-3)
+    layer = softmax_regression(regression, weighed, rows.labels, weights)
+    return TfIdfModel(counts.terms[chosen], idf, layer.renumbered(np.unique(rows.labels), len(rows.categories)))
+
+
+def family_weights(rows: TrainingSet, recipe: Recipe) -> Weights:
+    """Return (rows,) weights, 1 on average: categories count alike; within one, a family by its root times its boost.
+
+    Unweighted, a benchmark with thousands of rows would decide what its category sounds like.
+    """
+    pairs = np.char.add(rows.families, np.char.add("|", rows.labels.astype(str)))
+    _, pair_of, sizes = np.unique(pairs, return_inverse=True, return_counts=True)
+    boost_of = dict(recipe.family_boosts)
+    boosts = np.array([boost_of.get(family, 1.0) for family in rows.families.tolist()])
+    weights = boosts * sizes[pair_of] ** -0.5
+    weights /= np.bincount(rows.labels, weights)[rows.labels]
+    return np.asarray(weights * len(weights) / weights.sum())

@@ -1,0 +1,69 @@
+"""The command `evaluate` on a user's own files: held-out rows, left-out families, out-of-scope prompts, recipes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from router_fakes import FakeEncoder, write_prompts
+
+from router.evaluation import evaluate_command
+from router.training.prompts import read_prompts
+from router.training.recipe import SHIPPED, candidates_of
+from router.training.train import train
+
+
+@pytest.fixture
+def artefact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A router trained on the prompts in p.jsonl."""
+    monkeypatch.setattr(evaluate_command, "load_encoder", lambda *_: FakeEncoder())
+    train(read_prompts(write_prompts(tmp_path / "p.jsonl")).prompts, FakeEncoder()).save(tmp_path / "router")
+    return tmp_path / "router"
+
+
+def evaluated(artefact: Path, *argv: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    evaluate_command.add_arguments(parser)
+    out = artefact.parent / "out.json"
+    words = [str(artefact.parent / "p.jsonl"), "--artefact", str(artefact), "--json", str(out), *argv]
+    assert evaluate_command.run(parser.parse_args(words), {"cpu": "x"}) == 0
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def test_a_users_own_prompts_are_measured_as_they_are_and_rewritten(
+    artefact: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluated(artefact)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+    assert found["held_out"]["num_prompts"] == 40
+    assert found["held_out"]["accuracy"] == 1.0
+    assert found["sample of held_out, upper case"]["num_prompts"] == 40
+    assert found["made_with"] == {"cpu": "x", "seed": 0}
+
+
+def test_only_rows_of_the_split_are_measured(artefact: Path) -> None:
+    assert evaluated(artefact, "--split", "train")["held_out"]["num_prompts"] == 40
+
+
+def test_left_out_families_recipes_and_out_of_scope_prompts_are_added_on_request(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_command, "authored_prompts", lambda: ())
+    write_prompts(artefact.parent / "p.jsonl", families=("a", "b"))
+    (tmp_path / "folds.json").write_text(json.dumps({"folds": {"m": ["m a"], "s": ["s b"]}}))
+    (tmp_path / "o.jsonl").write_text(json.dumps({"prompt": "my sum x"}) + "\n" + json.dumps({"prompt": "hamlet"}))
+    outside = ("--outside", str(tmp_path / "o.jsonl"))
+    found = evaluated(artefact, "--folds", str(tmp_path / "folds.json"), "--recipes", *outside)
+    assert set(found["left_out_families"]["folds"]) == {"m: m a", "s: s b"}
+    assert set(found["recipes"]) == {recipe.name for recipe in candidates_of(SHIPPED)}
+    assert found["out_of_scope"]["num_pairs"] == 1
+
+
+def test_a_file_without_a_personal_prompt_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "o.jsonl").write_text(json.dumps({"prompt": "who wrote hamlet"}))
+    with pytest.raises(ValueError, match=r"o\.jsonl: no row with a 'prompt' about the asker's own things"):
+        evaluate_command.read_out_of_scope(tmp_path / "o.jsonl", FakeEncoder())

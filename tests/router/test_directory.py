@@ -1,0 +1,47 @@
+"""Names: aliases in any case, and what a leading mention names."""
+
+from __future__ import annotations
+
+import pytest
+
+from coe.errors import UnknownExpertError
+from router.directory import Directory, Mention
+
+DIRECTORY = Directory({"general": "general", "sql": "sql", "Database": "sql", "c++": "cpp"}, "general")
+
+
+@pytest.mark.parametrize(
+    ("text", "expert", "rest"),
+    [
+        ("@sql list all", "sql", "list all"),
+        ("@SQL, list all", "sql", "list all"),
+        ("  @database:\nlist all", "sql", "list all"),
+        ("@c++ why", "cpp", "why"),
+        ("@sql", "sql", ""),
+    ],
+)
+def test_a_leading_mention_is_stripped(text: str, expert: str, rest: str) -> None:
+    assert DIRECTORY.mention(text) == Mention(expert, rest)
+
+
+@pytest.mark.parametrize("text", ["@dave hello", "mail me @sql", "@ sql", "sql@sql.org"])
+def test_an_at_sign_that_names_no_expert_in_front_is_left_alone(text: str) -> None:
+    assert DIRECTORY.mention(text) is None
+
+
+def test_an_alias_names_its_expert_in_any_case() -> None:
+    assert DIRECTORY.resolve("DATABASE") == DIRECTORY.requested("DataBase") == "sql"
+    assert DIRECTORY.resolve("CPP") == "cpp"  # an expert's own name, too
+
+
+def test_an_unknown_name_is_an_error_of_whoever_gave_it() -> None:
+    """A configuration's is a ValueError, which the command line names; a request's has an HTTP status."""
+    with pytest.raises(ValueError, match="rule 1 expert 'oracle': no such expert; known experts: cpp, general, sql"):
+        DIRECTORY.resolve("oracle", "rule 1 expert")
+    with pytest.raises(UnknownExpertError, match="there is no expert 'oracle'; the experts are: cpp, general, sql"):
+        DIRECTORY.requested("oracle")
+
+
+def test_an_unknown_general_expert_is_refused() -> None:
+    with pytest.raises(ValueError, match="general 'boss': no such expert"):
+        Directory({"a": "a"}, "boss")

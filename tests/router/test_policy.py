@@ -1,0 +1,266 @@
+"""The decision is a pure function: order, doubt, residency, conversation, broken experts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from router_fakes import ask
+
+from coe.types import CostTerm, Decision, Message, RouteQuery, Snapshot
+from router.directory import Directory
+from router.mapping import MappingFile
+from router.policy import RoutingPolicy
+from router.residency_preference import ResidencyPreference
+from router.rules import Rule, Rules
+from router.turn import Previous, Turn
+
+EXPERTS = ("general", "sql", "maths", "small")
+DIRECTORY = Directory({name: name for name in EXPERTS}, "general")
+MAPPING = {"sql": "sql", "math": "maths"}
+SCORES = {
+    "sql": {"sql": 0.80, "maths": 0.78, "small": 0.75, "general": 0.10},
+    "math": {"sql": 0.20, "maths": 0.60, "small": 0.59, "general": 0.30},
+}
+ACTIVE = {"sql": 2.0, "maths": 4.0, "small": 1.0, "general": 2.0}
+NOWHERE = Snapshot(dict.fromkeys(EXPERTS, 7))
+
+
+def policy(
+    epsilon: float = 0.0, stickiness: float = 0.5, active_b: dict[str, float] | None = None, **more: object
+) -> RoutingPolicy:
+    preference = ResidencyPreference(epsilon, MappingFile(MAPPING, SCORES, active_b or {}))
+    return RoutingPolicy(DIRECTORY, MAPPING, preference=preference, stickiness=stickiness, **more)  # type: ignore[arg-type]
+
+
+def turn(sql: float, math: float, doubt: str = "") -> Turn:
+    return Turn("a turn that could change the topic", {"sql": sql, "math": math, "law": 1 - sql - math}, doubt)
+
+
+def resident(*names: str) -> Snapshot:
+    return Snapshot({name: 0 if name in names else 7 for name in EXPERTS})
+
+
+# -- category and doubt
+
+
+def test_doubt_keeps_the_category_and_asks_the_general_expert() -> None:
+    decision = policy().decide(turn(0.6, 0.3, "confidence 0.600 is below 0.700"), NOWHERE)
+    assert (decision.expert, decision.category, decision.confidence, decision.why) == ("general", "sql", 0.6, "abstain")
+    assert decision.because == "confidence 0.600 is below 0.700, general answers"
+
+
+def test_a_category_without_an_expert_goes_to_the_general_one() -> None:
+    decision = policy().decide(turn(0.1, 0.1), NOWHERE)
+    assert (decision.expert, decision.category, decision.why) == ("general", "law", "category")
+    assert decision.because == "category law at 0.80, which has no expert"
+
+
+# -- residency
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "here", "expert"),
+    [
+        (0.0, ("maths", "small"), "sql"),  # off
+        (0.02, ("maths", "small"), "maths"),  # exactly epsilon below
+        (0.0199, ("maths", "small"), "sql"),
+        (0.05, ("small",), "small"),
+        (0.05, ("small", "maths"), "maths"),  # the best of those that are here
+        (0.05, ("small", "maths", "sql"), "sql"),  # the mapped expert is here itself
+        (0.05, (), "sql"),
+        (0.05, ("general",), "sql"),  # here, but nowhere near
+        (1.0, ("general",), "general"),
+    ],
+)
+def test_among_near_equals_the_resident_one_answers(epsilon: float, here: tuple[str, ...], expert: str) -> None:
+    decision = policy(epsilon).decide(turn(0.9, 0.1), resident(*here))
+    assert decision.expert == expert
+    assert decision.why == ("category" if expert == "sql" else "resident")
+    assert decision.instead_of == (None if expert == "sql" else "sql")
+
+
+def test_the_cost_term_says_what_was_weighed_and_is_absent_when_off() -> None:
+    decision = policy(0.02).decide(turn(0.9, 0.1), resident("maths"))
+    assert decision.cost == CostTerm(0.02, "sql", 0.80, "maths", 0.78, 7)
+    assert "maths is resident and expected to score 0.780 where sql scores 0.800" in decision.because
+    assert policy(0.02).decide(turn(0.9, 0.1), NOWHERE).cost == CostTerm(0.02, "sql", 0.80, "sql", 0.80, 7)
+    assert policy(0.0).decide(turn(0.9, 0.1), resident("maths")).cost is None
+
+
+def test_no_expert_with_more_active_parameters_is_preferred() -> None:
+    """The mapping was learned under a budget on them, and it holds whatever is resident."""
+    budgeted = policy(0.05, active_b=ACTIVE)
+    assert budgeted.decide(turn(0.9, 0.1), resident("maths", "small")).expert == "small"
+    assert budgeted.decide(turn(0.9, 0.1), resident("maths")).expert == "sql"
+
+
+def test_doubt_is_never_overruled_by_residency() -> None:
+    assert policy(1.0).decide(turn(0.6, 0.3, "doubt"), resident("maths")).expert == "general"
+
+
+def test_a_resident_but_broken_expert_is_not_preferred() -> None:
+    state = replace(resident("maths"), broken={"maths": "gone"})
+    assert policy(0.05).decide(turn(0.9, 0.1), state).expert == "sql"
+
+
+# -- conversation
+
+
+@pytest.mark.parametrize(
+    ("turned", "stickiness", "expert"),
+    [
+        (turn(0.1, 0.8), 0.5, "maths"),  # clearly moved: .8 - .1
+        (turn(0.3, 0.6), 0.5, "sql"),  # not clearly
+        (turn(0.25, 0.75), 0.5, "maths"),  # exactly
+        (turn(0.0, 0.9, "doubt"), 0.5, "sql"),  # likely, but unsure
+        (turn(0.3, 0.6), 0.0, "maths"),  # off
+        (turn(0.0, 1.0), 1.0, "maths"),
+        (turn(0.01, 0.99), 1.0, "sql"),
+        (Turn("", {}, ""), 0.5, "sql"),  # nothing to classify
+    ],
+)
+def test_a_follow_up_stays_unless_the_topic_clearly_moved(turned: Turn, stickiness: float, expert: str) -> None:
+    decision = policy(stickiness=stickiness).decide(turned, NOWHERE, Previous("sql"))
+    assert decision.expert == expert
+    assert (decision.why == "conversation") is (expert == "sql")
+
+
+def test_staying_says_how_far_the_topic_moved() -> None:
+    decision = policy().decide(turn(0.3, 0.6), NOWHERE, Previous("sql"))
+    assert decision.because == "a follow-up stays with sql: its topic has moved by 0.30, less than 0.5"
+    assert decision.instead_of == "maths"
+    unsure = policy().decide(turn(0.0, 0.9, "doubt"), NOWHERE, Previous("sql"))
+    assert unsure.because == "a follow-up stays with sql: doubt"
+
+
+@pytest.mark.parametrize(
+    "text", ["thanks", "shorter please", "und auf Deutsch?", "再短一点", "  and in Rust?  " + " " * 30]
+)
+def test_a_few_words_never_change_the_topic_however_sure_the_classifier_is(text: str) -> None:
+    decision = policy().decide(replace(turn(0.0, 1.0), text=text), NOWHERE, Previous("sql"))
+    assert (decision.expert, decision.because) == (
+        "sql",
+        "a follow-up stays with sql: it is too short to change the topic",
+    )
+    assert policy().decide(replace(turn(0.0, 1.0), text=text), NOWHERE).expert == "maths"
+
+
+def test_a_conversation_stays_with_a_resident_choice_whatever_is_resident_now() -> None:
+    decision = policy(0.05).decide(turn(0.9, 0.1), resident("sql"), Previous("sql"))
+    assert (decision.expert, decision.why) == ("sql", "category")
+    assert policy(0.05).decide(turn(0.5, 0.4), resident("maths"), Previous("sql")).expert == "sql"
+
+
+def test_a_resident_stand_in_keeps_the_conversation_it_was_chosen_for() -> None:
+    """Every clear follow-up left it: its own categories were likely for nothing, since it has another."""
+    ours = policy(0.05)
+    first = ours.decide(turn(0.9, 0.1), resident("maths"))
+    assert (first.expert, first.why) == ("maths", "resident")
+    previous = ours.after(first, None)
+    assert previous == Previous("maths", "sql")
+    second = ours.decide(turn(0.95, 0.0), resident("sql"), previous)
+    assert (second.expert, second.why) == ("maths", "conversation")
+    assert ours.after(second, previous) == previous
+    assert ours.decide(Turn("a turn about the law of the sea", {"law": 1.0}, ""), NOWHERE, previous).expert == "general"
+
+
+def test_only_a_clear_category_is_a_conversations_topic() -> None:
+    ours = policy()
+    unsure = ours.decide(turn(0.6, 0.3, "doubt"), NOWHERE)
+    assert ours.after(unsure, None) == Previous("general", None)
+    assert ours.after(ours.decide(turn(0.9, 0.1), NOWHERE), None) == Previous("sql", "sql")
+    named = ours.before_classifying(ask("@maths x"))
+    assert named is not None
+    assert ours.after(named, None) == Previous("maths", None)
+
+
+def test_a_conversation_does_not_stay_with_a_broken_expert() -> None:
+    decision = policy().decide(turn(0.3, 0.6), Snapshot(broken={"sql": "gone"}), Previous("sql"))
+    assert (decision.expert, decision.why) == ("maths", "category")
+
+
+# -- broken experts
+
+
+def test_a_broken_experts_prompts_go_to_the_general_one_which_is_never_replaced() -> None:
+    state = Snapshot(broken={"sql": "no room", "general": "gone"})
+    decision = policy().decide(turn(0.9, 0.1), state)
+    assert (decision.expert, decision.why, decision.instead_of) == ("general", "broken", "sql")
+    assert decision.because == "category sql at 0.90; expert sql is broken: no room, general answers"
+    assert policy().decide(turn(0.1, 0.1), state).why == "category"
+
+
+def test_a_rule_to_a_broken_expert_falls_back_and_a_named_one_does_not() -> None:
+    ruled = policy(rules=Rules([Rule(expert="sql", keywords=("table",))]))
+    state = Snapshot(broken={"sql": "gone"})
+    by_rule = ruled.before_classifying(RouteQuery((Message("user", "a table"),), snapshot=state))
+    assert by_rule is not None
+    assert (by_rule.expert, by_rule.why, by_rule.rule) == ("general", "broken", 1)
+    for query in (
+        RouteQuery((Message("user", "x"),), "sql", snapshot=state),
+        RouteQuery((Message("user", "@sql x"),), snapshot=state),
+    ):
+        named = ruled.before_classifying(query)
+        assert named is not None
+        assert named.expert == "sql"
+
+
+# -- order
+
+
+def test_the_order_is_model_mention_rule_router() -> None:
+    ruled = policy(rules=Rules([Rule(expert="small", keywords=("table",)), Rule(category="MATH", has_tools=True)]))
+    ruled = ruled.checked(("sql", "math", "law"))
+
+    def why(query: RouteQuery) -> tuple[str, str] | None:
+        decision = ruled.before_classifying(query)
+        return None if decision is None else (decision.why, decision.expert)
+
+    assert why(ask("@sql a table", expert="maths")) == ("model", "maths")
+    assert why(ask("@sql a table")) == ("mention", "sql")
+    assert why(replace(ask("a table"), has_tools=True)) == ("rule", "small")
+    assert why(replace(ask("x"), has_tools=True)) == ("rule", "maths")
+    assert why(ask("x")) is None
+
+
+def test_a_rule_that_names_a_category_takes_its_expert_and_its_residency() -> None:
+    ruled = policy(0.02, rules=Rules([Rule(category="sql", keywords=("rows",))]))
+    decision = ruled.before_classifying(RouteQuery((Message("user", "count rows"),), snapshot=resident("maths")))
+    assert decision is not None
+    assert (decision.expert, decision.category, decision.why, decision.rule) == ("maths", "sql", "rule", 1)
+    assert decision.because.startswith("rule 1: keyword 'rows', category sql; maths is resident")
+
+
+# -- purity
+
+
+def test_the_same_scores_snapshot_and_previous_decision_give_the_same_decision() -> None:
+    """Random inputs through fresh and used policies, in another order: nothing is remembered."""
+    rng = random.Random(0)
+    used = policy(0.05, 0.4, ACTIVE)
+    cases = []
+    for _ in range(300):
+        weights = [rng.random() ** 3 for _ in range(3)]
+        sql, math = weights[0] / sum(weights), weights[1] / sum(weights)
+        state = Snapshot({name: rng.choice((0, 7)) for name in EXPERTS}, {"sql": "x"} if rng.random() < 0.2 else {})
+        previous = Previous(rng.choice(EXPERTS)) if rng.random() < 0.5 else None
+        cases.append((turn(sql, math, rng.choice(("", "doubt"))), state, previous))
+    first: list[Decision] = [used.decide(*case) for case in cases]
+    again = [used.decide(*case) for case in reversed(cases)]
+    fresh = [policy(0.05, 0.4, ACTIVE).decide(*case) for case in cases]
+    assert first == again[::-1] == fresh
+    assert {decision.why for decision in first} == {"category", "resident", "conversation", "abstain", "broken"}
+    assert all(decision.expert not in case[1].broken for decision, case in zip(first, cases, strict=True))
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_values_out_of_range_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"residency_epsilon .*: must lie in 0 to 1"):
+        policy(epsilon=value)
+    with pytest.raises(ValueError, match=r"stickiness .*: must lie in 0 to 1"):
+        policy(stickiness=value)

@@ -1,0 +1,40 @@
+"""Training learns, repeats itself, and refuses what it cannot learn from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from router_fakes import FakeEncoder, toy_prompts
+
+from router.training.prompts import Prompt
+from router.training.recipe import Recipe
+from router.training.train import train
+
+
+def test_training_learns_and_is_deterministic() -> None:
+    first, second = train(toy_prompts(), FakeEncoder()), train(toy_prompts(), FakeEncoder())
+    assert first.metrics["out_of_fold_accuracy"] > 0.9
+    for name, array in first.model.layer.arrays().items():
+        np.testing.assert_array_equal(array, second.model.layer.arrays()[name])
+    assert first.abstain == second.abstain
+    assert first.data == {"user": {"rows": 60, "license": ""}}
+
+
+def test_the_artefact_keeps_the_texts_that_may_be_shown_and_no_other() -> None:
+    prompts = [replace(prompt, may_be_shown=prompt.category == "sql") for prompt in toy_prompts()]
+    for exemplar in train(prompts, FakeEncoder()).exemplars:
+        (prompt,) = (prompt for prompt in prompts if prompt.id == exemplar.id)
+        assert exemplar.text == (prompt.text if exemplar.category == "sql" else None)
+
+
+def test_exemplars_are_bounded() -> None:
+    assert len(train(toy_prompts(), FakeEncoder(), Recipe(num_exemplars=10)).exemplars) == 10
+
+
+def test_one_category_or_too_few_prompts_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs two or more"):
+        train(toy_prompts()[:30], FakeEncoder())
+    with pytest.raises(ValueError, match="category 'law' has 1 distinct prompt"):
+        train([*toy_prompts(), Prompt("sue", "law")], FakeEncoder())

@@ -1,0 +1,44 @@
+"""The command `train` on a user's own files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+from router_fakes import FakeEncoder, write_prompts
+
+from router.model.artefact import load_artefact
+from router.training import train_command
+from router.training.recipe import DEFAULTS, candidates_of
+
+
+def run(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    train_command.add_arguments(parser)
+    return train_command.run(parser.parse_args(argv))
+
+
+def test_a_router_is_trained_on_a_users_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_command, "load_encoder", lambda *_: FakeEncoder())
+    prompts = write_prompts(tmp_path / "p.jsonl")
+    assert run(str(prompts), "--out", str(tmp_path / "router"), "--tf-idf-weight", "0") == 0
+    learned = load_artefact(tmp_path / "router")
+    assert learned.categories == ("m", "s")
+    assert learned.model.tf_idf is None
+
+
+def test_choosing_prints_every_recipe_and_marks_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_command, "load_encoder", lambda *_: FakeEncoder())
+    prompts = write_prompts(tmp_path / "p.jsonl")
+    assert run(str(prompts), "--out", str(tmp_path / "router"), "--choose") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("<- chosen") == 1
+    assert all(recipe.name in printed for recipe in candidates_of(DEFAULTS))
+
+
+def test_training_on_nothing_says_what_to_name() -> None:
+    with pytest.raises(ValueError, match="nothing to train on"):
+        run()
