@@ -31,11 +31,11 @@ from coe.scheduling.scheduler import (
     CANCELLED,
     Abandon,
     Acquire,
-    Drop,
     Effect,
     Expect,
     Fail,
     Limits,
+    Preempt,
     Release,
     Resume,
     Run,
@@ -278,8 +278,8 @@ class Engine:
                 self._leases[expert].rewind()
             case Expect(experts):
                 self._cache.expect(experts)
-            case Drop(job_id):
-                self._drop_kv(job_id)
+            case Preempt(job_id):
+                self._preempt(job_id)
             case Fail(job_id, error):
                 self._end(job_id, error)
 
@@ -364,10 +364,10 @@ class Engine:
         if self._prefixes is not None:
             self._prefixes.trim(self._kv_bytes - self._scheduler.kv_used_bytes)
 
-    def _drop_kv(self, sequence_id: str) -> None:
+    def _preempt(self, sequence_id: str) -> None:
         sequence = self._sequences[sequence_id]
-        log.info("drop kv request=%s expert=%s tokens=%d", sequence_id, sequence.expert, sequence.num_known)
-        sequence.drop_kv()
+        log.info("preempt request=%s expert=%s tokens=%d", sequence_id, sequence.expert, sequence.num_known)
+        sequence.free_kv()
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
@@ -433,7 +433,7 @@ class Engine:
         sequence.sink(error)
 
     def _forget(self, sequence_id: str) -> None:
-        self._sequences.pop(sequence_id).drop_kv()  # whoever waits for its end still has the sequence
+        self._sequences.pop(sequence_id).free_kv()  # whoever waits for its end still has the sequence
 
     def _fail_expert(self, expert: str, error: ExpertError) -> None:
         """This expert's requests end with the error; the others go on."""

@@ -108,12 +108,12 @@ class Sequence:
         return int(end >= self.num_known)
 
     def begin(self, kv: Kv, lease: Lease, now_s: float) -> None:
-        """Take its KV, which may hold leading tokens already; again after `drop_kv`."""
+        """Take its KV, which may hold leading tokens already; again after `free_kv`."""
         self.kv = kv
         if self.started_s is None:
             self.lease, self.started_s, self.num_cached = lease, now_s, kv.length
 
-    def drop_kv(self) -> None:
+    def free_kv(self) -> None:
         """Give its KV up; what it held is computed again, and nothing that was said is lost."""
         self.kv = None
         self._scored.clear()

@@ -15,7 +15,7 @@ AHEAD_TOKENS = 64  # of room that there must be for everybody before one more ma
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Lives from its arrival until it ends. One that was dropped has its answer so far among the tokens to prefill.
+    """Lives from its arrival until it ends. One that was preempted has its answer so far among the tokens to prefill.
 
     `kv_bytes` says what so many tokens of its expert take; `num_tokens_max` is the most that it can come to. `leader`
     is the job of the same request whose prompt it shares: it begins when that one's keys and values are there to be
@@ -34,7 +34,7 @@ class Job:
     num_prefilled: int = 0
     is_cancelled: bool = False  # its client went away while it was in a step
     is_late: bool = False  # it was failed while it was in a step
-    is_dropped: bool = False  # it had begun once
+    was_preempted: bool = False  # it had begun once
     num_generated: int = 0  # since it began, or began again
 
     @property

@@ -5,12 +5,12 @@ would allow is not booked. Memory belongs to the oldest: a job that finds too li
 after it, have begun and are in no step, the youngest of all first, whoever's they are. Theirs is computed again
 later. If all of them together have too little it is left out of the step and keeps what it has.
 
-Why all end: a job is dropped for an older one only, and only in the step in which that one grows or begins, so each
-drop is an older one's progress, no two are dropped for each other and the oldest never is. Any request fits into the
-budget alone (else it is refused on arrival), so the oldest finds room as soon as the steps under way have ended, goes
-on, and ends; then the next one is the oldest. Nobody begins, for the first time or again, unless it and all that have
-begun could have AHEAD_TOKENS more than they know. So beginning forces nobody out soon after, and a job that is alone
-may always begin.
+Why all end: a job is preempted for an older one only, and only in the step in which that one grows or begins, so each
+preemption is an older one's progress, no two are preempted for each other and the oldest never is. Any request fits
+into the budget alone (else it is refused on arrival), so the oldest finds room as soon as the steps under way have
+ended, goes on, and ends; then the next one is the oldest. Nobody begins, for the first time or again, unless it and
+all that have begun could have AHEAD_TOKENS more than they know. So beginning forces nobody out soon after, and a job
+that is alone may always begin.
 
 Pure, and only about bytes: knows nothing about experts or time. What ended answers leave behind (engine/prefixes.py)
 has only what is not booked here.
@@ -27,10 +27,10 @@ __all__ = ["Growth", "KvBooking"]
 
 
 class Growth(NamedTuple):
-    """Which jobs find room for their next token, and which are dropped for it."""
+    """Which jobs find room for their next token, and which are preempted for it."""
 
     able: list[Job]
-    dropped: list[Job]
+    preempted: list[Job]
 
 
 class KvBooking:
@@ -56,7 +56,7 @@ class KvBooking:
         assert self.used_bytes <= self.budget_bytes
 
     def free(self, job: Job) -> None:
-        """A job has ended or is dropped; one that has not begun has nothing to free."""
+        """A job has ended or is preempted; one that has not begun has nothing to free."""
         if self._begun.pop(job.id, None) is not None:
             self.used_bytes -= job.booked_bytes
             job.booked_bytes = 0
@@ -68,17 +68,17 @@ class KvBooking:
         if sum(growth_bytes) <= free_bytes:
             return Growth(list(jobs), [])
         able: list[Job] = []
-        dropped: list[Job] = []
+        preempted: list[Job] = []
         for job, wanted_bytes in zip(jobs, growth_bytes, strict=True):
-            if job in dropped:
+            if job in preempted:
                 continue
             lacking_bytes = wanted_bytes - free_bytes
-            found = self.youngest(job, lacking_bytes, lambda other: other.booked_bytes, dropped)
+            found = self.youngest(job, lacking_bytes, lambda other: other.booked_bytes, preempted)
             if found is not None:
                 able.append(job)
-                dropped += found
+                preempted += found
                 free_bytes = sum(other.booked_bytes for other in found) - lacking_bytes
-        return Growth(able, dropped)
+        return Growth(able, preempted)
 
     def youngest(
         self, than: Job, lacking_bytes: int, bytes_of: Callable[[Job], int], gone: Collection[Job] = ()

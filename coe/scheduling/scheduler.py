@@ -26,12 +26,12 @@ from coe.scheduling.kv_budget import Growth, KvBooking
 __all__ = [
     "Abandon",
     "Acquire",
-    "Drop",
     "Effect",
     "Expect",
     "Fail",
     "Limits",
     "Plan",
+    "Preempt",
     "Release",
     "Residency",
     "Resume",
@@ -98,7 +98,7 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class Preempt:
     """Free a paused job's KV; the job waits again and will have it recomputed."""
 
     job_id: str
@@ -106,7 +106,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Drop the step of one expert, which waits for weights: nobody in it is waited for any more."""
+    """End the step of one expert, which waits for weights: nobody in it is waited for any more."""
 
     expert: str
 
@@ -126,7 +126,7 @@ class Fail:
     error: CoeError
 
 
-Effect = Abandon | Acquire | Drop | Expect | Release | Run | Resume | Fail
+Effect = Abandon | Acquire | Preempt | Expect | Release | Run | Resume | Fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class _Batch(NamedTuple):
     """A step that could be run: how many tokens each job brings, and whose KV has to go for it."""
 
     num_tokens: dict[str, int]
-    dropped: list[Job]
+    preempted: list[Job]
 
 
 class _Room(NamedTuple):
@@ -329,15 +329,15 @@ class Scheduler:
         ]
         return _Room(self._kv.spare_bytes, sorted(elders, key=lambda job: job.number))
 
-    def _unstart(self, job: Job) -> Drop:
+    def preempt(self, job: Job) -> Preempt:
         self._kv.free(job)
-        job.is_dropped = True
+        job.was_preempted = True
         job.num_prompt_tokens += job.num_generated
         job.num_prefilled = job.num_generated = 0
-        return Drop(job.id)
+        return Preempt(job.id)
 
     def _abandon(self) -> list[Effect]:
-        """Drop steps that wait for weights on behalf of nobody."""
+        """End steps that wait for weights on behalf of nobody."""
         effects: list[Effect] = []
         for expert, line in self._lines.items():
             jobs = [self._jobs[job_id] for job_id in line.step_jobs or ()]
@@ -454,19 +454,19 @@ class Scheduler:
         if line.step_jobs is not None:
             return [Resume(expert)]
         batch = self._batch(line)
-        drops: list[Effect] = [self._unstart(job) for job in batch.dropped]
+        preempts: list[Effect] = [self.preempt(job) for job in batch.preempted]
         line.step_jobs = batch.num_tokens
         for job_id in batch.num_tokens:
             self._kv.book(self._jobs[job_id])
-        return [*drops, Run(expert, batch.num_tokens)]
+        return [*preempts, Run(expert, batch.num_tokens)]
 
     def _batch(self, line: _Line) -> _Batch:
         """Decoding jobs first, then prompts in order of arrival; one that makes others go begins in this very step."""
         started = line.started
-        able, dropped = self._kv.growth([job for job in started if job.is_decoding])
-        has_room = not dropped and len(able) < self._limits.max_step_tokens
+        able, preempted = self._kv.growth([job for job in started if job.is_decoding])
+        has_room = not preempted and len(able) < self._limits.max_step_tokens
         joining, making_way = self._joining(line) if has_room else Growth([], [])
-        gone = [*dropped, *making_way]
+        gone = [*preempted, *making_way]
         members = dict.fromkeys((job.id for job in able if job not in gone), 1)
         room = self._limits.max_step_tokens - len(members)
         prompts = [job for job in started if not job.is_decoding and job not in gone]
@@ -547,7 +547,7 @@ class Scheduler:
 
     def _is_waited_for(self, job: Job) -> bool:
         """Whether the deadline still counts: somebody is there, has no token yet, and was not made to wait again."""
-        return not job.is_decoding and not job.is_gone and not job.is_dropped
+        return not job.is_decoding and not job.is_gone and not job.was_preempted
 
     def _deadline(self, job: Job) -> float:
         return job.arrived_s + self._limits.deadline_s

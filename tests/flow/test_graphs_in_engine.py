@@ -157,7 +157,7 @@ def test_choices_of_a_request_share_pages_and_go_their_own_ways(tmp_path: Path, 
     assert len({tuple(tokens) for tokens in found.values()}) == 4
 
 
-def test_answers_survive_so_little_kv_that_sequences_wait_and_drop(
+def test_answers_survive_so_little_kv_that_sequences_wait_and_are_preempted(
     tmp_path: Path,
     folders: dict[str, Path],
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from coe.scheduling.job import Job
-from coe.scheduling.scheduler import Acquire, Drop, Fail, Limits, Plan, Release, Run, Scheduler
+from coe.scheduling.scheduler import Acquire, Fail, Limits, Plan, Preempt, Release, Run, Scheduler
 
 __all__ = ["BLOCK", "UNITS", "Machine", "blocks"]
 
@@ -31,7 +31,7 @@ class Machine:
         self.kv: dict[str, int] = {}  # tokens whose KV it has
         self.log: list[tuple[float, object]] = []
         self.failed: dict[str, Exception] = {}
-        self.dropped: list[str] = []
+        self.preempted: list[str] = []
         self.first_step_s: dict[str, float] = {}
 
     # the scheduler's view
@@ -66,7 +66,7 @@ class Machine:
     def turn(self, step_s: float = 0.1) -> Plan:
         """Decide and do; a step takes `step_s` and every turn one unit of a leased expert arrives."""
         plan = self.scheduler.decide(self.now_s)
-        self._check_drops(plan)
+        self._check_preemptions(plan)
         for effect in plan.effects:
             self.log.append((self.now_s, effect))
             if isinstance(effect, Acquire):
@@ -76,9 +76,9 @@ class Machine:
                 self.leased.remove(effect.expert)
             elif isinstance(effect, Fail):
                 self.failed[effect.job_id] = effect.error
-            elif isinstance(effect, Drop):
+            elif isinstance(effect, Preempt):
                 self.kv[effect.job_id] = 0
-                self.dropped.append(effect.job_id)
+                self.preempted.append(effect.job_id)
             elif isinstance(effect, Run):
                 self.running[effect.expert] = dict(effect.num_tokens)
         if plan.step is not None:
@@ -91,14 +91,14 @@ class Machine:
         self.scheduler.check_integrity()
         return plan
 
-    def _check_drops(self, plan: Plan) -> None:
+    def _check_preemptions(self, plan: Plan) -> None:
         """Whoever goes, goes for an older job that runs in this very step."""
-        dropped = [effect.job_id for effect in plan.effects if isinstance(effect, Drop)]
-        if dropped:
-            assert isinstance(plan.step, Run), f"{dropped} dropped for nobody"
+        preempted = [effect.job_id for effect in plan.effects if isinstance(effect, Preempt)]
+        if preempted:
+            assert isinstance(plan.step, Run), f"{preempted} preempted for nobody"
             jobs = self.scheduler._jobs
             oldest = min(jobs[job_id].number for job_id in plan.step.num_tokens)
-            assert all(jobs[job_id].number > oldest for job_id in dropped), f"{dropped} dropped for younger ones"
+            assert all(jobs[job_id].number > oldest for job_id in preempted), f"{preempted} preempted for younger ones"
 
     def _step(self, expert: str, step_s: float) -> None:
         if not self.is_resident(expert):

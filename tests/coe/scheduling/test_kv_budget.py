@@ -33,7 +33,7 @@ class Books:
 
     def growth(self, *at: int) -> tuple[list[str], list[str]]:
         found = self.kv.growth(self.says(*at))
-        return [job.id for job in found.able], [job.id for job in found.dropped]
+        return [job.id for job in found.able], [job.id for job in found.preempted]
 
 
 def test_what_is_free_is_enough_for_all() -> None:
@@ -70,17 +70,17 @@ def test_one_that_needs_no_block_goes_on_where_another_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whoever_can_grow_has_the_room_when_the_dropped_are_gone(seed: int) -> None:
+def test_whoever_can_grow_has_the_room_when_the_preempted_are_gone(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(200):
         sizes = [chance.randrange(1, 5) for _ in range(chance.randrange(1, 8))]
         books = Books(max(sum(sizes) + chance.randrange(0, 4), sizes[0] + 1), *sizes)  # each fits alone
         books.in_step = {job.id for job in books.jobs if chance.random() < 0.2}
         asking = [at for at in range(len(sizes)) if f"{at}" not in books.in_step and chance.random() < 0.7]
-        able, dropped = books.kv.growth(books.says(*asking))
-        assert not {job.id for job in dropped} & books.in_step
-        assert not {job.id for job in dropped} & {job.id for job in able}
-        for job in dropped:
+        able, preempted = books.kv.growth(books.says(*asking))
+        assert not {job.id for job in preempted} & books.in_step
+        assert not {job.id for job in preempted} & {job.id for job in able}
+        for job in preempted:
             assert any(job.number > older.number for older in able)
             books.kv.free(job)
         for job in able:

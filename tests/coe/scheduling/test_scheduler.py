@@ -144,9 +144,9 @@ def under_pressure(*, is_younger: bool, deadline_s: float) -> Machine:
     return machine
 
 
-def test_the_youngest_paused_job_is_dropped_for_an_older_one_and_ends_all_the_same() -> None:
+def test_the_youngest_paused_job_is_preempted_for_an_older_one_and_ends_all_the_same() -> None:
     machine = under_pressure(is_younger=True, deadline_s=2.5)
-    assert machine.dropped == ["small"]
+    assert machine.preempted == ["small"]
     assert machine.failed == {}  # though the deadline passed while it waited for the second time
     assert machine.left == {"first": 0, "big": 0, "small": 0}
     runs = [effect.num_tokens for _, effect in machine.log if isinstance(effect, Run) and "small" in effect.num_tokens]
@@ -154,9 +154,9 @@ def test_the_youngest_paused_job_is_dropped_for_an_older_one_and_ends_all_the_sa
     assert again > 5  # the prompt and what it had said
 
 
-def test_an_older_job_is_never_dropped_for_a_younger_one() -> None:
+def test_an_older_job_is_never_preempted_for_a_younger_one() -> None:
     machine = under_pressure(is_younger=False, deadline_s=300)
-    assert machine.dropped == []
+    assert machine.preempted == []
     assert machine.left == {"first": 0, "big": 0, "small": 0}
 
 

@@ -47,7 +47,7 @@ def test_requests_that_allow_a_whole_context_run_together_as_long_as_their_answe
     machine.turn()
     assert max(len(effect.num_tokens) for _, effect in machine.log if isinstance(effect, Run)) == 12
     machine.run()
-    assert machine.dropped == []
+    assert machine.preempted == []
 
 
 def test_the_youngest_of_the_batch_goes_for_the_oldest_and_says_everything_all_the_same() -> None:
@@ -55,8 +55,8 @@ def test_the_youngest_of_the_batch_goes_for_the_oldest_and_says_everything_all_t
     for name in ("oldest", "middle", "youngest"):
         machine.grow(name, "a", prompt=60, num_tokens=5 * BLOCK - 60)
     machine.run()
-    assert machine.dropped[0] == "youngest"
-    assert "oldest" not in machine.dropped
+    assert machine.preempted[0] == "youngest"
+    assert "oldest" not in machine.preempted
     assert machine.left == dict.fromkeys(("oldest", "middle", "youngest"), 0)
     assert machine.failed == {}
     assert sum(runs_of(machine, "youngest")[1:]) > 5 * BLOCK - 60  # what it had was computed again
@@ -71,9 +71,9 @@ def test_the_youngest_paused_job_goes_before_older_ones_whoever_is_running() -> 
     paused = machine.grow("second", "b", prompt=60, num_tokens=3 * BLOCK)
     machine.scheduler._kv.book(paused)  # it has begun, another expert runs
     machine.grow("third", "a", prompt=60, num_tokens=3 * BLOCK)
-    while not machine.dropped:
+    while not machine.preempted:
         machine.turn()
-    assert machine.dropped == ["third"]
+    assert machine.preempted == ["third"]
     assert paused.booked_bytes
     machine.run()
     assert machine.left == {"first": 0, "second": 0, "third": 0}
@@ -85,9 +85,9 @@ def test_a_paused_job_of_another_expert_goes_when_it_is_the_youngest() -> None:
     machine.grow("second", "a", prompt=60, num_tokens=3 * BLOCK)
     machine.turn()
     machine.scheduler._kv.book(machine.grow("third", "b", prompt=60, num_tokens=3 * BLOCK))
-    while not machine.dropped:
+    while not machine.preempted:
         machine.turn()
-    assert machine.dropped == ["third"]
+    assert machine.preempted == ["third"]
     machine.run()
     assert machine.left == {"first": 0, "second": 0, "third": 0}
 
@@ -100,13 +100,13 @@ def test_who_finds_only_older_ones_is_left_out_of_the_step_until_they_end_and_ke
     machine.grow("younger", "a", prompt=60, num_tokens=4 * BLOCK - 60)
     machine.run()
     assert machine.left == {"older": 0, "younger": 0}
-    assert machine.dropped == []
+    assert machine.preempted == []
     experts = [expert for expert, _ in itertools.groupby(machine.steps())]
     assert experts == ["b", "a", "b", "a"]
     assert machine.steps().index("b", machine.steps().index("a")) == 2 + 3 * BLOCK - 60  # `a` had three blocks by then
 
 
-def test_a_job_in_a_step_that_waits_for_weights_is_not_dropped() -> None:
+def test_a_job_in_a_step_that_waits_for_weights_is_not_preempted() -> None:
     machine = Machine(room=2, resident=["a"], kv_bytes=4)
     machine.grow("older", "a", prompt=60, num_tokens=3 * BLOCK)
     machine.turn()
@@ -119,7 +119,7 @@ def test_a_job_in_a_step_that_waits_for_weights_is_not_dropped() -> None:
     for _ in range(4 * BLOCK):  # the load does not end
         machine.turn()
         machine.ready["cold"] = 1
-    assert machine.dropped == []
+    assert machine.preempted == []
     assert machine.left["older"] == 3 * BLOCK - (3 * BLOCK - 60 + 1), (
         "it waits, with the three blocks that it could get"
     )
@@ -137,7 +137,7 @@ def test_nobody_begins_where_that_would_soon_force_somebody_out(kv_bytes: int, b
     machine.turn()
     assert bool(runs_of(machine, "2")) == begins
     machine.run()
-    assert machine.dropped == []
+    assert machine.preempted == []
 
 
 def test_a_job_alone_begins_and_grows_until_the_budget_is_full() -> None:
@@ -154,15 +154,15 @@ def test_what_could_never_fit_alone_is_refused_on_arrival_by_its_bytes() -> None
     assert machine.scheduler.num_jobs == 0
 
 
-def test_two_long_answers_in_the_room_of_one_and_a_half_do_not_take_turns_in_being_dropped() -> None:
+def test_two_long_answers_in_the_room_of_one_and_a_half_do_not_take_turns_in_being_preempted() -> None:
     machine = Machine(room=1, resident=["a"], kv_bytes=15)
     for name in ("1", "2"):
         machine.grow(name, "a", prompt=10, num_tokens=10 * BLOCK - 10)
     machine.run()
-    assert machine.dropped == ["2"]
+    assert machine.preempted == ["2"]
 
 
-def test_room_that_a_dropped_job_waits_for_is_not_taken_by_younger_ones() -> None:
+def test_room_that_a_preempted_job_waits_for_is_not_taken_by_younger_ones() -> None:
     """A flood of short requests for another expert beside two long answers that do not fit together."""
     machine = Machine(room=2, resident=["a", "b"], kv_bytes=15, max_wait_s=1.0)
     for name in ("1", "2"):
@@ -174,7 +174,7 @@ def test_room_that_a_dropped_job_waits_for_is_not_taken_by_younger_ones() -> Non
         if not machine.left["2"]:
             break
     assert machine.left["2"] == 0
-    assert machine.dropped.count("2") <= 2
+    assert machine.preempted.count("2") <= 2
 
 
 # -- choices of one request
@@ -218,7 +218,7 @@ def test_further_choices_do_not_wait_for_a_first_one_that_is_gone(how: str) -> N
 def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy: str) -> None:
     """Jobs that say less than they may, of several experts, in budgets that a few fill; books after every turn.
 
-    In 106 two jobs were dropped and begun again for ever: what was freed for an older one was taken before its turn.
+    In 106 two jobs were preempted and begun again for ever: what was freed for an older one was taken before its turn.
     """
     chance = random.Random(seed)
     budget = chance.randrange(4, 20)
@@ -260,16 +260,16 @@ def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy:
 
 
 def turn_checked(machine: Machine) -> None:
-    """A turn; whoever it drops is younger than whoever goes on or waits in front, and no step uses the KV."""
+    """A turn; whoever it preempts is younger than whoever goes on or waits in front, and no step uses the KV."""
     begun = [job for job in machine.scheduler._jobs.values() if job.is_started]
     oldest = min(begun, key=lambda job: job.number, default=None)
     in_step = {job_id for tokens in machine.running.values() for job_id in tokens}
-    num_logged = len(machine.dropped)
+    num_logged = len(machine.preempted)
     machine.turn()
-    dropped = machine.dropped[num_logged:]
-    assert not in_step & set(dropped)
+    preempted = machine.preempted[num_logged:]
+    assert not in_step & set(preempted)
     waiting_first = next(iter(machine.scheduler._jobs.values()), None)
-    if oldest is not None and oldest.id in dropped:
+    if oldest is not None and oldest.id in preempted:
         assert waiting_first is not None
         assert waiting_first.number < oldest.number
 
