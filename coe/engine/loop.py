@@ -555,7 +555,7 @@ class Engine:
         for sequence in self._sequences.values():
             if sequence.kv is not None:
                 used_bytes = self._experts[sequence.expert].model.kv_bytes(sequence.kv.length)
-                assert used_bytes <= self._scheduler.kv_booked_bytes(sequence.id), sequence.id
+                assert used_bytes <= self._scheduler.kv_reserved_bytes(sequence.id), sequence.id
         if self._graphs is not None:
             self._graphs.check_integrity()
         assert self._scheduler.num_waited_for == len(self._sequences)

@@ -30,7 +30,7 @@ class Job:
     arrived_s: float
     leader: str | None = None
     number: int = 0  # the scheduler numbers them as they arrive: a smaller one is older
-    booked_bytes: int = 0  # none before it begins
+    reserved_bytes: int = 0  # none before it begins
     num_prefilled: int = 0
     is_cancelled: bool = False  # its client went away while it was in a step
     is_late: bool = False  # it was failed while it was in a step
@@ -39,7 +39,7 @@ class Job:
 
     @property
     def is_started(self) -> bool:
-        return self.booked_bytes > 0
+        return self.reserved_bytes > 0
 
     @property
     def is_gone(self) -> bool:
@@ -57,10 +57,10 @@ class Job:
 
     @property
     def growth_bytes(self) -> int:
-        """What it must book before its next step, beside what it has booked."""
-        return self.kv_bytes(self.num_known) - self.booked_bytes
+        """What it must reserve before its next step, beside what it has reserved."""
+        return self.kv_bytes(self.num_known) - self.reserved_bytes
 
     @property
     def ahead_bytes(self) -> int:
-        """All that it has booked when it has said AHEAD_TOKENS more, or its last."""
+        """All that it has reserved when it has said AHEAD_TOKENS more, or its last."""
         return self.kv_bytes(min(self.num_tokens_max, self.num_known + AHEAD_TOKENS))

@@ -1,7 +1,7 @@
 """Who may have how many bytes of the KV cache while sequences grow.
 
-A job books its prompt when it begins and then, step by step, the blocks that its answer reaches; what `max_tokens`
-would allow is not booked. Memory belongs to the oldest: a job that finds too little takes it from jobs that came
+A job reserves its prompt when it begins and then, step by step, the blocks that its answer reaches; what `max_tokens`
+would allow is not reserved. Memory belongs to the oldest: a job that finds too little takes it from jobs that came
 after it, have begun and are in no step, the youngest of all first, whoever's they are. Theirs is computed again
 later. If all of them together have too little it is left out of the step and keeps what it has.
 
@@ -13,7 +13,7 @@ all that have begun could have AHEAD_TOKENS more than they know. So beginning fo
 that is alone may always begin.
 
 Pure, and only about bytes: knows nothing about experts or time. What ended answers leave behind (engine/prefixes.py)
-has only what is not booked here.
+has only what is not reserved here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from coe.scheduling.job import Job
 
-__all__ = ["Growth", "KvBooking"]
+__all__ = ["Growth", "KvBudget"]
 
 
 class Growth(NamedTuple):
@@ -33,8 +33,8 @@ class Growth(NamedTuple):
     preempted: list[Job]
 
 
-class KvBooking:
-    """The jobs that have begun and what they have booked. `is_in_step` says whose KV a step is using."""
+class KvBudget:
+    """The jobs that have begun and what they have reserved. `is_in_step` says whose KV a step is using."""
 
     def __init__(self, budget_bytes: int, is_in_step: Callable[[Job], bool]) -> None:
         self.budget_bytes = budget_bytes
@@ -47,10 +47,10 @@ class KvBooking:
         """What jobs that have not begun may count on: all that were free if those that have were AHEAD_TOKENS on."""
         return self.budget_bytes - sum(job.ahead_bytes for job in self._begun.values())
 
-    def book(self, job: Job) -> None:
+    def reserve(self, job: Job) -> None:
         """Let a job begin, or grow to what it knows."""
         growth_bytes = job.growth_bytes
-        job.booked_bytes += growth_bytes
+        job.reserved_bytes += growth_bytes
         self.used_bytes += growth_bytes
         self._begun[job.id] = job
         assert self.used_bytes <= self.budget_bytes
@@ -58,8 +58,8 @@ class KvBooking:
     def free(self, job: Job) -> None:
         """A job has ended or is preempted; one that has not begun has nothing to free."""
         if self._begun.pop(job.id, None) is not None:
-            self.used_bytes -= job.booked_bytes
-            job.booked_bytes = 0
+            self.used_bytes -= job.reserved_bytes
+            job.reserved_bytes = 0
 
     def growth(self, jobs: Sequence[Job]) -> Growth:
         """Who of these, oldest first, finds room for a step, and who has to go for that, perhaps some of them."""
@@ -73,11 +73,11 @@ class KvBooking:
             if job in preempted:
                 continue
             lacking_bytes = wanted_bytes - free_bytes
-            found = self.youngest(job, lacking_bytes, lambda other: other.booked_bytes, preempted)
+            found = self.youngest(job, lacking_bytes, lambda other: other.reserved_bytes, preempted)
             if found is not None:
                 able.append(job)
                 preempted += found
-                free_bytes = sum(other.booked_bytes for other in found) - lacking_bytes
+                free_bytes = sum(other.reserved_bytes for other in found) - lacking_bytes
         return Growth(able, preempted)
 
     def youngest(
@@ -95,10 +95,10 @@ class KvBooking:
         return found if lacking_bytes <= 0 else None
 
     def check_integrity(self, jobs: Iterable[Job]) -> None:
-        """Raise AssertionError if these, all that there are, have not booked just what is used."""
-        begun = {job.id: job.booked_bytes for job in jobs if job.is_started}
+        """Raise AssertionError if these, all that there are, have not reserved just what is used."""
+        begun = {job.id: job.reserved_bytes for job in jobs if job.is_started}
         assert begun.keys() == self._begun.keys()
-        assert self.used_bytes == sum(begun.values()), f"{self.used_bytes} bytes used, booked are {begun}"
+        assert self.used_bytes == sum(begun.values()), f"{self.used_bytes} bytes used, reserved are {begun}"
         assert 0 <= self.used_bytes <= self.budget_bytes
         for job in self._begun.values():
-            assert job.booked_bytes <= job.ahead_bytes, f"{job.id} has booked more than it can come to"
+            assert job.reserved_bytes <= job.ahead_bytes, f"{job.id} has reserved more than it can come to"

@@ -10,7 +10,7 @@ step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if
 and KV memory for it: when its turn comes it takes that from younger ones that are in no step, and those that begin
 before leave the oldest overdue job its room. Nobody's turn is cut short for work that waits for a seat or memory.
 A job that shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much
-KV, and why all end, is in kv_booking.py.
+KV, and why all end, is in kv_budget.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 
 from coe.errors import CancelledError, CoeError, DeadlineError, OverloadedError
 from coe.scheduling.job import Job
-from coe.scheduling.kv_budget import Growth, KvBooking
+from coe.scheduling.kv_budget import Growth, KvBudget
 
 __all__ = [
     "Abandon",
@@ -189,7 +189,7 @@ class Scheduler:
         self._limits = limits
         self._lines: dict[str, _Line] = {}
         self._jobs: dict[str, Job] = {}
-        self._kv = KvBooking(limits.kv_bytes, self._is_in_step)
+        self._kv = KvBudget(limits.kv_bytes, self._is_in_step)
         self._num_arrived = 0
         self._room = _Room(limits.kv_bytes, [])  # of the decision under way
         self._hints: dict[str, float] = {}  # experts that a prompt was routed to, and when
@@ -269,11 +269,11 @@ class Scheduler:
 
     @property
     def kv_used_bytes(self) -> int:
-        """Bytes of KV that jobs which have begun have booked."""
+        """Bytes of KV that jobs which have begun have reserved."""
         return self._kv.used_bytes
 
-    def kv_booked_bytes(self, job_id: str) -> int:
-        return self._jobs[job_id].booked_bytes
+    def kv_reserved_bytes(self, job_id: str) -> int:
+        return self._jobs[job_id].reserved_bytes
 
     @property
     def num_waited_for(self) -> int:
@@ -457,7 +457,7 @@ class Scheduler:
         preempts: list[Effect] = [self.preempt(job) for job in batch.preempted]
         line.step_jobs = batch.num_tokens
         for job_id in batch.num_tokens:
-            self._kv.book(self._jobs[job_id])
+            self._kv.reserve(self._jobs[job_id])
         return [*preempts, Run(expert, batch.num_tokens)]
 
     def _batch(self, line: _Line) -> _Batch:
@@ -585,7 +585,7 @@ class Scheduler:
             )
 
     def check_integrity(self) -> None:
-        """Raise AssertionError if jobs, lines and booked KV disagree."""
+        """Raise AssertionError if jobs, lines and reserved KV disagree."""
         self._kv.check_integrity(self._jobs.values())
         assert self._jobs.keys() == {job_id for line in self._lines.values() for job_id in line.jobs}
         for line in self._lines.values():

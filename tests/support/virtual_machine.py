@@ -108,7 +108,7 @@ class Machine:
         jobs = self.scheduler._jobs
         for name, count in tokens.items():
             self.kv[name] += count
-            assert jobs[name].kv_bytes(self.kv[name]) <= jobs[name].booked_bytes, f"{name} has more than it booked"
+            assert jobs[name].kv_bytes(self.kv[name]) <= jobs[name].reserved_bytes, f"{name} has more than it reserved"
             assert self.kv[name] <= jobs[name].num_known, f"{name} was asked for tokens that it does not have"
         sampled = [
             name for name, count in tokens.items() if jobs[name].num_prefilled + count >= jobs[name].num_prompt_tokens

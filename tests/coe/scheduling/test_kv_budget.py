@@ -8,20 +8,20 @@ import pytest
 from virtual_machine import BLOCK, blocks
 
 from coe.scheduling.job import Job
-from coe.scheduling.kv_budget import Growth, KvBooking
+from coe.scheduling.kv_budget import Growth, KvBudget
 
 
-class Books:
+class Reserved:
     """Jobs of whole blocks, one block a byte, numbered in order of arrival; each can come to ten blocks."""
 
     def __init__(self, budget: int, *num_blocks: int) -> None:
         self.in_step: set[str] = set()
-        self.kv = KvBooking(budget, lambda job: job.id in self.in_step)
+        self.kv = KvBudget(budget, lambda job: job.id in self.in_step)
         self.jobs = [
             Job(f"{at}", "a", BLOCK * n, 10 * BLOCK, blocks, 0.0, number=at) for at, n in enumerate(num_blocks)
         ]
         for job in self.jobs:
-            self.kv.book(job)
+            self.kv.reserve(job)
             job.num_prefilled = job.num_prompt_tokens
         self.kv.check_integrity(self.jobs)
 
@@ -37,36 +37,36 @@ class Books:
 
 
 def test_what_is_free_is_enough_for_all() -> None:
-    assert Books(9, 2, 2, 2).growth(0, 1, 2) == (["0", "1", "2"], [])
+    assert Reserved(9, 2, 2, 2).growth(0, 1, 2) == (["0", "1", "2"], [])
 
 
 def test_the_youngest_goes_and_what_it_leaves_serves_the_next_ones_too() -> None:
-    assert Books(8, 1, 2, 2, 3).growth(0, 1, 2, 3) == (["0", "1", "2"], ["3"])
+    assert Reserved(8, 1, 2, 2, 3).growth(0, 1, 2, 3) == (["0", "1", "2"], ["3"])
 
 
 def test_as_many_go_as_it_takes_and_no_more() -> None:
-    assert Books(3, 1, 1, 1).growth(0, 1, 2) == (["0"], ["2"])
-    assert Books(4, 1, 1, 1, 1).growth(0, 1, 2, 3) == (["0", "1"], ["3", "2"])
+    assert Reserved(3, 1, 1, 1).growth(0, 1, 2) == (["0"], ["2"])
+    assert Reserved(4, 1, 1, 1, 1).growth(0, 1, 2, 3) == (["0", "1"], ["3", "2"])
 
 
 def test_one_that_goes_need_not_be_in_the_step() -> None:
-    assert Books(4, 1, 1, 2).growth(0, 1) == (["0", "1"], ["2"])
+    assert Reserved(4, 1, 1, 2).growth(0, 1) == (["0", "1"], ["2"])
 
 
 def test_older_ones_and_those_in_a_step_keep_theirs() -> None:
-    books = Books(4, 2, 1, 1)
-    books.in_step = {"2"}
-    assert books.growth(1) == ([], [])
-    assert books.growth(0) == (["0"], ["1"])
+    held = Reserved(4, 2, 1, 1)
+    held.in_step = {"2"}
+    assert held.growth(1) == ([], [])
+    assert held.growth(0) == (["0"], ["1"])
 
 
 def test_one_that_needs_no_block_goes_on_where_another_is_left_out() -> None:
-    books = Books(3, 1, 1, 1)
-    books.in_step = {"2"}
-    books.says(1)
-    assert books.kv.growth([books.jobs[1]]) == Growth([], [])
-    books.jobs[1].num_generated = 0
-    assert books.kv.growth([books.jobs[1]]) == Growth([books.jobs[1]], [])
+    held = Reserved(3, 1, 1, 1)
+    held.in_step = {"2"}
+    held.says(1)
+    assert held.kv.growth([held.jobs[1]]) == Growth([], [])
+    held.jobs[1].num_generated = 0
+    assert held.kv.growth([held.jobs[1]]) == Growth([held.jobs[1]], [])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -74,17 +74,17 @@ def test_whoever_can_grow_has_the_room_when_the_preempted_are_gone(seed: int) ->
     chance = random.Random(seed)
     for _ in range(200):
         sizes = [chance.randrange(1, 5) for _ in range(chance.randrange(1, 8))]
-        books = Books(max(sum(sizes) + chance.randrange(0, 4), sizes[0] + 1), *sizes)  # each fits alone
-        books.in_step = {job.id for job in books.jobs if chance.random() < 0.2}
-        asking = [at for at in range(len(sizes)) if f"{at}" not in books.in_step and chance.random() < 0.7]
-        able, preempted = books.kv.growth(books.says(*asking))
-        assert not {job.id for job in preempted} & books.in_step
+        held = Reserved(max(sum(sizes) + chance.randrange(0, 4), sizes[0] + 1), *sizes)  # each fits alone
+        held.in_step = {job.id for job in held.jobs if chance.random() < 0.2}
+        asking = [at for at in range(len(sizes)) if f"{at}" not in held.in_step and chance.random() < 0.7]
+        able, preempted = held.kv.growth(held.says(*asking))
+        assert not {job.id for job in preempted} & held.in_step
         assert not {job.id for job in preempted} & {job.id for job in able}
         for job in preempted:
             assert any(job.number > older.number for older in able)
-            books.kv.free(job)
+            held.kv.free(job)
         for job in able:
-            books.kv.book(job)
-        books.kv.check_integrity(books.jobs)
+            held.kv.reserve(job)
+        held.kv.check_integrity(held.jobs)
         if 0 in asking:
-            assert books.jobs[0] in able or books.in_step, "the oldest finds room unless steps under way have it"
+            assert held.jobs[0] in able or held.in_step, "the oldest finds room unless steps under way have it"

@@ -107,7 +107,7 @@ def test_waiting_beyond_the_deadline_fails_and_a_begun_job_does_not() -> None:
     assert "first" not in machine.failed
 
 
-def test_kv_is_never_overbooked_and_goes_to_overdue_jobs_in_order() -> None:
+def test_kv_is_never_reserved_twice_and_goes_to_overdue_jobs_in_order() -> None:
     machine = Machine(room=2, resident=["a", "b"], kv_bytes=100, max_wait_s=1.0)
     machine.arrive("big-1", "a", num_tokens=30, kv=90)
     machine.turn()

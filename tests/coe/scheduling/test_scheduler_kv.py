@@ -1,4 +1,4 @@
-"""KV that is booked in blocks as answers grow: who gets it, who gives it up, and that all end. Pure, virtual clock."""
+"""KV reserved in blocks as answers grow: which job gets it, which gives it up, and that all end. Virtual clock."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def turn_until(machine: Machine, job_id: str, known: int) -> None:
         machine.turn()
 
 
-def test_a_job_books_its_prompt_when_it_begins_and_its_answer_block_by_block() -> None:
+def test_a_job_reserves_its_prompt_when_it_begins_and_its_answer_block_by_block() -> None:
     machine = Machine(room=1, resident=["a"], kv_bytes=100, max_step_tokens=50)
     job = machine.grow("job", "a", prompt=100, num_tokens=200, most=5000)
-    booked = []
+    reserved = []
     while machine.scheduler.num_jobs:
         machine.turn()
-        assert job.booked_bytes in (0, blocks(max(machine.kv["job"], 100)))  # nothing when it has ended
-        booked.append(job.booked_bytes)
-    assert booked[:2] == [2, 2]  # the prompt whole, though it comes in pieces
-    assert max(booked) == blocks(299)
+        assert job.reserved_bytes in (0, blocks(max(machine.kv["job"], 100)))  # nothing when it has ended
+        reserved.append(job.reserved_bytes)
+    assert reserved[:2] == [2, 2]  # the prompt whole, though it comes in pieces
+    assert max(reserved) == blocks(299)
     assert machine.scheduler.kv_used_bytes == 0
 
 
@@ -69,12 +69,12 @@ def test_the_youngest_paused_job_goes_before_older_ones_whoever_is_running() -> 
     machine.grow("first", "a", prompt=60, num_tokens=3 * BLOCK)
     machine.turn()
     paused = machine.grow("second", "b", prompt=60, num_tokens=3 * BLOCK)
-    machine.scheduler._kv.book(paused)  # it has begun, another expert runs
+    machine.scheduler._kv.reserve(paused)  # it has begun, another expert runs
     machine.grow("third", "a", prompt=60, num_tokens=3 * BLOCK)
     while not machine.preempted:
         machine.turn()
     assert machine.preempted == ["third"]
-    assert paused.booked_bytes
+    assert paused.reserved_bytes
     machine.run()
     assert machine.left == {"first": 0, "second": 0, "third": 0}
 
@@ -84,7 +84,7 @@ def test_a_paused_job_of_another_expert_goes_when_it_is_the_youngest() -> None:
     machine.grow("first", "a", prompt=60, num_tokens=3 * BLOCK)
     machine.grow("second", "a", prompt=60, num_tokens=3 * BLOCK)
     machine.turn()
-    machine.scheduler._kv.book(machine.grow("third", "b", prompt=60, num_tokens=3 * BLOCK))
+    machine.scheduler._kv.reserve(machine.grow("third", "b", prompt=60, num_tokens=3 * BLOCK))
     while not machine.preempted:
         machine.turn()
     assert machine.preempted == ["third"]
