@@ -460,7 +460,7 @@ def _sequence(prompt: _Prompt, index: int, sink: Sink) -> Sequence:
         sink=sink,
         submitted_s=prompt.submitted_s,
         index=index,
-        leader=prompt.request_id if index else None,
+        prompt_donor=prompt.request_id if index else None,
         min_tokens=sampling.min_tokens,
         score_from=prompt.score_from,
     )

@@ -251,7 +251,7 @@ class Engine:
             num_tokens_max=sequence.num_tokens_max,
             kv_bytes=expert.model.kv_bytes,
             arrived_s=sequence.submitted_s,
-            leader=None if (leader := self._leader(sequence)) is None else leader.id,
+            prompt_donor=None if (donor := self._prompt_donor(sequence)) is None else donor.id,
         )
         try:
             self._scheduler.arrive(job)
@@ -320,21 +320,21 @@ class Engine:
 
     def _new_kv(self, sequence: Sequence, model: Model) -> Kv:
         """KV for a sequence, with as many of its leading tokens as are to be had."""
-        found = self._of_leader(sequence) or self._kept(sequence)
+        found = self._from_donor(sequence) or self._kept(sequence)
         if found is None:
             return model.new_kv(sequence.num_tokens_max)
         kv = model.copy_kv(found.kv, found.num_tokens, sequence.num_tokens_max)
         self._scheduler.reused(sequence.id, kv.length)
         return kv
 
-    def _of_leader(self, sequence: Sequence) -> Prefix | None:
+    def _from_donor(self, sequence: Sequence) -> Prefix | None:
         """What it shares with the first choice of its request, while that one runs."""
-        leader = self._leader(sequence)
-        if leader is None or leader.kv is None:
+        donor = self._prompt_donor(sequence)
+        if donor is None or donor.kv is None:
             return None
         self._trim_prefixes()
-        shared = num_common(leader.known_ids(0, leader.kv.length), sequence.known_ids(0, sequence.num_reusable))
-        return Prefix(leader.kv, shared)
+        shared = num_common(donor.known_ids(0, donor.kv.length), sequence.known_ids(0, sequence.num_reusable))
+        return Prefix(donor.kv, shared)
 
     def _kept(self, sequence: Sequence) -> Prefix | None:
         """What it shares with one that has ended, if that is still there when this step has the room that it booked."""
@@ -344,13 +344,13 @@ class Engine:
         self._trim_prefixes()  # lets go last of what was just found
         return found if found is not None and found in self._prefixes else None
 
-    def _leader(self, sequence: Sequence) -> Sequence | None:
+    def _prompt_donor(self, sequence: Sequence) -> Sequence | None:
         """The first choice of its request, if the prompt that they share is worth copying."""
-        leader = self._sequences.get(sequence.leader or "")
-        if leader is None or leader.expert != sequence.expert:  # that one was refused: its id was another's
+        donor = self._sequences.get(sequence.prompt_donor or "")
+        if donor is None or donor.expert != sequence.expert:  # that one was refused: its id was another's
             return None
         is_shared = self._experts[sequence.expert].model.copies_kv and sequence.num_reusable >= MIN_TOKENS
-        return leader if is_shared else None
+        return donor if is_shared else None
 
     def _keep_prefix(self, sequence: Sequence, model: Model) -> None:
         """Leave an ended sequence's KV to the next turn of its conversation."""

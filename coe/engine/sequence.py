@@ -50,7 +50,7 @@ class Sequence:
     submitted_s: float
     index: int = 0
     min_tokens: int = 0
-    leader: str | None = None  # the first choice of its request, whose prompt it shares
+    prompt_donor: str | None = None  # the first choice of its request, whose prompt it shares
     score_from: int | None = None  # the prompt's tokens from here on are scored; its very first has nothing before it
     kv: Kv | None = None
     output_ids: list[int] = field(default_factory=list)

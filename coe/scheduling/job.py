@@ -17,9 +17,9 @@ AHEAD_TOKENS = 64  # of room that there must be for everybody before one more ma
 class Job:
     """Lives from its arrival until it ends. One that was preempted has its answer so far among the tokens to prefill.
 
-    `kv_bytes` says what so many tokens of its expert take; `num_tokens_max` is the most that it can come to. `leader`
-    is the job of the same request whose prompt it shares: it begins when that one's keys and values are there to be
-    copied.
+    `kv_bytes` says what so many tokens of its expert take; `num_tokens_max` is the most that it can come to.
+    `prompt_donor` is the job of the same request whose prompt it shares: it begins when that one's keys and values are
+    there to be copied.
     """
 
     id: str
@@ -28,7 +28,7 @@ class Job:
     num_tokens_max: int
     kv_bytes: Callable[[int], int]
     arrived_s: float
-    leader: str | None = None
+    prompt_donor: str | None = None
     number: int = 0  # the scheduler numbers them as they arrive: a smaller one is older
     reserved_bytes: int = 0  # none before it begins
     num_prefilled: int = 0

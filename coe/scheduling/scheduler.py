@@ -498,12 +498,12 @@ class Scheduler:
 
     def _is_due(self, job: Job) -> bool:
         """Whether it waits for nothing but its turn: one that shares another's prompt waits for that one's KV first."""
-        leader = self._jobs.get(job.leader or "")
-        return not job.is_started and (leader is None or leader.is_decoding)
+        donor = self._jobs.get(job.prompt_donor or "")
+        return not job.is_started and (donor is None or donor.is_decoding)
 
     def _num_to_prefill(self, job: Job) -> int:
         """How many tokens of its prompt are left; all but the last are copied where the job that leads it has them."""
-        if not job.is_started and job.leader in self._jobs:
+        if not job.is_started and job.prompt_donor in self._jobs:
             return 1
         return job.num_prompt_tokens - job.num_prefilled
 

@@ -52,10 +52,12 @@ class Machine:
         """A job whose KV takes `kv` bytes from its first token on."""
         self.submit(Job(job_id, expert, prompt, prompt + num_tokens - 1, lambda _: kv, self.now_s), num_tokens)
 
-    def grow(self, job_id: str, expert: str, prompt: int, num_tokens: int, *, most: int = 0, leader: str = "") -> Job:
+    def grow(
+        self, job_id: str, expert: str, prompt: int, num_tokens: int, *, most: int = 0, prompt_donor: str = ""
+    ) -> Job:
         """A job whose KV takes a byte for every BLOCK tokens begun; it may say `most` and says `num_tokens`."""
         num_tokens_max = prompt + max(most, num_tokens) - 1
-        job = Job(job_id, expert, prompt, num_tokens_max, blocks, self.now_s, leader=leader or None)
+        job = Job(job_id, expert, prompt, num_tokens_max, blocks, self.now_s, prompt_donor=prompt_donor or None)
         self.submit(job, num_tokens)
         return job
 

@@ -182,7 +182,7 @@ def test_room_that_a_preempted_job_waits_for_is_not_taken_by_younger_ones() -> N
 
 def choices(machine: Machine, prompt: int, num_tokens: int = 5) -> list[Job]:
     first = machine.grow("r", "a", prompt, num_tokens)
-    return [first, *(machine.grow(f"r/{index}", "a", prompt, num_tokens, leader="r") for index in (1, 2))]
+    return [first, *(machine.grow(f"r/{index}", "a", prompt, num_tokens, prompt_donor="r") for index in (1, 2))]
 
 
 def test_further_choices_begin_when_the_first_has_its_prompt_and_bring_one_token() -> None:
