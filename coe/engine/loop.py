@@ -201,11 +201,11 @@ class Engine:
                     future.set_exception(error)
 
     def _turn(self) -> None:
-        plan = self._scheduler.decide(time.monotonic())
-        for effect in plan.effects:
+        schedule = self._scheduler.decide(time.monotonic())
+        for effect in schedule.effects:
             self._do(effect)
         self._expire_idle()
-        timeout_s = 0.0 if plan.effects else self._patience_s(plan.wake_s)
+        timeout_s = 0.0 if schedule.effects else self._patience_s(schedule.wake_s)
         for event in self._events(timeout_s):
             self._handle(event)
 

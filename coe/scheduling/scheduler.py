@@ -30,12 +30,12 @@ __all__ = [
     "Expect",
     "Fail",
     "Limits",
-    "Plan",
     "Preempt",
     "Release",
     "Residency",
     "Resume",
     "Run",
+    "Schedule",
     "Scheduler",
 ]
 
@@ -130,7 +130,7 @@ Effect = Abandon | Acquire | Preempt | Expect | Release | Run | Resume | Fail
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Schedule:
     """Effects in the order to carry them out; `wake_s` is when to decide again if nothing happens before."""
 
     effects: tuple[Effect, ...]
@@ -290,7 +290,7 @@ class Scheduler:
 
     # -- the decision
 
-    def decide(self, now_s: float) -> Plan:
+    def decide(self, now_s: float) -> Schedule:
         """What to do now. At most one step, as the last effect; the rest takes no time."""
         effects: list[Effect] = list(self._expire(now_s))
         effects += self._abandon()
@@ -301,7 +301,7 @@ class Scheduler:
         expert = self._choose(now_s)
         if expert is not None:
             effects += self._step(expert)
-        return Plan(tuple(effects), self._next_deadline())
+        return Schedule(tuple(effects), self._next_deadline())
 
     def _expire(self, now_s: float) -> list[Fail]:
         late = [job for job in self._jobs.values() if self._is_waited_for(job) and now_s >= self._deadline(job)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from coe.scheduling.job import Job
-from coe.scheduling.scheduler import Acquire, Fail, Limits, Plan, Preempt, Release, Run, Scheduler
+from coe.scheduling.scheduler import Acquire, Fail, Limits, Preempt, Release, Run, Schedule, Scheduler
 
 __all__ = ["BLOCK", "UNITS", "Machine", "blocks"]
 
@@ -65,11 +65,11 @@ class Machine:
         self.scheduler.arrive(job)
         self.left[job.id], self.kv[job.id] = num_tokens, 0
 
-    def turn(self, step_s: float = 0.1) -> Plan:
+    def turn(self, step_s: float = 0.1) -> Schedule:
         """Decide and do; a step takes `step_s` and every turn one unit of a leased expert arrives."""
-        plan = self.scheduler.decide(self.now_s)
-        self._check_preemptions(plan)
-        for effect in plan.effects:
+        schedule = self.scheduler.decide(self.now_s)
+        self._check_preemptions(schedule)
+        for effect in schedule.effects:
             self.log.append((self.now_s, effect))
             if isinstance(effect, Acquire):
                 self._evict_for(effect.expert)
@@ -83,23 +83,23 @@ class Machine:
                 self.preempted.append(effect.job_id)
             elif isinstance(effect, Run):
                 self.running[effect.expert] = dict(effect.num_tokens)
-        if plan.step is not None:
-            self._step(plan.step.expert, step_s)
+        if schedule.step is not None:
+            self._step(schedule.step.expert, step_s)
         self.now_s += step_s
         for expert in self.leased:
             if not self.is_resident(expert):
                 self.ready[expert] = self.ready.get(expert, 0) + 1
                 break
         self.scheduler.check_integrity()
-        return plan
+        return schedule
 
-    def _check_preemptions(self, plan: Plan) -> None:
+    def _check_preemptions(self, schedule: Schedule) -> None:
         """Whoever goes, goes for an older job that runs in this very step."""
-        preempted = [effect.job_id for effect in plan.effects if isinstance(effect, Preempt)]
+        preempted = [effect.job_id for effect in schedule.effects if isinstance(effect, Preempt)]
         if preempted:
-            assert isinstance(plan.step, Run), f"{preempted} preempted for nobody"
+            assert isinstance(schedule.step, Run), f"{preempted} preempted for nobody"
             jobs = self.scheduler._jobs
-            oldest = min(jobs[job_id].number for job_id in plan.step.num_tokens)
+            oldest = min(jobs[job_id].number for job_id in schedule.step.num_tokens)
             assert all(jobs[job_id].number > oldest for job_id in preempted), f"{preempted} preempted for younger ones"
 
     def _step(self, expert: str, step_s: float) -> None:

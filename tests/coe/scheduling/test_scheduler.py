@@ -75,8 +75,8 @@ def test_cancelled_job_leaves_at_once_or_with_its_step() -> None:
     assert machine.scheduler.cancel("waiting")
     assert machine.scheduler.num_jobs == 0
     machine.arrive("running", "a", num_tokens=50)
-    plan = machine.scheduler.decide(0.0)
-    assert isinstance(plan.step, Run)
+    schedule = machine.scheduler.decide(0.0)
+    assert isinstance(schedule.step, Run)
     machine.leased.add("a")
     assert not machine.scheduler.cancel("running")
     assert machine.scheduler.stepped("a", [], 0.1) == ["running"]
@@ -163,8 +163,8 @@ def test_an_older_job_is_never_preempted_for_a_younger_one() -> None:
 def test_tokens_found_in_a_kept_kv_are_not_prefilled() -> None:
     machine = Machine(room=1, resident=["a"], max_step_tokens=4)
     machine.arrive("job", "a", num_tokens=1, prompt=10)
-    plan = machine.scheduler.decide(0.0)
-    assert plan.step == Run("a", {"job": 4})
+    schedule = machine.scheduler.decide(0.0)
+    assert schedule.step == Run("a", {"job": 4})
     machine.scheduler.reused("job", 7)
     machine.scheduler.stepped("a", [], 0.1)
     assert machine.scheduler._jobs["job"].is_decoding
@@ -176,9 +176,9 @@ def test_prompts_are_prefilled_in_chunks_beside_decoding_jobs() -> None:
     machine.turn()
     machine.turn()
     machine.arrive("2", "a")
-    plan = machine.turn()
-    assert isinstance(plan.step, Run)
-    assert plan.step.num_tokens == {"1": 1, "2": 3}
+    schedule = machine.turn()
+    assert isinstance(schedule.step, Run)
+    assert schedule.step.num_tokens == {"1": 1, "2": 3}
 
 
 def test_fcfs_runs_one_job_at_a_time_on_whole_experts() -> None:
@@ -275,17 +275,17 @@ def stalled(machine: Machine, *job_ids: str) -> None:
     machine.scheduler.decide(0.0)
     machine.leased.add("cold")
     machine.ready["cold"] = 1
-    plan = machine.scheduler.decide(0.0)
-    assert isinstance(plan.step, Run)
+    schedule = machine.scheduler.decide(0.0)
+    assert isinstance(schedule.step, Run)
     machine.scheduler.stopped("cold", 1, 0.0)
 
 
 def test_the_deadline_reaches_a_job_in_a_step_that_waits_and_its_lease_goes() -> None:
     machine = Machine(room=2, deadline_s=1.0)
     stalled(machine, "1", "2")
-    plan = machine.scheduler.decide(0.5)
-    assert plan.effects == ()
-    assert plan.wake_s == 1.0
+    schedule = machine.scheduler.decide(0.5)
+    assert schedule.effects == ()
+    assert schedule.wake_s == 1.0
     effects = machine.scheduler.decide(1.0).effects
     assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
     assert Abandon("cold") in effects

@@ -188,12 +188,12 @@ def choices(machine: Machine, prompt: int, num_tokens: int = 5) -> list[Job]:
 def test_further_choices_begin_when_the_first_has_its_prompt_and_bring_one_token() -> None:
     machine = Machine(room=1, resident=["a"], max_step_tokens=100, max_wait_s=0.1)
     jobs = choices(machine, prompt=250)
-    plans = []
+    schedules = []
     while not jobs[1].is_started:
         for job in jobs[1:]:
             machine.kv[job.id] = 249 if jobs[0].is_decoding else 0
-        plans.append(machine.turn().step)
-    runs = [plan.num_tokens for plan in plans if isinstance(plan, Run)]
+        schedules.append(machine.turn().step)
+    runs = [schedule.num_tokens for schedule in schedules if isinstance(schedule, Run)]
     assert runs[:3] == [{"r": 100}, {"r": 100}, {"r": 50}]
     assert runs[3] == {"r": 1, "r/1": 1, "r/2": 1}
 

@@ -69,8 +69,8 @@ class World:
             self.pool.unlease(expert, self.claims.pop(expert))
 
     def turn(self) -> None:
-        plan = self.scheduler.decide(self.now_s)
-        for effect in plan.effects:
+        schedule = self.scheduler.decide(self.now_s)
+        for effect in schedule.effects:
             match effect:
                 case Acquire(expert):
                     self.claims[expert] = self.pool.lease(expert)
@@ -85,8 +85,8 @@ class World:
                     self.steps[expert] = effect
         self.check()
         self.now_s += 0.1
-        if isinstance(plan.step, Run | Resume):
-            self._step(plan.step.expert)
+        if isinstance(schedule.step, Run | Resume):
+            self._step(schedule.step.expert)
         self._arrive_unit()
         self.check()
 
