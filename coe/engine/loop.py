@@ -124,7 +124,7 @@ class Engine:
         self._threads = None if num_threads is None else MathThreads(num_threads)
         self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._cache = make_cache(self._inbox.put)
-        self._scheduler = Scheduler(_Residency(self._cache, experts, self._leases_of), limits)
+        self._scheduler = Scheduler(_WeightsView(self._cache, experts, self._leases_of), limits)
         self._metrics = metrics
         self._sequences: dict[str, Sequence] = {}
         self._leases: dict[str, Lease] = {}
@@ -595,7 +595,7 @@ def _row(sequence: Sequence, num_tokens: int) -> Row:
     return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)))
 
 
-class _Residency:
+class _WeightsView:
     """The weight cache as the scheduler sees it."""
 
     def __init__(

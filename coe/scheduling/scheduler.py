@@ -32,11 +32,11 @@ __all__ = [
     "Limits",
     "Preempt",
     "Release",
-    "Residency",
     "Resume",
     "Run",
     "Schedule",
     "Scheduler",
+    "WeightsView",
 ]
 
 CANCELLED = "the request was cancelled"
@@ -59,7 +59,7 @@ class Limits:
     kv_bytes: int = 1 << 30
 
 
-class Residency(Protocol):
+class WeightsView(Protocol):
     """What the scheduler may know of the weights. `num_ready` counts an active expert's leading units on the device."""
 
     def is_resident(self, expert: str) -> bool: ...
@@ -184,8 +184,8 @@ class _Room(NamedTuple):
 class Scheduler:
     """Events in by method, effects out by `decide`. One owner, no locks."""
 
-    def __init__(self, residency: Residency, limits: Limits) -> None:
-        self._residency = residency
+    def __init__(self, weights: WeightsView, limits: Limits) -> None:
+        self._weights = weights
         self._limits = limits
         self._lines: dict[str, _Line] = {}
         self._jobs: dict[str, Job] = {}
@@ -360,7 +360,7 @@ class Scheduler:
         One per decision: what it takes is not in the books before the effects are carried out.
         """
         for expert in self._by_urgency(now_s):
-            if self._is_loading() and not self._residency.is_resident(expert):
+            if self._is_loading() and not self._weights.is_resident(expert):
                 continue
             given_up = self._give_up_for(expert, now_s)
             if given_up is not None:
@@ -395,18 +395,18 @@ class Scheduler:
         line = self._lines[expert]
         if (job := self._urgent(expert)) is not None:
             return (job.arrived_s - now_s - 1e9, 0.0)
-        cost_s = 0.05 + (0.0 if self._residency.is_resident(expert) else self._residency.load_s(expert))
+        cost_s = 0.05 + (0.0 if self._weights.is_resident(expert) else self._weights.load_s(expert))
         age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
         return (0.0, -len(line.jobs) * (age_s + 1e-3) / cost_s)
 
     def _give_up_for(self, expert: str, now_s: float) -> list[str] | None:
         """Which leases to close so that this expert fits: none if it does, None if it may not be had yet."""
-        if self._residency.can_lease(expert):
+        if self._weights.can_lease(expert):
             return []
         given_up: list[str] = []
         for other in sorted(self._releasable(expert), key=lambda name: -self._urgency(name, now_s)[1]):
             given_up.append(other)
-            if self._residency.can_lease(expert, given_up):
+            if self._weights.can_lease(expert, given_up):
                 return given_up
         return None
 
@@ -444,10 +444,10 @@ class Scheduler:
         if not line.is_active:
             return False
         if line.step_jobs is not None:
-            return self._residency.num_ready(expert) > line.stopped_at
+            return self._weights.num_ready(expert) > line.stopped_at
         if self._limits.policy == "fcfs" and not self._is_first(expert):
             return False
-        return self._residency.num_ready(expert) > 0 and self._can_begin_step(line)
+        return self._weights.num_ready(expert) > 0 and self._can_begin_step(line)
 
     def _step(self, expert: str) -> list[Effect]:
         line = self._lines[expert]
@@ -530,12 +530,12 @@ class Scheduler:
         return bool(self._batch(line).num_tokens)
 
     def _is_loading(self) -> bool:
-        return any(line.is_active and not self._residency.is_resident(name) for name, line in self._lines.items())
+        return any(line.is_active and not self._weights.is_resident(name) for name, line in self._lines.items())
 
     def _is_first(self, expert: str) -> bool:
         """The baseline runs nothing but the oldest job, and that only once its expert is whole."""
         first = self._first_job()
-        return first is not None and first.expert == expert and self._residency.is_resident(expert)
+        return first is not None and first.expert == expert and self._weights.is_resident(expert)
 
     def _first_job(self) -> Job | None:
         started = next((job for job in self._jobs.values() if job.is_started), None)
