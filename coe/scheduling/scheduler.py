@@ -6,9 +6,10 @@ warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, w
 
 Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order
 of arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first
-step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if there is a seat in its expert's batch
-and KV memory for it: when its turn comes it takes that from younger ones that are in no step, and those that begin
-before leave the oldest overdue job its room. Nobody's turn is cut short for work that waits for a seat or memory.
+step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if there is a free slot in its expert's
+batch and KV memory for it: when its turn comes it takes that from younger ones that are in no step, and those that
+begin before leave the oldest overdue job its room. Nobody's turn is cut short for work that waits for a batch slot or
+memory.
 A job that shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much
 KV, and why all end, is in kv_budget.py.
 """
@@ -170,7 +171,7 @@ class _Batch(NamedTuple):
 
 
 class _Room(NamedTuple):
-    """KV for jobs that have not begun. `elders` are the overdue ones, one of each expert with a seat, oldest first."""
+    """KV for jobs that have not begun. `elders` are overdue ones, oldest first, one of each expert with a free slot."""
 
     spare_bytes: int
     elders: list[Job]
@@ -325,7 +326,7 @@ class Scheduler:
         elders = [
             job
             for line in self._lines.values()
-            if (job := self._overdue(line, now_s)) is not None and self._num_seats(line)
+            if (job := self._overdue(line, now_s)) is not None and self._num_free_slots(line)
         ]
         return _Room(self._kv.spare_bytes, sorted(elders, key=lambda job: job.number))
 
@@ -478,7 +479,7 @@ class Scheduler:
 
     def _joining(self, line: _Line) -> Growth:
         """Waiting jobs that may begin, in order of arrival; an overdue one that finds no room may make others go."""
-        waiting = [job for job in line.jobs.values() if self._is_due(job)][: self._num_seats(line)]
+        waiting = [job for job in line.jobs.values() if self._is_due(job)][: self._num_free_slots(line)]
         joining: list[Job] = []
         taken_bytes = 0
         for job in waiting:
@@ -507,7 +508,7 @@ class Scheduler:
             return 1
         return job.num_prompt_tokens - job.num_prefilled
 
-    def _num_seats(self, line: _Line) -> int:
+    def _num_free_slots(self, line: _Line) -> int:
         """How many more jobs the expert's batch takes."""
         size = 1 if self._limits.policy == "fcfs" else self._limits.max_batch_size
         return max(0, size - len(line.started))
@@ -520,7 +521,7 @@ class Scheduler:
         return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
 
     def _urgent(self, expert: str) -> Job | None:
-        """The expert's overdue job, if a turn is of use to it: not where it waits for memory or a seat."""
+        """The expert's overdue job, if a turn is of use to it: not where it waits for memory or a batch slot."""
         if self._lines[expert].step_jobs is not None:
             return None
         job = next((job for job in self._room.elders if job.expert == expert), None)

@@ -58,7 +58,7 @@ def test_nobody_waits_beyond_the_stated_bound_under_a_flood() -> None:
     assert machine.first_step_s["lone"] <= 2.0 + 3 * (load_s + slice_s)
 
 
-def test_work_that_waits_for_a_seat_cuts_nobodys_slice_short() -> None:
+def test_work_that_waits_for_a_batch_slot_cuts_nobodys_slice_short() -> None:
     """It made its expert overdue, and two such experts took the device from each other after every step."""
     machine = Machine(room=1, resident=["a", "b"], max_batch_size=1, max_wait_s=0.5, slice_steps=16)
     for number in range(2):
