@@ -144,7 +144,7 @@ class Schedule:
 
 
 @dataclass(slots=True)
-class _Line:
+class ExpertQueue:
     """One expert's work."""
 
     jobs: dict[str, Job] = field(default_factory=dict)  # in order of arrival
@@ -188,7 +188,7 @@ class Scheduler:
     def __init__(self, weights: WeightsView, limits: Limits) -> None:
         self._weights = weights
         self._limits = limits
-        self._lines: dict[str, _Line] = {}
+        self._by_expert: dict[str, ExpertQueue] = {}
         self._jobs: dict[str, Job] = {}
         self._kv = KvBudget(limits.kv_bytes, self._is_in_step)
         self._num_arrived = 0
@@ -205,8 +205,8 @@ class Scheduler:
     def arrive(self, job: Job) -> None:
         """Take a job in; raises OverloadedError when a queue is full or its KV could never fit."""
         self._check_limits(job)
-        line = self._lines.setdefault(job.expert, _Line(last_step_s=job.arrived_s))
-        line.jobs[job.id] = self._jobs[job.id] = job
+        queue = self._by_expert.setdefault(job.expert, ExpertQueue(last_step_s=job.arrived_s))
+        queue.jobs[job.id] = self._jobs[job.id] = job
         self._num_arrived += 1
         job.number = self._num_arrived
         self._hints.pop(job.expert, None)
@@ -228,36 +228,36 @@ class Scheduler:
 
     def stopped(self, expert: str, at_unit: int, now_s: float) -> None:
         """The step under way ran out of ready units; others come first until this expert's turn is due again."""
-        line = self._lines[expert]
-        line.stopped_at, line.last_step_s = at_unit, now_s
+        queue = self._by_expert[expert]
+        queue.stopped_at, queue.last_step_s = at_unit, now_s
 
     def stepped(self, expert: str, ended: Iterable[str], now_s: float) -> list[str]:
         """A step ended, and these jobs with it; returns the ids that left because they had been cancelled."""
-        line = self._lines[expert]
-        assert line.step_jobs is not None
-        for job_id, num_tokens in line.step_jobs.items():
+        queue = self._by_expert[expert]
+        assert queue.step_jobs is not None
+        for job_id, num_tokens in queue.step_jobs.items():
             job = self._jobs[job_id]
             job.num_prefilled = min(job.num_prompt_tokens, job.num_prefilled + num_tokens)
             job.num_generated += job.is_decoding
-        line.last_step_s = now_s
-        line.num_steps += 1
-        line.step_jobs = None
-        line.stopped_at = 0
+        queue.last_step_s = now_s
+        queue.num_steps += 1
+        queue.step_jobs = None
+        queue.stopped_at = 0
         for job_id in ended:
             self._remove(self._jobs[job_id])
-        gone = [job for job in line.jobs.values() if job.is_gone]
+        gone = [job for job in queue.jobs.values() if job.is_gone]
         for job in gone:
             self._remove(job)
         return [job.id for job in gone if job.is_cancelled]
 
     def fail_expert(self, expert: str) -> list[str]:
         """The expert cannot run: its step, lease and jobs are gone. Returns the jobs' ids."""
-        line = self._lines.get(expert)
-        if line is None:
+        queue = self._by_expert.get(expert)
+        if queue is None:
             return []
-        line.step_jobs = None
-        line.is_active = False
-        ids = list(line.jobs)
+        queue.step_jobs = None
+        queue.is_active = False
+        ids = list(queue.jobs)
         for job_id in ids:
             self._remove(self._jobs[job_id])
         return ids
@@ -283,11 +283,11 @@ class Scheduler:
 
     def queue_lengths(self) -> dict[str, int]:
         """Jobs per expert that have not begun. May be asked from any thread: the copies below are atomic."""
-        return {expert: line.num_waiting for expert, line in list(self._lines.items()) if line.jobs}
+        return {expert: queue.num_waiting for expert, queue in list(self._by_expert.items()) if queue.jobs}
 
     def num_requests(self, expert: str) -> int:
-        line = self._lines.get(expert)
-        return len(line.jobs) if line else 0
+        queue = self._by_expert.get(expert)
+        return len(queue.jobs) if queue else 0
 
     # -- the decision
 
@@ -325,8 +325,8 @@ class Scheduler:
     def _look(self, now_s: float) -> _Room:
         elders = [
             job
-            for line in self._lines.values()
-            if (job := self._overdue(line, now_s)) is not None and self._num_free_slots(line)
+            for queue in self._by_expert.values()
+            if (job := self._overdue(queue, now_s)) is not None and self._num_free_slots(queue)
         ]
         return _Room(self._kv.spare_bytes, sorted(elders, key=lambda job: job.number))
 
@@ -340,10 +340,10 @@ class Scheduler:
     def _abandon(self) -> list[Effect]:
         """End steps that wait for weights on behalf of nobody."""
         effects: list[Effect] = []
-        for expert, line in self._lines.items():
-            jobs = [self._jobs[job_id] for job_id in line.step_jobs or ()]
+        for expert, queue in self._by_expert.items():
+            jobs = [self._jobs[job_id] for job_id in queue.step_jobs or ()]
             if jobs and all(job.is_gone for job in jobs):
-                line.step_jobs, line.stopped_at = None, 0
+                queue.step_jobs, queue.stopped_at = None, 0
                 effects.append(Abandon(expert))
                 effects += [Fail(job.id, CancelledError(CANCELLED)) for job in jobs if job.is_cancelled]
                 for job in jobs:
@@ -352,7 +352,7 @@ class Scheduler:
 
     def release_idle(self) -> list[Release]:
         """Give up the leases of experts that have no work left; `decide` does so too."""
-        idle = [expert for expert, line in self._lines.items() if line.is_active and not line.jobs]
+        idle = [expert for expert, queue in self._by_expert.items() if queue.is_active and not queue.jobs]
         return [self._deactivate(expert) for expert in idle]
 
     def _acquire(self, now_s: float) -> list[Effect]:
@@ -375,8 +375,8 @@ class Scheduler:
         if self._limits.policy == "fcfs":
             return []
         self._hints = {expert: at_s for expert, at_s in self._hints.items() if now_s - at_s < HINT_S}
-        queued = [expert for expert in self._by_urgency(now_s) if not self._lines[expert].is_active]
-        hinted = [name for name in self._hints if name not in self._lines or not self._lines[name].jobs]
+        queued = [expert for expert in self._by_urgency(now_s) if not self._by_expert[expert].is_active]
+        hinted = [name for name in self._hints if name not in self._by_expert or not self._by_expert[name].jobs]
         expected = (*queued, *hinted)[:MAX_EXPECTED]
         if expected == self._expected:
             return []
@@ -385,7 +385,7 @@ class Scheduler:
 
     def _by_urgency(self, now_s: float) -> list[str]:
         """Experts with work and no lease, the one to serve first in front."""
-        idle = [name for name, line in self._lines.items() if not line.is_active and self._can_begin_step(line)]
+        idle = [name for name, queue in self._by_expert.items() if not queue.is_active and self._can_begin_step(queue)]
         if self._limits.policy == "fcfs":
             first = self._first_job()
             idle = [expert for expert in idle if first is not None and expert == first.expert]
@@ -393,12 +393,12 @@ class Scheduler:
 
     def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
         """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
-        line = self._lines[expert]
+        queue = self._by_expert[expert]
         if (job := self._urgent(expert)) is not None:
             return (job.arrived_s - now_s - 1e9, 0.0)
         cost_s = 0.05 + (0.0 if self._weights.is_resident(expert) else self._weights.load_s(expert))
-        age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
-        return (0.0, -len(line.jobs) * (age_s + 1e-3) / cost_s)
+        age_s = now_s - min(queue.last_step_s, min(job.arrived_s for job in queue.jobs.values()))
+        return (0.0, -len(queue.jobs) * (age_s + 1e-3) / cost_s)
 
     def _give_up_for(self, expert: str, now_s: float) -> list[str] | None:
         """Which leases to close so that this expert fits: none if it does, None if it may not be had yet."""
@@ -417,10 +417,10 @@ class Scheduler:
         enough = 1 if is_urgent else self._limits.slice_steps
         return [
             name
-            for name, line in self._lines.items()
-            if line.is_active
-            and line.step_jobs is None
-            and (line.num_steps >= enough or not self._can_begin_step(line))
+            for name, queue in self._by_expert.items()
+            if queue.is_active
+            and queue.step_jobs is None
+            and (queue.num_steps >= enough or not self._can_begin_step(queue))
         ]
 
     def _choose(self, now_s: float) -> str | None:
@@ -428,7 +428,7 @@ class Scheduler:
 
         Experts in memory take turns step by step: changing between them costs nothing.
         """
-        able = [expert for expert, line in self._lines.items() if self._can_step(expert, line)]
+        able = [expert for expert, queue in self._by_expert.items() if self._can_step(expert, queue)]
         if not able:
             return None
         overdue = [expert for expert in able if self._urgent(expert) is not None]
@@ -438,35 +438,35 @@ class Scheduler:
 
     def _standing(self, expert: str, now_s: float) -> float:
         """Work x time since it was last served: grows without bound, so every expert's turn comes."""
-        line = self._lines[expert]
-        return len(line.jobs) * (now_s - line.last_step_s + 1e-6)
+        queue = self._by_expert[expert]
+        return len(queue.jobs) * (now_s - queue.last_step_s + 1e-6)
 
-    def _can_step(self, expert: str, line: _Line) -> bool:
-        if not line.is_active:
+    def _can_step(self, expert: str, queue: ExpertQueue) -> bool:
+        if not queue.is_active:
             return False
-        if line.step_jobs is not None:
-            return self._weights.num_ready(expert) > line.stopped_at
+        if queue.step_jobs is not None:
+            return self._weights.num_ready(expert) > queue.stopped_at
         if self._limits.policy == "fcfs" and not self._is_first(expert):
             return False
-        return self._weights.num_ready(expert) > 0 and self._can_begin_step(line)
+        return self._weights.num_ready(expert) > 0 and self._can_begin_step(queue)
 
     def _step(self, expert: str) -> list[Effect]:
-        line = self._lines[expert]
-        if line.step_jobs is not None:
+        queue = self._by_expert[expert]
+        if queue.step_jobs is not None:
             return [Resume(expert)]
-        batch = self._batch(line)
+        batch = self._batch(queue)
         preempts: list[Effect] = [self.preempt(job) for job in batch.preempted]
-        line.step_jobs = batch.num_tokens
+        queue.step_jobs = batch.num_tokens
         for job_id in batch.num_tokens:
             self._kv.reserve(self._jobs[job_id])
         return [*preempts, Run(expert, batch.num_tokens)]
 
-    def _batch(self, line: _Line) -> _Batch:
+    def _batch(self, queue: ExpertQueue) -> _Batch:
         """Decoding jobs first, then prompts in order of arrival; one that makes others go begins in this very step."""
-        started = line.started
+        started = queue.started
         able, preempted = self._kv.growth([job for job in started if job.is_decoding])
         has_room = not preempted and len(able) < self._limits.max_step_tokens
-        joining, making_way = self._joining(line) if has_room else Growth([], [])
+        joining, making_way = self._joining(queue) if has_room else Growth([], [])
         gone = [*preempted, *making_way]
         members = dict.fromkeys((job.id for job in able if job not in gone), 1)
         room = self._limits.max_step_tokens - len(members)
@@ -477,9 +477,9 @@ class Scheduler:
                 room -= members[job.id]
         return _Batch(members, gone)
 
-    def _joining(self, line: _Line) -> Growth:
+    def _joining(self, queue: ExpertQueue) -> Growth:
         """Waiting jobs that may begin, in order of arrival; an overdue one that finds no room may make others go."""
-        waiting = [job for job in line.jobs.values() if self._is_due(job)][: self._num_free_slots(line)]
+        waiting = [job for job in queue.jobs.values() if self._is_due(job)][: self._num_free_slots(queue)]
         joining: list[Job] = []
         taken_bytes = 0
         for job in waiting:
@@ -508,30 +508,30 @@ class Scheduler:
             return 1
         return job.num_prompt_tokens - job.num_prefilled
 
-    def _num_free_slots(self, line: _Line) -> int:
+    def _num_free_slots(self, queue: ExpertQueue) -> int:
         """How many more jobs the expert's batch takes."""
         size = 1 if self._limits.policy == "fcfs" else self._limits.max_batch_size
-        return max(0, size - len(line.started))
+        return max(0, size - len(queue.started))
 
     # -- small questions
 
-    def _overdue(self, line: _Line, now_s: float) -> Job | None:
+    def _overdue(self, queue: ExpertQueue, now_s: float) -> Job | None:
         """The expert's oldest job whose turn it could be, if it has waited for too long."""
-        job = next((job for job in line.jobs.values() if self._is_due(job)), None)
+        job = next((job for job in queue.jobs.values() if self._is_due(job)), None)
         return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
 
     def _urgent(self, expert: str) -> Job | None:
         """The expert's overdue job, if a turn is of use to it: not where it waits for memory or a batch slot."""
-        if self._lines[expert].step_jobs is not None:
+        if self._by_expert[expert].step_jobs is not None:
             return None
         job = next((job for job in self._room.elders if job.expert == expert), None)
         return job if job is not None and self._making_way(job) is not None else None
 
-    def _can_begin_step(self, line: _Line) -> bool:
-        return bool(self._batch(line).num_tokens)
+    def _can_begin_step(self, queue: ExpertQueue) -> bool:
+        return bool(self._batch(queue).num_tokens)
 
     def _is_loading(self) -> bool:
-        return any(line.is_active and not self._weights.is_resident(name) for name, line in self._lines.items())
+        return any(queue.is_active and not self._weights.is_resident(name) for name, queue in self._by_expert.items())
 
     def _is_first(self, expert: str) -> bool:
         """The baseline runs nothing but the oldest job, and that only once its expert is whole."""
@@ -543,7 +543,7 @@ class Scheduler:
         return started or next(iter(self._jobs.values()), None)
 
     def _is_in_step(self, job: Job) -> bool:
-        step_jobs = self._lines[job.expert].step_jobs
+        step_jobs = self._by_expert[job.expert].step_jobs
         return step_jobs is not None and job.id in step_jobs
 
     def _is_waited_for(self, job: Job) -> bool:
@@ -557,16 +557,16 @@ class Scheduler:
         return min((self._deadline(job) for job in self._jobs.values() if self._is_waited_for(job)), default=None)
 
     def _activate(self, expert: str) -> None:
-        line = self._lines[expert]
-        line.is_active, line.num_steps = True, 0
+        queue = self._by_expert[expert]
+        queue.is_active, queue.num_steps = True, 0
 
     def _deactivate(self, expert: str) -> Release:
-        self._lines[expert].is_active = False
+        self._by_expert[expert].is_active = False
         return Release(expert)
 
     def _remove(self, job: Job) -> None:
         del self._jobs[job.id]
-        del self._lines[job.expert].jobs[job.id]
+        del self._by_expert[job.expert].jobs[job.id]
         self._kv.free(job)
 
     def _check_limits(self, job: Job) -> None:
@@ -586,8 +586,8 @@ class Scheduler:
             )
 
     def check_integrity(self) -> None:
-        """Raise AssertionError if jobs, lines and reserved KV disagree."""
+        """Raise AssertionError if jobs, queues and reserved KV disagree."""
         self._kv.check_integrity(self._jobs.values())
-        assert self._jobs.keys() == {job_id for line in self._lines.values() for job_id in line.jobs}
-        for line in self._lines.values():
-            assert line.step_jobs is None or (line.is_active and set(line.step_jobs) <= line.jobs.keys())
+        assert self._jobs.keys() == {job_id for queue in self._by_expert.values() for job_id in queue.jobs}
+        for queue in self._by_expert.values():
+            assert queue.step_jobs is None or (queue.is_active and set(queue.step_jobs) <= queue.jobs.keys())
