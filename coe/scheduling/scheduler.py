@@ -170,16 +170,16 @@ class _Batch(NamedTuple):
     preempted: list[Job]
 
 
-class _Room(NamedTuple):
-    """KV for jobs that have not begun. `elders` are overdue ones, oldest first, one of each expert with a free slot."""
+class KvHeadroom(NamedTuple):
+    """KV for jobs that have not begun. `overdue`: oldest first, one of each expert with a free slot."""
 
     spare_bytes: int
-    elders: list[Job]
+    overdue: list[Job]
 
     def for_job(self, job: Job) -> int:
         """What it may count on: the oldest overdue job of other experts finds its room, too, if it came before."""
-        elder = next((other for other in self.elders if other.expert != job.expert), None)
-        return self.spare_bytes - (elder.ahead_bytes if elder is not None and elder.number < job.number else 0)
+        older = next((other for other in self.overdue if other.expert != job.expert), None)
+        return self.spare_bytes - (older.ahead_bytes if older is not None and older.number < job.number else 0)
 
 
 class Scheduler:
@@ -192,7 +192,7 @@ class Scheduler:
         self._jobs: dict[str, Job] = {}
         self._kv = KvBudget(limits.kv_bytes, self._is_in_step)
         self._num_arrived = 0
-        self._room = _Room(limits.kv_bytes, [])  # of the decision under way
+        self._headroom = KvHeadroom(limits.kv_bytes, [])  # of the decision under way
         self._hints: dict[str, float] = {}  # experts that a prompt was routed to, and when
         self._expected: tuple[str, ...] = ()
 
@@ -296,7 +296,7 @@ class Scheduler:
         effects: list[Effect] = list(self._expire(now_s))
         effects += self._abandon()
         effects += self.release_idle()
-        self._room = self._look(now_s)
+        self._headroom = self._look(now_s)
         effects += self._acquire(now_s)
         effects += self._expect(now_s)
         expert = self._choose(now_s)
@@ -322,13 +322,13 @@ class Scheduler:
             for job in late
         ]
 
-    def _look(self, now_s: float) -> _Room:
-        elders = [
+    def _look(self, now_s: float) -> KvHeadroom:
+        overdue = [
             job
             for queue in self._by_expert.values()
             if (job := self._overdue(queue, now_s)) is not None and self._num_free_slots(queue)
         ]
-        return _Room(self._kv.spare_bytes, sorted(elders, key=lambda job: job.number))
+        return KvHeadroom(self._kv.spare_bytes, sorted(overdue, key=lambda job: job.number))
 
     def preempt(self, job: Job) -> Preempt:
         self._kv.free(job)
@@ -484,17 +484,17 @@ class Scheduler:
         taken_bytes = 0
         for job in waiting:
             taken_bytes += job.ahead_bytes
-            if taken_bytes > self._room.for_job(job):
+            if taken_bytes > self._headroom.for_job(job):
                 break
             joining.append(job)
-        if joining or not waiting or waiting[0] not in self._room.elders:
+        if joining or not waiting or waiting[0] not in self._headroom.overdue:
             return Growth(joining, [])
         going = self._making_way(waiting[0])
         return Growth([], []) if going is None else Growth([waiting[0]], going)
 
     def _making_way(self, job: Job) -> list[Job] | None:
         """Who has to go for an overdue job to begin: younger ones that are in no step; None if that is not enough."""
-        lacking_bytes = job.ahead_bytes - self._room.for_job(job)
+        lacking_bytes = job.ahead_bytes - self._headroom.for_job(job)
         return self._kv.youngest(job, lacking_bytes, lambda other: other.ahead_bytes)
 
     def _is_due(self, job: Job) -> bool:
@@ -524,7 +524,7 @@ class Scheduler:
         """The expert's overdue job, if a turn is of use to it: not where it waits for memory or a batch slot."""
         if self._by_expert[expert].step_jobs is not None:
             return None
-        job = next((job for job in self._room.elders if job.expert == expert), None)
+        job = next((job for job in self._headroom.overdue if job.expert == expert), None)
         return job if job is not None and self._making_way(job) is not None else None
 
     def _can_begin_step(self, queue: ExpertQueue) -> bool:
