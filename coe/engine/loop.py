@@ -558,7 +558,7 @@ class Engine:
                 assert used_bytes <= self._scheduler.kv_reserved_bytes(sequence.id), sequence.id
         if self._graphs is not None:
             self._graphs.check_integrity()
-        assert self._scheduler.num_waited_for == len(self._sequences)
+        assert self._scheduler.num_unexpired_jobs == len(self._sequences)
         assert self._steps.keys() <= self._leases.keys()
 
     # -- idle experts

@@ -33,7 +33,7 @@ class Job:
     reserved_bytes: int = 0  # none before it begins
     num_prefilled: int = 0
     is_cancelled: bool = False  # its client went away while it was in a step
-    is_late: bool = False  # it was failed while it was in a step
+    is_expired: bool = False  # it was failed while it was in a step
     was_preempted: bool = False  # it had begun once
     num_generated: int = 0  # since it began, or began again
 
@@ -42,9 +42,9 @@ class Job:
         return self.reserved_bytes > 0
 
     @property
-    def is_gone(self) -> bool:
+    def is_leaving(self) -> bool:
         """Whether nobody waits for it any more; it leaves when the step that it is in ends."""
-        return self.is_cancelled or self.is_late
+        return self.is_cancelled or self.is_expired
 
     @property
     def is_decoding(self) -> bool:

@@ -245,10 +245,10 @@ class Scheduler:
         queue.stopped_at = 0
         for job_id in ended:
             self._remove(self._jobs[job_id])
-        gone = [job for job in queue.jobs.values() if job.is_gone]
-        for job in gone:
+        leaving = [job for job in queue.jobs.values() if job.is_leaving]
+        for job in leaving:
             self._remove(job)
-        return [job.id for job in gone if job.is_cancelled]
+        return [job.id for job in leaving if job.is_cancelled]
 
     def fail_expert(self, expert: str) -> list[str]:
         """The expert cannot run: its step, lease and jobs are gone. Returns the jobs' ids."""
@@ -277,9 +277,9 @@ class Scheduler:
         return self._jobs[job_id].reserved_bytes
 
     @property
-    def num_waited_for(self) -> int:
-        """Jobs that have not been failed for being late."""
-        return sum(not job.is_late for job in self._jobs.values())
+    def num_unexpired_jobs(self) -> int:
+        """Jobs that have not been failed by their deadline."""
+        return sum(not job.is_expired for job in self._jobs.values())
 
     def queue_lengths(self) -> dict[str, int]:
         """Jobs per expert that have not begun. May be asked from any thread: the copies below are atomic."""
@@ -305,10 +305,10 @@ class Scheduler:
         return Schedule(tuple(effects), self._next_deadline())
 
     def _expire(self, now_s: float) -> list[Fail]:
-        late = [job for job in self._jobs.values() if self._is_waited_for(job) and now_s >= self._deadline(job)]
-        for job in late:
+        expired = [job for job in self._jobs.values() if self._has_deadline(job) and now_s >= self._deadline(job)]
+        for job in expired:
             if self._is_in_step(job):
-                job.is_late = True
+                job.is_expired = True
             else:
                 self._remove(job)
         return [
@@ -319,7 +319,7 @@ class Scheduler:
                     f"{now_s - job.arrived_s:.1f} s); try again later or raise [scheduler] deadline_s"
                 ),
             )
-            for job in late
+            for job in expired
         ]
 
     def _look(self, now_s: float) -> KvHeadroom:
@@ -342,7 +342,7 @@ class Scheduler:
         effects: list[Effect] = []
         for expert, queue in self._by_expert.items():
             jobs = [self._jobs[job_id] for job_id in queue.step_jobs or ()]
-            if jobs and all(job.is_gone for job in jobs):
+            if jobs and all(job.is_leaving for job in jobs):
                 queue.step_jobs, queue.stopped_at = None, 0
                 effects.append(Abandon(expert))
                 effects += [Fail(job.id, CancelledError(CANCELLED)) for job in jobs if job.is_cancelled]
@@ -360,7 +360,7 @@ class Scheduler:
 
         One per decision: what it takes is not in the books before the effects are carried out.
         """
-        for expert in self._by_urgency(now_s):
+        for expert in self._by_worth(now_s):
             if self._is_loading() and not self._weights.is_resident(expert):
                 continue
             given_up = self._give_up_for(expert, now_s)
@@ -375,7 +375,7 @@ class Scheduler:
         if self._limits.policy == "fcfs":
             return []
         self._hints = {expert: at_s for expert, at_s in self._hints.items() if now_s - at_s < HINT_S}
-        queued = [expert for expert in self._by_urgency(now_s) if not self._by_expert[expert].is_active]
+        queued = [expert for expert in self._by_worth(now_s) if not self._by_expert[expert].is_active]
         hinted = [name for name in self._hints if name not in self._by_expert or not self._by_expert[name].jobs]
         expected = (*queued, *hinted)[:MAX_EXPECTED]
         if expected == self._expected:
@@ -383,18 +383,18 @@ class Scheduler:
         self._expected = expected
         return [Expect(expected)]
 
-    def _by_urgency(self, now_s: float) -> list[str]:
+    def _by_worth(self, now_s: float) -> list[str]:
         """Experts with work and no lease, the one to serve first in front."""
         idle = [name for name, queue in self._by_expert.items() if not queue.is_active and self._can_begin_step(queue)]
         if self._limits.policy == "fcfs":
             first = self._first_job()
             idle = [expert for expert in idle if first is not None and expert == first.expert]
-        return sorted(idle, key=lambda expert: self._urgency(expert, now_s))
+        return sorted(idle, key=lambda expert: self._rank(expert, now_s))
 
-    def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
+    def _rank(self, expert: str, now_s: float) -> tuple[float, float]:
         """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
         queue = self._by_expert[expert]
-        if (job := self._urgent(expert)) is not None:
+        if (job := self._servable_overdue(expert)) is not None:
             return (job.arrived_s - now_s - 1e9, 0.0)
         cost_s = 0.05 + (0.0 if self._weights.is_resident(expert) else self._weights.load_s(expert))
         age_s = now_s - min(queue.last_step_s, min(job.arrived_s for job in queue.jobs.values()))
@@ -405,16 +405,16 @@ class Scheduler:
         if self._weights.can_lease(expert):
             return []
         given_up: list[str] = []
-        for other in sorted(self._releasable(expert), key=lambda name: -self._urgency(name, now_s)[1]):
+        for other in sorted(self._releasable(expert), key=lambda name: -self._rank(name, now_s)[1]):
             given_up.append(other)
             if self._weights.can_lease(expert, given_up):
                 return given_up
         return None
 
     def _releasable(self, expert: str) -> list[str]:
-        """Active experts between steps that had their slice (one step if this one has urgent work) or cannot step."""
-        is_urgent = self._urgent(expert) is not None
-        enough = 1 if is_urgent else self._limits.slice_steps
+        """Active experts between steps that had their slice (one step if this one has overdue work) or cannot step."""
+        has_overdue = self._servable_overdue(expert) is not None
+        enough = 1 if has_overdue else self._limits.slice_steps
         return [
             name
             for name, queue in self._by_expert.items()
@@ -431,9 +431,9 @@ class Scheduler:
         able = [expert for expert, queue in self._by_expert.items() if self._can_step(expert, queue)]
         if not able:
             return None
-        overdue = [expert for expert in able if self._urgent(expert) is not None]
+        overdue = [expert for expert in able if self._servable_overdue(expert) is not None]
         if overdue:
-            return min(overdue, key=lambda expert: self._urgency(expert, now_s))
+            return min(overdue, key=lambda expert: self._rank(expert, now_s))
         return max(able, key=lambda expert: self._standing(expert, now_s))
 
     def _standing(self, expert: str, now_s: float) -> float:
@@ -520,7 +520,7 @@ class Scheduler:
         job = next((job for job in queue.jobs.values() if self._is_due(job)), None)
         return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
 
-    def _urgent(self, expert: str) -> Job | None:
+    def _servable_overdue(self, expert: str) -> Job | None:
         """The expert's overdue job, if a turn is of use to it: not where it waits for memory or a batch slot."""
         if self._by_expert[expert].step_jobs is not None:
             return None
@@ -546,15 +546,15 @@ class Scheduler:
         step_jobs = self._by_expert[job.expert].step_jobs
         return step_jobs is not None and job.id in step_jobs
 
-    def _is_waited_for(self, job: Job) -> bool:
+    def _has_deadline(self, job: Job) -> bool:
         """Whether the deadline still counts: somebody is there, has no token yet, and was not made to wait again."""
-        return not job.is_decoding and not job.is_gone and not job.was_preempted
+        return not job.is_decoding and not job.is_leaving and not job.was_preempted
 
     def _deadline(self, job: Job) -> float:
         return job.arrived_s + self._limits.deadline_s
 
     def _next_deadline(self) -> float | None:
-        return min((self._deadline(job) for job in self._jobs.values() if self._is_waited_for(job)), default=None)
+        return min((self._deadline(job) for job in self._jobs.values() if self._has_deadline(job)), default=None)
 
     def _activate(self, expert: str) -> None:
         queue = self._by_expert[expert]
