@@ -30,7 +30,7 @@ from coe.models.matmul import int8_is_exact
 from coe.models.model import Model
 from coe.models.transformers import ModulesModel
 from coe.runtime import Runtime, ServedExpert
-from coe.scheduling.scheduler import Limits
+from coe.scheduling.limits import Limits
 from coe.text.templates import load_text
 from coe.types import Router, Sampling
 from coe.weights.cache import WeightCache, check_fits

@@ -26,21 +26,10 @@ from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestErro
 from coe.metrics import Gauges, Metrics
 from coe.models.cuda.graphs import DecodeGraphs, DecodeStep, is_decode
 from coe.models.model import Kv, Model, Row, Step
+from coe.scheduling.effects import CANCELLED, Abandon, Acquire, Effect, Expect, Fail, Preempt, Release, Resume, Run
 from coe.scheduling.job import Job
-from coe.scheduling.scheduler import (
-    CANCELLED,
-    Abandon,
-    Acquire,
-    Effect,
-    Expect,
-    Fail,
-    Limits,
-    Preempt,
-    Release,
-    Resume,
-    Run,
-    Scheduler,
-)
+from coe.scheduling.limits import Limits
+from coe.scheduling.scheduler import Scheduler
 from coe.types import Part, SwitchKind, Tier
 from coe.weights.cache import ExpertResidency, WeightCache
 from coe.weights.lease import Lease

@@ -20,44 +20,28 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from coe.errors import CancelledError, CoeError, DeadlineError, OverloadedError
+from coe.errors import CancelledError, DeadlineError, OverloadedError
+from coe.scheduling.effects import (
+    CANCELLED,
+    Abandon,
+    Acquire,
+    Effect,
+    Expect,
+    Fail,
+    Preempt,
+    Release,
+    Resume,
+    Run,
+    Schedule,
+)
 from coe.scheduling.job import Job
 from coe.scheduling.kv_budget import Growth, KvBudget
+from coe.scheduling.limits import Limits
 
-__all__ = [
-    "Abandon",
-    "Acquire",
-    "Effect",
-    "Expect",
-    "Fail",
-    "Limits",
-    "Preempt",
-    "Release",
-    "Resume",
-    "Run",
-    "Schedule",
-    "Scheduler",
-    "WeightsView",
-]
+__all__ = ["Scheduler", "WeightsView"]
 
-CANCELLED = "the request was cancelled"
 MAX_EXPECTED = 8  # experts named ahead: more would be guesses about a queue that will look different by then
 HINT_S = 5.0  # how long a routed prompt may take to become a request before it is forgotten
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the scheduler keeps to; the fields of `[scheduler]` and `[engine]` in the configuration."""
-
-    policy: str = "value"
-    max_batch_size: int = 16
-    max_step_tokens: int = 512
-    max_queue: int = 256
-    max_queue_per_expert: int = 128
-    deadline_s: float = 300.0
-    max_wait_s: float = 2.0
-    slice_steps: int = 16
-    kv_bytes: int = 1 << 30
 
 
 class WeightsView(Protocol):
@@ -67,80 +51,6 @@ class WeightsView(Protocol):
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool: ...
     def num_ready(self, expert: str) -> int: ...
     def load_s(self, expert: str) -> float: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Acquire:
-    """Lease this expert; its absent units start moving."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Close this expert's lease."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Begin a step of one expert: how many tokens each job brings."""
-
-    expert: str
-    num_tokens: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Go on with this expert's step, which stopped at an absent unit that has arrived since."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Preempt:
-    """Free a paused job's KV; the job waits again and will have it recomputed."""
-
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """End the step of one expert, which waits for weights: nobody in it is waited for any more."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Expect:
-    """These experts are leased next, in this order: their weights may come closer. Replaces what was expected."""
-
-    experts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """End a job with an error."""
-
-    job_id: str
-    error: CoeError
-
-
-Effect = Abandon | Acquire | Preempt | Expect | Release | Run | Resume | Fail
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Effects in the order to carry them out; `wake_s` is when to decide again if nothing happens before."""
-
-    effects: tuple[Effect, ...]
-    wake_s: float | None
-
-    @property
-    def step(self) -> Run | Resume | None:
-        last = self.effects[-1] if self.effects else None
-        return last if isinstance(last, Run | Resume) else None
 
 
 @dataclass(slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from coe.scheduling.effects import Acquire, Fail, Preempt, Release, Run, Schedule
 from coe.scheduling.job import Job
-from coe.scheduling.scheduler import Acquire, Fail, Limits, Preempt, Release, Run, Schedule, Scheduler
+from coe.scheduling.limits import Limits
+from coe.scheduling.scheduler import Scheduler
 
 __all__ = ["BLOCK", "UNITS", "Machine", "blocks"]
 

@@ -8,7 +8,8 @@ import pytest
 from virtual_machine import UNITS, Machine
 
 from coe.errors import DeadlineError, OverloadedError
-from coe.scheduling.scheduler import Abandon, Acquire, Expect, Fail, Limits, Release, Resume, Run
+from coe.scheduling.effects import Abandon, Acquire, Expect, Fail, Release, Resume, Run
+from coe.scheduling.limits import Limits
 
 
 def test_warm_expert_runs_while_a_cold_one_loads() -> None:

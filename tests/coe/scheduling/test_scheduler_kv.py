@@ -9,8 +9,8 @@ import pytest
 from virtual_machine import BLOCK, Machine, blocks
 
 from coe.errors import OverloadedError
+from coe.scheduling.effects import Run
 from coe.scheduling.job import AHEAD_TOKENS, Job
-from coe.scheduling.scheduler import Run
 
 
 def runs_of(machine: Machine, job_id: str) -> list[int]:

@@ -11,8 +11,10 @@ from collections.abc import Collection
 import pytest
 
 from coe.errors import OverloadedError
+from coe.scheduling.effects import Acquire, Fail, Release, Resume, Run
 from coe.scheduling.job import Job
-from coe.scheduling.scheduler import Acquire, Fail, Limits, Release, Resume, Run, Scheduler
+from coe.scheduling.limits import Limits
+from coe.scheduling.scheduler import Scheduler
 from coe.weights.residency import Claim, Pool
 from coe.weights.unit import Unit
 
