@@ -30,7 +30,10 @@ from coe.models.matmul import int8_is_exact
 from coe.models.model import Model
 from coe.models.transformers import ModulesModel
 from coe.runtime import Runtime, ServedExpert
+from coe.scheduling.fcfs import FcfsPolicy
 from coe.scheduling.limits import Limits
+from coe.scheduling.policy import SchedulingPolicy
+from coe.scheduling.value import ValuePolicy
 from coe.text.templates import load_text
 from coe.types import Router, Sampling
 from coe.weights.cache import WeightCache, check_fits
@@ -48,6 +51,7 @@ log = logging.getLogger("coe.assembly.wire")
 
 Progress = Callable[[str, int, int], None]  # "import <expert>" or "pin host memory", bytes done, bytes in all
 _CUDA = torch.device("cuda")
+_POLICIES: Mapping[str, Callable[[], SchedulingPolicy]] = {"value": ValuePolicy, "fcfs": FcfsPolicy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def wire(
         ),
         _limits(config, budgets.kv_bytes if pages is None else pages.budget_bytes),
         metrics,
+        policy=_POLICIES[config.scheduler.policy](),
         num_threads=config.engine.num_threads or os.cpu_count(),
         prefix_reuse=config.engine.prefix_reuse,
         graphs=graphs,
@@ -313,7 +318,6 @@ def _copy_device(config: Config, device: str, budgets: Budgets, graphs: DecodeGr
 def _limits(config: Config, kv_bytes: int) -> Limits:
     scheduler, engine = config.scheduler, config.engine
     return Limits(
-        policy=scheduler.policy,
         max_batch_size=engine.max_batch_size,
         max_step_tokens=engine.max_step_tokens,
         max_queue=scheduler.max_queue,

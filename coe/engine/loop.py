@@ -29,6 +29,7 @@ from coe.models.model import Kv, Model, Row, Step
 from coe.scheduling.effects import CANCELLED, Abandon, Acquire, Effect, Expect, Fail, Preempt, Release, Resume, Run
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
+from coe.scheduling.policy import SchedulingPolicy
 from coe.scheduling.scheduler import Scheduler
 from coe.types import Part, SwitchKind, Tier
 from coe.weights.cache import ExpertResidency, WeightCache
@@ -102,6 +103,7 @@ class Engine:
         limits: Limits,
         metrics: Metrics,
         *,
+        policy: SchedulingPolicy,
         num_threads: int | None = None,
         prefix_reuse: bool = True,
         graphs: DecodeGraphs | None = None,
@@ -113,7 +115,7 @@ class Engine:
         self._threads = None if num_threads is None else MathThreads(num_threads)
         self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._cache = make_cache(self._inbox.put)
-        self._scheduler = Scheduler(_WeightsView(self._cache, experts, self._leases_of), limits)
+        self._scheduler = Scheduler(_WeightsView(self._cache, experts, self._leases_of), limits, policy)
         self._metrics = metrics
         self._sequences: dict[str, Sequence] = {}
         self._leases: dict[str, Lease] = {}

@@ -11,7 +11,6 @@ __all__ = ["Limits"]
 class Limits:
     """Sizes and times that the scheduler keeps to."""
 
-    policy: str = "value"
     max_batch_size: int = 16  # jobs of one expert in a step
     max_step_tokens: int = 512
     max_queue: int = 256  # jobs that have not begun

@@ -109,8 +109,8 @@ def test_twenty_prompts_alone_batched_in_chunks_with_reuse_and_recomputed(tmp_pa
 
         def preempt_all() -> None:
             scheduler = engine._scheduler
-            for job in [job for job in scheduler._jobs.values() if job.num_generated > 4]:
-                if not scheduler._is_in_step(job):
+            for job in [job for job in scheduler.queues.jobs.values() if job.num_generated > 4]:
+                if not scheduler.queues.is_in_step(job):
                     engine._do(scheduler.preempt(job))
             engine.check_integrity()
 

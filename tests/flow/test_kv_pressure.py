@@ -124,7 +124,9 @@ def test_answers_that_are_preempted_again_and_again_are_the_same(tmp_path: Path,
             """Every job that has begun and said something since; on the engine thread, between steps."""
             scheduler = engine._scheduler
             ready = [
-                job for job in scheduler._jobs.values() if job.num_generated > 2 and not scheduler._is_in_step(job)
+                job
+                for job in scheduler.queues.jobs.values()
+                if job.num_generated > 2 and not scheduler.queues.is_in_step(job)
             ]
             for job in ready:
                 engine._do(scheduler.preempt(job))

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from coe.scheduling.effects import Acquire, Fail, Preempt, Release, Run, Schedule
+from coe.scheduling.fcfs import FcfsPolicy
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
 from coe.scheduling.scheduler import Scheduler
+from coe.scheduling.value import ValuePolicy
 
-__all__ = ["BLOCK", "UNITS", "Machine", "blocks"]
+__all__ = ["BLOCK", "POLICIES", "UNITS", "Machine", "blocks"]
+
+POLICIES = {"value": ValuePolicy, "fcfs": FcfsPolicy}
 
 UNITS = 4  # per expert
 BLOCK = 64  # tokens
@@ -22,11 +26,11 @@ def blocks(num_tokens: int) -> int:
 class Machine:
     """A fake device: experts of one unit size, room for `room` of them, loads that take virtual time."""
 
-    def __init__(self, room: int, resident: Iterable[str] = (), **limits: float) -> None:
+    def __init__(self, room: int, resident: Iterable[str] = (), *, policy: str = "value", **limits: float) -> None:
         self.room = room
         self.ready = dict.fromkeys(resident, UNITS)
         self.leased: set[str] = set()
-        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 1000, **limits}))  # type: ignore[arg-type]
+        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 1000, **limits}), POLICIES[policy]())  # type: ignore[arg-type]
         self.now_s = 0.0
         self.running: dict[str, dict[str, int]] = {}
         self.left: dict[str, int] = {}  # tokens that a job still wants
@@ -100,7 +104,7 @@ class Machine:
         preempted = [effect.job_id for effect in schedule.effects if isinstance(effect, Preempt)]
         if preempted:
             assert isinstance(schedule.step, Run), f"{preempted} preempted for nobody"
-            jobs = self.scheduler._jobs
+            jobs = self.scheduler.queues.jobs
             oldest = min(jobs[job_id].number for job_id in schedule.step.num_tokens)
             assert all(jobs[job_id].number > oldest for job_id in preempted), f"{preempted} preempted for younger ones"
 
@@ -109,7 +113,7 @@ class Machine:
             self.scheduler.stopped(expert, self.ready[expert], self.now_s + step_s)
             return
         tokens = self.running.pop(expert)
-        jobs = self.scheduler._jobs
+        jobs = self.scheduler.queues.jobs
         for name, count in tokens.items():
             self.kv[name] += count
             assert jobs[name].kv_bytes(self.kv[name]) <= jobs[name].reserved_bytes, f"{name} has more than it reserved"
@@ -130,10 +134,10 @@ class Machine:
             self.ready.pop(others.pop(0))
 
     def run(self, max_turns: int = 2000) -> None:
-        while self.scheduler.num_jobs:
+        while self.scheduler.queues.jobs:
             self.turn()
             max_turns -= 1
-            assert max_turns, f"{self.scheduler.num_jobs} jobs never ended"
+            assert max_turns, f"{len(self.scheduler.queues.jobs)} jobs never ended"
 
     def steps(self) -> list[str]:
         return [effect.expert for _, effect in self.log if isinstance(effect, Run)]

@@ -9,7 +9,6 @@ from virtual_machine import UNITS, Machine
 
 from coe.errors import DeadlineError, OverloadedError
 from coe.scheduling.effects import Abandon, Acquire, Expect, Fail, Release, Resume, Run
-from coe.scheduling.limits import Limits
 
 
 def test_warm_expert_runs_while_a_cold_one_loads() -> None:
@@ -38,7 +37,7 @@ def test_one_cold_load_at_a_time() -> None:
     machine = Machine(room=4)
     for expert in "abcd":
         machine.arrive(f"{expert}-1", expert)
-    while machine.scheduler.num_jobs:
+    while machine.scheduler.queues.jobs:
         machine.turn()
         loading = [name for name in machine.leased if not machine.is_resident(name)]
         assert len(loading) <= 1
@@ -46,8 +45,8 @@ def test_one_cold_load_at_a_time() -> None:
 
 def test_nobody_waits_beyond_the_stated_bound_under_a_flood() -> None:
     """A flood for two resident experts, one request for a cold one that has no room beside them."""
-    machine = Machine(room=2, resident=["x", "y"], max_wait_s=2.0, slice_steps=4, max_queue=10_000)
-    machine.scheduler._limits = Limits(max_wait_s=2.0, slice_steps=4, kv_bytes=100_000, max_queue_per_expert=9999)
+    limits = {"max_wait_s": 2.0, "slice_steps": 4, "max_queue": 10_000, "max_queue_per_expert": 9999}
+    machine = Machine(room=2, resident=["x", "y"], **limits)
     machine.arrive("lone", "cold")
     for turn in range(200):
         machine.arrive(f"x{turn}", "x", num_tokens=2)
@@ -74,14 +73,14 @@ def test_cancelled_job_leaves_at_once_or_with_its_step() -> None:
     machine = Machine(room=1, resident=["a"])
     machine.arrive("waiting", "a")
     assert machine.scheduler.cancel("waiting")
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
     machine.arrive("running", "a", num_tokens=50)
     schedule = machine.scheduler.decide(0.0)
     assert isinstance(schedule.step, Run)
     machine.leased.add("a")
     assert not machine.scheduler.cancel("running")
     assert machine.scheduler.stepped("a", [], 0.1) == ["running"]
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
     assert not machine.scheduler.cancel("running")
 
 
@@ -168,7 +167,7 @@ def test_tokens_found_in_a_kept_kv_are_not_prefilled() -> None:
     assert schedule.step == Run("a", {"job": 4})
     machine.scheduler.reused("job", 7)
     machine.scheduler.stepped("a", [], 0.1)
-    assert machine.scheduler._jobs["job"].is_decoding
+    assert machine.scheduler.queues.jobs["job"].is_decoding
 
 
 def test_prompts_are_prefilled_in_chunks_beside_decoding_jobs() -> None:
@@ -291,7 +290,7 @@ def test_the_deadline_reaches_a_job_in_a_step_that_waits_and_its_lease_goes() ->
     assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
     assert Abandon("cold") in effects
     assert Release("cold") in effects
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
     machine.scheduler.check_integrity()
 
 
@@ -304,4 +303,4 @@ def test_a_step_is_abandoned_only_when_nobody_in_it_is_waited_for() -> None:
     effects = machine.scheduler.decide(0.2).effects
     assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
     assert Abandon("cold") in effects
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0

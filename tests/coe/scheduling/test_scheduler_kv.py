@@ -20,7 +20,7 @@ def runs_of(machine: Machine, job_id: str) -> list[int]:
 
 
 def turn_until(machine: Machine, job_id: str, known: int) -> None:
-    job = machine.scheduler._jobs[job_id]
+    job = machine.scheduler.queues.jobs[job_id]
     while job.num_known < known:
         machine.turn()
 
@@ -29,7 +29,7 @@ def test_a_job_reserves_its_prompt_when_it_begins_and_its_answer_block_by_block(
     machine = Machine(room=1, resident=["a"], kv_bytes=100, max_step_tokens=50)
     job = machine.grow("job", "a", prompt=100, num_tokens=200, most=5000)
     reserved = []
-    while machine.scheduler.num_jobs:
+    while machine.scheduler.queues.jobs:
         machine.turn()
         assert job.reserved_bytes in (0, blocks(max(machine.kv["job"], 100)))  # nothing when it has ended
         reserved.append(job.reserved_bytes)
@@ -151,7 +151,7 @@ def test_what_could_never_fit_alone_is_refused_on_arrival_by_its_bytes() -> None
     machine = Machine(room=1, kv_bytes=5)
     with pytest.raises(OverloadedError, match=r"6 bytes of KV cache and the budget is 5; .*lower max_tokens"):
         machine.grow("job", "a", prompt=4 * BLOCK, num_tokens=2, most=BLOCK + 2)
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
 
 
 def test_two_long_answers_in_the_room_of_one_and_a_half_do_not_take_turns_in_being_preempted() -> None:
@@ -168,7 +168,7 @@ def test_room_that_a_preempted_job_waits_for_is_not_taken_by_younger_ones() -> N
     for name in ("1", "2"):
         machine.grow(name, "a", prompt=10, num_tokens=10 * BLOCK - 10)
     for number in range(4000):
-        if machine.scheduler.num_jobs < 50:
+        if len(machine.scheduler.queues.jobs) < 50:
             machine.grow(f"b{number}", "b", prompt=10, num_tokens=2)
         machine.turn()
         if not machine.left["2"]:
@@ -250,10 +250,10 @@ def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy:
         else:
             turn_checked(machine)
     for _ in range(20_000):
-        if not machine.scheduler.num_jobs:
+        if not machine.scheduler.queues.jobs:
             break
         turn_checked(machine)
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
     assert machine.scheduler.kv_used_bytes == 0
     assert machine.failed.keys() <= cancelled
     assert all(machine.left[name] == 0 for name in jobs if name not in cancelled)
@@ -261,14 +261,14 @@ def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy:
 
 def turn_checked(machine: Machine) -> None:
     """A turn; whoever it preempts is younger than whoever goes on or waits in front, and no step uses the KV."""
-    begun = [job for job in machine.scheduler._jobs.values() if job.is_started]
+    begun = [job for job in machine.scheduler.queues.jobs.values() if job.is_started]
     oldest = min(begun, key=lambda job: job.number, default=None)
     in_step = {job_id for tokens in machine.running.values() for job_id in tokens}
     num_logged = len(machine.preempted)
     machine.turn()
     preempted = machine.preempted[num_logged:]
     assert not in_step & set(preempted)
-    waiting_first = next(iter(machine.scheduler._jobs.values()), None)
+    waiting_first = next(iter(machine.scheduler.queues.jobs.values()), None)
     if oldest is not None and oldest.id in preempted:
         assert waiting_first is not None
         assert waiting_first.number < oldest.number

@@ -9,6 +9,7 @@ import random
 from collections.abc import Collection
 
 import pytest
+from virtual_machine import POLICIES
 
 from coe.errors import OverloadedError
 from coe.scheduling.effects import Acquire, Fail, Release, Resume, Run
@@ -22,12 +23,14 @@ from coe.weights.unit import Unit
 class World:
     """Experts of several units in one pool; every turn decides, does, steps and lets one unit arrive."""
 
-    def __init__(self, experts: dict[str, tuple[Unit, ...]], budget: int, **limits: float | str) -> None:
+    def __init__(
+        self, experts: dict[str, tuple[Unit, ...]], budget: int, *, policy: str = "value", **limits: float
+    ) -> None:
         self.experts = experts
         self.pool = Pool(budget)
         for name, units in experts.items():
             self.pool.register(name, units)
-        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 100, **limits}))  # type: ignore[arg-type]
+        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 100, **limits}), POLICIES[policy]())  # type: ignore[arg-type]
         self.now_s = 0.0
         self.leases: list[str] = []  # in order of acquisition
         self.claims: dict[str, Claim] = {}
@@ -125,10 +128,10 @@ class World:
         self.pool.commit(unit)
 
     def run(self, max_turns: int = 5000) -> None:
-        while self.scheduler.num_jobs:
+        while self.scheduler.queues.jobs:
             self.turn()
             max_turns -= 1
-            assert max_turns, f"{self.scheduler.num_jobs} jobs never ended"
+            assert max_turns, f"{len(self.scheduler.queues.jobs)} jobs never ended"
 
 
 def units(name: str, count: int, size: int = 10) -> tuple[Unit, ...]:
