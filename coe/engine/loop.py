@@ -27,7 +27,6 @@ from coe.metrics import Gauges, Metrics
 from coe.models.cuda.graphs import DecodeGraphs, DecodeStep, is_decode
 from coe.models.model import Kv, Model, Row, Step
 from coe.scheduling.effects import CANCELLED, Abandon, Acquire, Effect, Expect, Fail, Preempt, Release, Resume, Run
-from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
 from coe.scheduling.policy import SchedulingPolicy
 from coe.scheduling.scheduler import Scheduler
@@ -235,15 +234,9 @@ class Engine:
             sequence.sink(InvalidRequestError(f"request id '{sequence.id}' is in use; give every request its own"))
             return
         expert = self._experts[sequence.expert]
-        job = Job(
-            id=sequence.id,
-            expert=sequence.expert,
-            num_prompt_tokens=len(sequence.prompt_ids),
-            num_tokens_max=sequence.num_tokens_max,
-            kv_bytes=expert.model.kv_bytes,
-            arrived_s=sequence.submitted_s,
-            prompt_donor=None if (donor := self._prompt_donor(sequence)) is None else donor.id,
-        )
+        job = sequence.new_job(expert.model.kv_bytes)
+        if (donor := self._prompt_donor(sequence)) is not None:
+            job.prompt_donor = donor.id
         try:
             self._scheduler.arrive(job)
         except CoeError as error:
@@ -313,8 +306,8 @@ class Engine:
         """KV for a sequence, with as many of its leading tokens as are to be had."""
         found = self._from_donor(sequence) or self._kept(sequence)
         if found is None:
-            return model.new_kv(sequence.num_tokens_max)
-        kv = model.copy_kv(found.kv, found.num_tokens, sequence.num_tokens_max)
+            return model.new_kv(sequence.job.num_tokens_max)
+        kv = model.copy_kv(found.kv, found.num_tokens, sequence.job.num_tokens_max)
         self._scheduler.reused(sequence.id, kv.length)
         return kv
 
@@ -357,7 +350,7 @@ class Engine:
 
     def _preempt(self, sequence_id: str) -> None:
         sequence = self._sequences[sequence_id]
-        log.info("preempt request=%s expert=%s tokens=%d", sequence_id, sequence.expert, sequence.num_known)
+        log.info("preempt request=%s expert=%s tokens=%d", sequence_id, sequence.expert, sequence.job.num_known)
         sequence.free_kv()
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
@@ -544,6 +537,7 @@ class Engine:
             self._prefixes.check_integrity()
             assert self._prefixes.used_bytes + self._scheduler.kv_used_bytes <= self._kv_bytes
         for sequence in self._sequences.values():
+            sequence.check_integrity()
             if sequence.kv is not None:
                 used_bytes = self._experts[sequence.expert].model.kv_bytes(sequence.kv.length)
                 assert used_bytes <= self._scheduler.kv_reserved_bytes(sequence.id), sequence.id
@@ -581,7 +575,7 @@ class Engine:
 def _row(sequence: Sequence, num_tokens: int) -> Row:
     """A sequence's part of a step; its KV gets the room that is booked for it."""
     assert sequence.kv is not None
-    sequence.kv.reserve(sequence.num_known)
+    sequence.kv.reserve(sequence.job.num_known)
     token_ids = sequence.next_ids(num_tokens)
     return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)))
 

@@ -72,4 +72,4 @@ class BatchComposer:
         """Tokens that the job has left to prefill; where a prompt donor has its KV, all but the last are copied."""
         if not job.is_started and job.prompt_donor in self.queues.jobs:
             return 1
-        return job.num_prompt_tokens - job.num_prefilled
+        return job.num_prefill_tokens - job.num_prefilled

@@ -21,13 +21,13 @@ class Job:
     job can come to need. `prompt_donor` is the id of the job of the same request whose prompt this one shares: it
     begins when the donor is prefilled and copies its KV.
 
-    A job brings `num_prompt_tokens` to its steps until all of them are prefilled, and then samples one token a step.
+    A job brings `num_prefill_tokens` to its steps until all of them are prefilled, and then samples one token a step.
     They are its prompt and, after a preemption, also the answer that it had given before.
     """
 
     id: str
     expert: str
-    num_prompt_tokens: int
+    num_prefill_tokens: int
     num_tokens_max: int
     kv_bytes: Callable[[int], int]
     arrived_s: float
@@ -51,7 +51,7 @@ class Job:
 
     @property
     def is_decoding(self) -> bool:
-        return self.num_prefilled == self.num_prompt_tokens
+        return self.num_prefilled == self.num_prefill_tokens
 
     @property
     def has_deadline(self) -> bool:
@@ -61,7 +61,7 @@ class Job:
     @property
     def num_known(self) -> int:
         """Tokens of its prompt and of its answer so far: its KV holds them all when they have run."""
-        return self.num_prompt_tokens + self.num_generated
+        return self.num_prefill_tokens + self.num_generated
 
     @property
     def growth_bytes(self) -> int:
@@ -75,11 +75,11 @@ class Job:
 
     def advance(self, num_tokens: int) -> None:
         """Count a step that ran so many of its tokens, and the token sampled from it if all are prefilled."""
-        self.num_prefilled = min(self.num_prompt_tokens, self.num_prefilled + num_tokens)
+        self.num_prefilled = min(self.num_prefill_tokens, self.num_prefilled + num_tokens)
         self.num_generated += self.is_decoding
 
     def restart(self) -> None:
         """Count its answer so far among the tokens to prefill: its KV was preempted."""
         self.was_preempted = True
-        self.num_prompt_tokens += self.num_generated
+        self.num_prefill_tokens += self.num_generated
         self.num_prefilled = self.num_generated = 0

@@ -119,7 +119,7 @@ class Machine:
             assert jobs[name].kv_bytes(self.kv[name]) <= jobs[name].reserved_bytes, f"{name} has more than it reserved"
             assert self.kv[name] <= jobs[name].num_known, f"{name} was asked for tokens that it does not have"
         sampled = [
-            name for name, count in tokens.items() if jobs[name].num_prefilled + count >= jobs[name].num_prompt_tokens
+            name for name, count in tokens.items() if jobs[name].num_prefilled + count >= jobs[name].num_prefill_tokens
         ]
         for name in tokens:
             self.first_step_s.setdefault(name, self.now_s)

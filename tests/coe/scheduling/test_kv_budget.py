@@ -22,7 +22,7 @@ class Reserved:
         ]
         for job in self.jobs:
             self.kv.reserve(job)
-            job.num_prefilled = job.num_prompt_tokens
+            job.num_prefilled = job.num_prefill_tokens
         self.kv.check_integrity(self.jobs)
 
     def says(self, *at: int) -> list[Job]:
