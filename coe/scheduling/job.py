@@ -38,7 +38,7 @@ class Job:
     num_generated: int = 0  # since it began, or began again
     was_preempted: bool = False
     is_cancelled: bool = False  # its client went away while it was in a step
-    is_expired: bool = False  # its deadline passed while it was in a step
+    is_expired: bool = False  # its deadline passed, and its request ended with an error
 
     @property
     def is_started(self) -> bool:
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def is_leaving(self) -> bool:
-        """Whether its request has ended already; the job is removed when the step that it is in ends."""
+        """Whether it was cancelled or has expired; it is removed when the step that it is in ends."""
         return self.is_cancelled or self.is_expired
 
     @property
@@ -55,7 +55,7 @@ class Job:
 
     @property
     def has_deadline(self) -> bool:
-        """Whether its deadline can still end it: its client waits for the first token."""
+        """Whether its deadline can end it: it has given no token, was never preempted and is not leaving already."""
         return not self.is_decoding and not self.is_leaving and not self.was_preempted
 
     @property

@@ -7,6 +7,7 @@ import random
 import pytest
 from virtual_machine import BLOCK, blocks
 
+from coe.errors import OverloadedError
 from coe.scheduling.job import Job
 from coe.scheduling.kv_budget import Growth, KvBudget
 
@@ -88,3 +89,40 @@ def test_whoever_can_grow_has_the_room_when_the_preempted_are_gone(seed: int) ->
         held.kv.check_integrity(held.jobs)
         if 0 in asking:
             assert held.jobs[0] in able or held.in_step, "the oldest finds room unless steps under way have it"
+
+
+# -- headroom for jobs that have not begun
+
+
+def waiting(job_id: str, expert: str, number: int, num_blocks: int = 1) -> Job:
+    """A job of so many blocks that has not begun; it can come to no more."""
+    return Job(job_id, expert, BLOCK * num_blocks, BLOCK * num_blocks, blocks, 0.0, number=number)
+
+
+def test_spare_bytes_are_left_when_every_job_that_has_begun_has_grown_ahead() -> None:
+    assert Reserved(10, 1, 2).kv.headroom({}).spare_bytes == 10 - 2 - 3
+
+
+def test_an_older_overdue_job_of_another_expert_has_first_claim_to_the_spare_bytes() -> None:
+    overdue = waiting("overdue", "b", number=5, num_blocks=3)
+    headroom = Reserved(10, 1, 2).kv.headroom({"b": overdue})
+    assert headroom.bytes_for(overdue) == 5
+    assert headroom.bytes_for(waiting("older", "a", number=4)) == 5
+    assert headroom.bytes_for(waiting("younger", "a", number=6)) == 2
+    assert headroom.bytes_for(waiting("of its own expert", "b", number=6)) == 5
+
+
+def test_an_overdue_job_may_preempt_younger_jobs_in_no_step_and_no_others() -> None:
+    held = Reserved(8, 2, 2)  # a byte ahead each, so two are spare
+    assert held.kv.headroom({}).preemptions_for(waiting("fits", "b", number=-1, num_blocks=2)) == []
+    overdue = waiting("overdue", "b", number=0, num_blocks=4)
+    assert held.kv.headroom({"b": overdue}).preemptions_for(overdue) == [held.jobs[1]]
+    held.in_step = {"1"}
+    assert held.kv.headroom({"b": overdue}).preemptions_for(overdue) is None
+
+
+def test_a_job_that_would_not_fit_into_the_empty_budget_is_refused() -> None:
+    kv = Reserved(3).kv
+    kv.check_fits(waiting("fits", "a", number=0, num_blocks=3))
+    with pytest.raises(OverloadedError, match="4 bytes of KV cache and the budget is 3"):
+        kv.check_fits(waiting("too long", "a", number=1, num_blocks=4))
