@@ -1,4 +1,4 @@
-"""A fake device under a virtual clock that carries out what a scheduler decides, and keeps books of its own."""
+"""A fake device under a virtual clock: it carries out what a scheduler decides, and counts tokens and KV of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def blocks(num_tokens: int) -> int:
 
 
 class Machine:
-    """A fake device: experts of one unit size, room for `room` of them, loads that take virtual time."""
+    """A device with room for `room` experts of one size, whose loads take virtual time; also the WeightsView."""
 
     def __init__(self, room: int, resident: Iterable[str] = (), *, policy: str = "value", **limits: float) -> None:
         self.room = room
@@ -33,8 +33,8 @@ class Machine:
         self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 1000, **limits}), POLICIES[policy]())  # type: ignore[arg-type]
         self.now_s = 0.0
         self.running: dict[str, dict[str, int]] = {}
-        self.left: dict[str, int] = {}  # tokens that a job still wants
-        self.kv: dict[str, int] = {}  # tokens whose KV it has
+        self.left: dict[str, int] = {}  # tokens that a job has yet to sample
+        self.kv: dict[str, int] = {}  # tokens whose KV a job has
         self.log: list[tuple[float, object]] = []
         self.failed: dict[str, Exception] = {}
         self.preempted: list[str] = []
@@ -55,13 +55,13 @@ class Machine:
 
     # the world
     def arrive(self, job_id: str, expert: str, num_tokens: int = 3, prompt: int = 5, kv: int = 10) -> None:
-        """A job whose KV takes `kv` bytes from its first token on."""
+        """Submit a job whose KV takes `kv` bytes from its first token on."""
         self.submit(Job(job_id, expert, prompt, prompt + num_tokens - 1, lambda _: kv, self.now_s), num_tokens)
 
     def grow(
         self, job_id: str, expert: str, prompt: int, num_tokens: int, *, most: int = 0, prompt_donor: str = ""
     ) -> Job:
-        """A job whose KV takes a byte for every BLOCK tokens begun; it may say `most` and says `num_tokens`."""
+        """Submit a job of a KV byte for every BLOCK tokens begun that may sample `most` and samples `num_tokens`."""
         num_tokens_max = prompt + max(most, num_tokens) - 1
         job = Job(job_id, expert, prompt, num_tokens_max, blocks, self.now_s, prompt_donor=prompt_donor or None)
         self.submit(job, num_tokens)
@@ -72,7 +72,7 @@ class Machine:
         self.left[job.id], self.kv[job.id] = num_tokens, 0
 
     def turn(self, step_s: float = 0.1) -> Schedule:
-        """Decide and do; a step takes `step_s` and every turn one unit of a leased expert arrives."""
+        """Decide and carry it out; a step takes `step_s`, and in every turn one unit of a leased expert arrives."""
         schedule = self.scheduler.decide(self.now_s)
         self._check_preemptions(schedule)
         for effect in schedule.effects:
@@ -100,13 +100,13 @@ class Machine:
         return schedule
 
     def _check_preemptions(self, schedule: Schedule) -> None:
-        """Whoever goes, goes for an older job that runs in this very step."""
+        """Every preemption is for an older job that runs in this very step."""
         preempted = [effect.job_id for effect in schedule.effects if isinstance(effect, Preempt)]
         if preempted:
-            assert isinstance(schedule.step, Run), f"{preempted} preempted for nobody"
+            assert isinstance(schedule.step, Run), f"{preempted} preempted, and no step begins"
             jobs = self.scheduler.queues.jobs
             oldest = min(jobs[job_id].number for job_id in schedule.step.num_tokens)
-            assert all(jobs[job_id].number > oldest for job_id in preempted), f"{preempted} preempted for younger ones"
+            assert all(jobs[job_id].number > oldest for job_id in preempted), f"{preempted} preempted for younger jobs"
 
     def _step(self, expert: str, step_s: float) -> None:
         if not self.is_resident(expert):

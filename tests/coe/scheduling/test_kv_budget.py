@@ -1,4 +1,4 @@
-"""Bytes of KV among jobs: who can grow, who goes for it, and that the books stay right."""
+"""KvBudget: which jobs can grow, which are preempted for that, and that the reserved bytes add up."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Reserved:
             job.num_prefilled = job.num_prefill_tokens
         self.kv.check_integrity(self.jobs)
 
-    def says(self, *at: int) -> list[Job]:
-        """These come to know one token more, and want to run it."""
+    def sampled(self, *at: int) -> list[Job]:
+        """Let each of these jobs know one token more, for which it has to reserve."""
         for index in at:
             self.jobs[index].num_generated = 1
         return [self.jobs[index] for index in at]
 
     def growth(self, *at: int) -> tuple[list[str], list[str]]:
-        found = self.kv.growth(self.says(*at))
+        found = self.kv.growth(self.sampled(*at))
         return [job.id for job in found.able], [job.id for job in found.preempted]
 
 
@@ -41,44 +41,44 @@ def test_what_is_free_is_enough_for_all() -> None:
     assert Reserved(9, 2, 2, 2).growth(0, 1, 2) == (["0", "1", "2"], [])
 
 
-def test_the_youngest_goes_and_what_it_leaves_serves_the_next_ones_too() -> None:
+def test_the_youngest_is_preempted_and_what_it_frees_serves_the_next_jobs_too() -> None:
     assert Reserved(8, 1, 2, 2, 3).growth(0, 1, 2, 3) == (["0", "1", "2"], ["3"])
 
 
-def test_as_many_go_as_it_takes_and_no_more() -> None:
+def test_as_many_are_preempted_as_it_takes_and_no_more() -> None:
     assert Reserved(3, 1, 1, 1).growth(0, 1, 2) == (["0"], ["2"])
     assert Reserved(4, 1, 1, 1, 1).growth(0, 1, 2, 3) == (["0", "1"], ["3", "2"])
 
 
-def test_one_that_goes_need_not_be_in_the_step() -> None:
+def test_a_preempted_job_need_not_be_one_of_those_that_grow() -> None:
     assert Reserved(4, 1, 1, 2).growth(0, 1) == (["0", "1"], ["2"])
 
 
-def test_older_ones_and_those_in_a_step_keep_theirs() -> None:
+def test_older_jobs_and_jobs_in_a_step_are_not_preempted() -> None:
     held = Reserved(4, 2, 1, 1)
     held.in_step = {"2"}
     assert held.growth(1) == ([], [])
     assert held.growth(0) == (["0"], ["1"])
 
 
-def test_one_that_needs_no_block_goes_on_where_another_is_left_out() -> None:
+def test_a_job_that_needs_no_new_block_runs_where_one_that_does_is_left_out() -> None:
     held = Reserved(3, 1, 1, 1)
     held.in_step = {"2"}
-    held.says(1)
+    held.sampled(1)
     assert held.kv.growth([held.jobs[1]]) == Growth([], [])
     held.jobs[1].num_generated = 0
     assert held.kv.growth([held.jobs[1]]) == Growth([held.jobs[1]], [])
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whoever_can_grow_has_the_room_when_the_preempted_are_gone(seed: int) -> None:
+def test_the_jobs_that_can_grow_fit_when_the_preempted_ones_are_freed(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(200):
         sizes = [chance.randrange(1, 5) for _ in range(chance.randrange(1, 8))]
         held = Reserved(max(sum(sizes) + chance.randrange(0, 4), sizes[0] + 1), *sizes)  # each fits alone
         held.in_step = {job.id for job in held.jobs if chance.random() < 0.2}
         asking = [at for at in range(len(sizes)) if f"{at}" not in held.in_step and chance.random() < 0.7]
-        able, preempted = held.kv.growth(held.says(*asking))
+        able, preempted = held.kv.growth(held.sampled(*asking))
         assert not {job.id for job in preempted} & held.in_step
         assert not {job.id for job in preempted} & {job.id for job in able}
         for job in preempted:

@@ -1,4 +1,4 @@
-"""KV reserved in blocks as answers grow: which job gets it, which gives it up, and that all end. Virtual clock."""
+"""KV reserved in blocks as answers grow: which job gets it, which is preempted, and that all end. Virtual clock."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_a_job_reserves_its_prompt_when_it_begins_and_its_answer_block_by_block(
     reserved = []
     while machine.scheduler.queues.jobs:
         machine.turn()
-        assert job.reserved_bytes in (0, blocks(max(machine.kv["job"], 100)))  # nothing when it has ended
+        assert job.reserved_bytes in (0, blocks(max(machine.kv["job"], 100)))  # 0 when it has ended
         reserved.append(job.reserved_bytes)
-    assert reserved[:2] == [2, 2]  # the prompt whole, though it comes in pieces
+    assert reserved[:2] == [2, 2]  # the whole prompt, though it is prefilled in chunks
     assert max(reserved) == blocks(299)
     assert machine.scheduler.kv_used_bytes == 0
 
@@ -41,7 +41,7 @@ def test_a_job_reserves_its_prompt_when_it_begins_and_its_answer_block_by_block(
 def test_requests_that_allow_a_whole_context_run_together_as_long_as_their_answers_are_short() -> None:
     machine = Machine(room=1, resident=["a"], kv_bytes=64)
     for number in range(12):
-        machine.grow(f"{number}", "a", prompt=30, num_tokens=40, most=64 * BLOCK - 30)  # each may fill the budget
+        machine.grow(f"{number}", "a", prompt=30, num_tokens=40, most=64 * BLOCK - 30)  # each alone may fill the budget
     machine.turn()
     assert len(machine.running) == 0
     machine.turn()
@@ -50,7 +50,7 @@ def test_requests_that_allow_a_whole_context_run_together_as_long_as_their_answe
     assert machine.preempted == []
 
 
-def test_the_youngest_of_the_batch_goes_for_the_oldest_and_says_everything_all_the_same() -> None:
+def test_the_youngest_of_the_batch_is_preempted_for_the_oldest_and_still_gives_its_whole_answer() -> None:
     machine = Machine(room=1, resident=["a"], kv_bytes=6)
     for name in ("oldest", "middle", "youngest"):
         machine.grow(name, "a", prompt=60, num_tokens=5 * BLOCK - 60)
@@ -59,17 +59,17 @@ def test_the_youngest_of_the_batch_goes_for_the_oldest_and_says_everything_all_t
     assert "oldest" not in machine.preempted
     assert machine.left == dict.fromkeys(("oldest", "middle", "youngest"), 0)
     assert machine.failed == {}
-    assert sum(runs_of(machine, "youngest")[1:]) > 5 * BLOCK - 60  # what it had was computed again
-    assert max(runs_of(machine, "youngest")[1:]) > 60  # and its answer so far was part of it
+    assert sum(runs_of(machine, "youngest")[1:]) > 5 * BLOCK - 60  # its tokens were prefilled again
+    assert max(runs_of(machine, "youngest")[1:]) > 60  # its answer so far among them
 
 
-def test_the_youngest_paused_job_goes_before_older_ones_whoever_is_running() -> None:
+def test_the_youngest_paused_job_is_preempted_before_older_ones_whichever_expert_runs() -> None:
     """`a` has an older and a younger job, `b` one in between; `a` runs and its older one grows."""
     machine = Machine(room=1, resident=["a"], kv_bytes=6, slice_steps=BLOCK * 4)
     machine.grow("first", "a", prompt=60, num_tokens=3 * BLOCK)
     machine.turn()
     paused = machine.grow("second", "b", prompt=60, num_tokens=3 * BLOCK)
-    machine.scheduler._kv.reserve(paused)  # it has begun, another expert runs
+    machine.scheduler._kv.reserve(paused)  # as if it had begun and another expert ran since
     machine.grow("third", "a", prompt=60, num_tokens=3 * BLOCK)
     while not machine.preempted:
         machine.turn()
@@ -79,7 +79,7 @@ def test_the_youngest_paused_job_goes_before_older_ones_whoever_is_running() -> 
     assert machine.left == {"first": 0, "second": 0, "third": 0}
 
 
-def test_a_paused_job_of_another_expert_goes_when_it_is_the_youngest() -> None:
+def test_a_paused_job_of_another_expert_is_preempted_when_it_is_the_youngest() -> None:
     machine = Machine(room=1, resident=["a"], kv_bytes=6, slice_steps=BLOCK * 4)
     machine.grow("first", "a", prompt=60, num_tokens=3 * BLOCK)
     machine.grow("second", "a", prompt=60, num_tokens=3 * BLOCK)
@@ -92,8 +92,8 @@ def test_a_paused_job_of_another_expert_goes_when_it_is_the_youngest() -> None:
     assert machine.left == {"first": 0, "second": 0, "third": 0}
 
 
-def test_who_finds_only_older_ones_is_left_out_of_the_step_until_they_end_and_keeps_what_it_has() -> None:
-    """Memory for one expert at a time: `b` is paused with half the KV, so `a` cannot go on and gives up its lease."""
+def test_a_job_that_only_older_ones_could_serve_is_left_out_until_they_end_and_keeps_its_kv() -> None:
+    """The device holds one expert: `b` is paused with half the KV, so `a` cannot grow and gives up its lease."""
     machine = Machine(room=1, resident=["b"], kv_bytes=6, slice_steps=1000, max_wait_s=0.0)
     machine.grow("older", "b", prompt=3 * BLOCK - 30, num_tokens=20)
     machine.turn()
@@ -103,7 +103,9 @@ def test_who_finds_only_older_ones_is_left_out_of_the_step_until_they_end_and_ke
     assert machine.preempted == []
     experts = [expert for expert, _ in itertools.groupby(machine.steps())]
     assert experts == ["b", "a", "b", "a"]
-    assert machine.steps().index("b", machine.steps().index("a")) == 2 + 3 * BLOCK - 60  # `a` had three blocks by then
+    assert (
+        machine.steps().index("b", machine.steps().index("a")) == 2 + 3 * BLOCK - 60
+    )  # `a` had filled its three blocks
 
 
 def test_a_job_in_a_step_that_waits_for_weights_is_not_preempted() -> None:
@@ -128,8 +130,8 @@ def test_a_job_in_a_step_that_waits_for_weights_is_not_preempted() -> None:
 
 
 @pytest.mark.parametrize(("kv_bytes", "begins"), [(3, False), (4, True)])
-def test_nobody_begins_where_that_would_soon_force_somebody_out(kv_bytes: int, begins: bool) -> None:
-    """Two jobs of one block each that may say more: both begin if both could have a block more."""
+def test_no_job_begins_where_it_would_soon_preempt_another(kv_bytes: int, begins: bool) -> None:
+    """Two jobs of one block each that may grow: both begin if both could have another block."""
     machine = Machine(room=1, resident=["a"], kv_bytes=kv_bytes)
     for name in ("1", "2"):
         machine.grow(name, "a", prompt=BLOCK, num_tokens=10, most=BLOCK)
@@ -147,14 +149,14 @@ def test_a_job_alone_begins_and_grows_until_the_budget_is_full() -> None:
     assert machine.left["job"] == 0
 
 
-def test_what_could_never_fit_alone_is_refused_on_arrival_by_its_bytes() -> None:
+def test_a_job_that_could_never_fit_alone_is_refused_on_arrival_by_its_bytes() -> None:
     machine = Machine(room=1, kv_bytes=5)
     with pytest.raises(OverloadedError, match=r"6 bytes of KV cache and the budget is 5; .*lower max_tokens"):
         machine.grow("job", "a", prompt=4 * BLOCK, num_tokens=2, most=BLOCK + 2)
     assert len(machine.scheduler.queues.jobs) == 0
 
 
-def test_two_long_answers_in_the_room_of_one_and_a_half_do_not_take_turns_in_being_preempted() -> None:
+def test_two_long_answers_in_kv_for_one_and_a_half_do_not_preempt_each_other_in_turns() -> None:
     machine = Machine(room=1, resident=["a"], kv_bytes=15)
     for name in ("1", "2"):
         machine.grow(name, "a", prompt=10, num_tokens=10 * BLOCK - 10)
@@ -162,7 +164,7 @@ def test_two_long_answers_in_the_room_of_one_and_a_half_do_not_take_turns_in_bei
     assert machine.preempted == ["2"]
 
 
-def test_room_that_a_preempted_job_waits_for_is_not_taken_by_younger_ones() -> None:
+def test_kv_that_a_preempted_job_waits_for_is_not_taken_by_younger_jobs() -> None:
     """A flood of short requests for another expert beside two long answers that do not fit together."""
     machine = Machine(room=2, resident=["a", "b"], kv_bytes=15, max_wait_s=1.0)
     for name in ("1", "2"):
@@ -199,7 +201,7 @@ def test_further_choices_begin_when_the_first_has_its_prompt_and_bring_one_token
 
 
 @pytest.mark.parametrize("how", ["cancelled", "ended"])
-def test_further_choices_do_not_wait_for_a_first_one_that_is_gone(how: str) -> None:
+def test_further_choices_do_not_wait_for_a_donor_that_has_left(how: str) -> None:
     machine = Machine(room=1, resident=["a"])
     choices(machine, prompt=20, num_tokens=1)
     if how == "cancelled":
@@ -215,10 +217,10 @@ def test_further_choices_do_not_wait_for_a_first_one_that_is_gone(how: str) -> N
 
 @pytest.mark.parametrize("policy", ["value", "fcfs"])
 @pytest.mark.parametrize("seed", [*range(8), 106])
-def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy: str) -> None:
-    """Jobs that say less than they may, of several experts, in budgets that a few fill; books after every turn.
+def test_every_job_ends_and_reserved_bytes_add_up_whatever_grows(seed: int, policy: str) -> None:
+    """Jobs of several experts that answer less than they may, in budgets that a few of them fill; checked every turn.
 
-    In 106 two jobs were preempted and begun again for ever: what was freed for an older one was taken before its turn.
+    In seed 106 two jobs were preempted and begun again for ever: younger jobs took what was freed for an older one.
     """
     chance = random.Random(seed)
     budget = chance.randrange(4, 20)
@@ -260,7 +262,7 @@ def test_everything_ends_and_the_books_balance_whatever_grows(seed: int, policy:
 
 
 def turn_checked(machine: Machine) -> None:
-    """A turn; whoever it preempts is younger than whoever goes on or waits in front, and no step uses the KV."""
+    """Take a turn: preempted jobs are in no step and younger than a job that goes on or waits before them."""
     begun = [job for job in machine.scheduler.queues.jobs.values() if job.is_started]
     oldest = min(begun, key=lambda job: job.number, default=None)
     in_step = {job_id for tokens in machine.running.values() for job_id in tokens}

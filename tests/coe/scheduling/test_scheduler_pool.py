@@ -1,6 +1,6 @@
 """The scheduler over a real residency table under a virtual clock: memory is never promised twice, and every job ends.
 
-Loads move one unit at a time; what arrives, fails, is cancelled or pinned comes in a seeded random order.
+Loads move one unit at a time; arrivals, failures, cancellations and pins come in a seeded random order.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def units(name: str, count: int, size: int = 10) -> tuple[Unit, ...]:
 
 
 def test_two_warm_experts_are_not_leased_into_the_room_of_a_load_under_way() -> None:
-    """Found by reading: both fitted beside the load alone, neither was in the books when the other was asked for, and
+    """Each fitted beside the load alone. Both were leased in one decision, before the table had counted either, and
     under a steady flood for both the load could never end."""
     world = World({"cold": units("x", 4), "a": units("a", 3), "b": units("b", 3)}, 95, slice_steps=4)
     for expert in ("a", "b"):
