@@ -12,7 +12,7 @@ latest when the steps under way have ended; it runs on, ends, and the next one i
 and all that have begun could grow by AHEAD_TOKENS, so beginning does not preempt others soon after; a job alone may
 always begin.
 
-Pure, and about bytes only: knows nothing about experts, time or the KV itself. KV that ended answers leave behind
+Pure, and about bytes only: knows nothing about weights, time or the KV itself. KV that ended answers leave behind
 (coe/engine/prefix_reuse.py) takes only bytes that are not reserved here.
 """
 

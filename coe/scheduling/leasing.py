@@ -1,7 +1,7 @@
 """Leasing: which experts hold a lease, and so the right to step and to have their absent weights loaded.
 
 An expert keeps its lease until it has no jobs, or until another needs its memory and it has had its slice. The policy
-says which expert is leased first and which gives up its lease first; memory is the WeightsView's to judge.
+says which expert is leased first and which gives up its lease first; the WeightsView says what fits into memory.
 """
 
 from __future__ import annotations

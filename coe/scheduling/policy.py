@@ -1,4 +1,4 @@
-"""SchedulingPolicy: the seam between the scheduler and what decides among experts that could all go on.
+"""SchedulingPolicy: the seam between the scheduler and what chooses among experts that could all run.
 
 Two policies exist: `value.ValuePolicy` and `fcfs.FcfsPolicy`. A policy ranks; it changes no queue and emits no effect.
 """
@@ -15,7 +15,7 @@ __all__ = ["SchedulingPolicy"]
 
 
 class SchedulingPolicy(Protocol):
-    """Ranks experts by what an Outlook says of them."""
+    """Ranks experts by the facts of an Outlook."""
 
     def batch_size(self, max_batch_size: int, /) -> int:
         """How many jobs of one expert may run in a step, at most `max_batch_size`."""

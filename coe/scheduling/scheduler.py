@@ -1,19 +1,19 @@
 """Scheduler: events in by method, a Schedule of effects out by `decide`.
 
-It owns the jobs and the KV budget, leases one expert at a time, and picks one step. A SchedulingPolicy ranks the
+It owns the jobs and the KV budget, leases one expert in a decision, and runs one step. A SchedulingPolicy ranks the
 experts. Pure: no clock, no torch, no await; time comes in as `now_s`.
 
 The bound on waiting, under the value policy. A job is overdue when it has not begun `max_wait_s` after it arrived and
-its prompt donor, if it has one, is prefilled. Overdue jobs go before all other work, in order of arrival; an expert
-that has run a step gives up its lease for them, and `KvBudget` keeps bytes for the oldest of them or preempts younger
-jobs. So a job's first step begins at most
+its prompt donor, if it has one, is prefilled. Overdue jobs go before all other work, in order of arrival: an expert
+that has run a step gives up its lease for them, and the oldest of them has first claim to KV, if need be to that of
+younger jobs. So a job's first step begins at most
 
     max_wait_s + (E + 1) * (load_s + slice_s)
 
 after it arrived, where E is the number of other experts with older overdue jobs, `load_s` the longest load of an expert
-and `slice_s` the longest time that `slice_steps` steps take. Covered: waiting for a lease and for younger jobs' KV. Not
-covered: waiting for a free batch slot, for KV of older jobs or of a step under way, and for a prompt donor. A job that
-waits for these ends no other expert's slice. kv_budget.py says why every job ends all the same.
+and `slice_s` the longest time that `slice_steps` steps take. Covered: waiting for a lease and for KV of younger jobs.
+Not covered: waiting for a batch slot, for KV of older jobs or of a step under way, and for a prompt donor. A job that
+waits for one of these does not shorten another expert's slice. kv_budget.py says why every job ends.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Scheduler:
         self.queues.jobs[job_id].num_prefilled = num_tokens
 
     def stopped(self, expert: str, at_unit: int, now_s: float) -> None:
-        """The expert's step waits for a unit; others go first until its turn is due again."""
+        """The expert's step waits for a unit; other experts step until its turn comes again."""
         self.queues.by_expert[expert].stop(at_unit, now_s)
 
     def stepped(self, expert: str, ended: Iterable[str], now_s: float) -> list[str]:

@@ -103,9 +103,7 @@ def test_a_job_that_only_older_ones_could_serve_is_left_out_until_they_end_and_k
     assert machine.preempted == []
     experts = [expert for expert, _ in itertools.groupby(machine.steps())]
     assert experts == ["b", "a", "b", "a"]
-    assert (
-        machine.steps().index("b", machine.steps().index("a")) == 2 + 3 * BLOCK - 60
-    )  # `a` had filled its three blocks
+    assert machine.steps().index("b", machine.steps().index("a")) == 2 + 3 * BLOCK - 60  # `a` has filled three blocks
 
 
 def test_a_job_in_a_step_that_waits_for_weights_is_not_preempted() -> None:
