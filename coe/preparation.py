@@ -92,7 +92,7 @@ def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
         sink=sink,
         submitted_s=prompt.submitted_s,
         index=choice,
-        leader=prompt.request_id if choice else None,
+        prompt_donor=prompt.request_id if choice else None,
         min_tokens=sampling.min_tokens,
         score_from=prompt.score_from,
     )

@@ -26,7 +26,10 @@ from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import DecodeGraphs
 from coe.models.cuda.paged_kv import KvPages
 from coe.runtime import Runtime
-from coe.scheduling.scheduler import Limits
+from coe.scheduling.fcfs import FcfsPolicy
+from coe.scheduling.limits import Limits
+from coe.scheduling.policy import SchedulingPolicy
+from coe.scheduling.value import ValuePolicy
 from coe.types import Router
 from coe.weights.cache import WeightCache
 from coe.weights.memory.allocation import PinnedMemory
@@ -38,6 +41,8 @@ from coe.weights.transfer import Arrived, UnitSource
 __all__ = ["build_runtime", "wire"]
 
 log = logging.getLogger("coe.assembly")
+
+POLICIES: Mapping[str, Callable[[], SchedulingPolicy]] = {"value": ValuePolicy, "fcfs": FcfsPolicy}
 
 
 def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
@@ -84,6 +89,7 @@ def wire(
         {name: expert.loaded for name, expert in served.items()},
         partial(_make_cache, source or store, config.cache, budgets, copy_device, progress),
         _limits(config.scheduler, config.engine, budgets.kv_bytes if pages is None else pages.budget_bytes),
+        POLICIES[config.scheduler.policy](),
         metrics,
         num_threads=config.engine.num_threads or os.cpu_count(),
         prefix_reuse=config.engine.prefix_reuse,
@@ -136,7 +142,6 @@ def _make_cache(
 
 def _limits(scheduler: SchedulerConfig, engine: EngineConfig, kv_bytes: int) -> Limits:
     return Limits(
-        policy=scheduler.policy,
         max_batch_size=engine.max_batch_size,
         max_step_tokens=engine.max_step_tokens,
         max_queue=scheduler.max_queue,

@@ -36,7 +36,7 @@ class LiveSequences:
 
     def forget(self, sequence_id: str) -> None:
         """Remove a sequence that has ended and free its KV."""
-        self._sequences.pop(sequence_id).drop_kv()  # the request's coroutine may hold the sequence for longer
+        self._sequences.pop(sequence_id).free_kv()  # the request's coroutine may hold the sequence for longer
 
     def fail(self, sequence_id: str, error: CoeError) -> None:
         """End a sequence with an error."""

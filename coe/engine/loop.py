@@ -26,21 +26,10 @@ from coe.engine.step_runner import StepRunner
 from coe.engine.weights_view import CacheView
 from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError
 from coe.metrics import Metrics
-from coe.scheduling.job import Job
-from coe.scheduling.scheduler import (
-    CANCELLED,
-    Abandon,
-    Acquire,
-    Drop,
-    Effect,
-    Expect,
-    Fail,
-    Limits,
-    Release,
-    Resume,
-    Run,
-    Scheduler,
-)
+from coe.scheduling.effects import CANCELLED, Abandon, Acquire, Effect, Expect, Fail, Preempt, Release, Resume, Run
+from coe.scheduling.limits import Limits
+from coe.scheduling.policy import SchedulingPolicy
+from coe.scheduling.scheduler import Scheduler
 from coe.types import SwitchKind, Tier
 from coe.weights.cache import WeightCache
 from coe.weights.lease import Lease
@@ -62,6 +51,7 @@ class Engine:
         experts: Mapping[str, LoadedExpert],
         make_cache: Callable[[Callable[[Arrived], None]], WeightCache],
         limits: Limits,
+        policy: SchedulingPolicy,
         metrics: Metrics,
         *,
         num_threads: int | None = None,
@@ -72,7 +62,7 @@ class Engine:
         self._cache = make_cache(self._inbox.put)
         self._leases: dict[str, Lease] = {}
         self._errors: dict[str, ExpertError] = {}
-        self._scheduler = Scheduler(CacheView(self._cache, self._leases), limits)
+        self._scheduler = Scheduler(CacheView(self._cache, self._leases), limits, policy)
         self._sequences = LiveSequences()
         self._prefixes = PrefixReuse(
             self._sequences, lambda: self._scheduler.kv_used_bytes, limits.kv_bytes, keeps=prefix_reuse
@@ -171,8 +161,8 @@ class Engine:
                 self._leases[expert].rewind()
             case Expect(experts):
                 self._cache.expect(experts)
-            case Drop(job_id):
-                self._drop_kv(self._sequences[job_id])
+            case Preempt(job_id):
+                self._preempt(self._sequences[job_id])
             case Fail(job_id, error):
                 self._sequences.fail(job_id, error)
 
@@ -183,16 +173,9 @@ class Engine:
             sequence.sink(InvalidRequestError(f"request id '{sequence.id}' is in use; give every request its own"))
             return
         model = self._experts[sequence.expert].model
-        donor = self._prefixes.donor(sequence, model)
-        job = Job(
-            id=sequence.id,
-            expert=sequence.expert,
-            num_prompt_tokens=len(sequence.prompt_ids),
-            num_tokens_max=sequence.num_tokens_max,
-            kv_bytes=model.kv_bytes,
-            arrived_s=sequence.submitted_s,
-            leader=None if donor is None else donor.id,
-        )
+        job = sequence.new_job(model.kv_bytes)
+        if (donor := self._prefixes.donor(sequence, model)) is not None:
+            job.prompt_donor = donor.id
         try:
             self._scheduler.arrive(job)
         except CoeError as error:
@@ -229,9 +212,9 @@ class Engine:
         self._metrics.switched(kind)
         self._last_expert = expert
 
-    def _drop_kv(self, sequence: Sequence) -> None:
-        log.info("drop kv request=%s expert=%s tokens=%d", sequence.id, sequence.expert, sequence.num_known)
-        sequence.drop_kv()
+    def _preempt(self, sequence: Sequence) -> None:
+        log.info("preempt request=%s expert=%s tokens=%d", sequence.id, sequence.expert, sequence.job.num_known)
+        sequence.free_kv()
 
     # -- ends
 
@@ -298,10 +281,11 @@ class Engine:
         self._cache.check_integrity()
         self._prefixes.check_integrity()
         for sequence in self._sequences:
+            sequence.check_integrity()
             if sequence.kv is not None:
                 used_bytes = self._experts[sequence.expert].model.kv_bytes(sequence.kv.length)
-                assert used_bytes <= self._scheduler.kv_booked_bytes(sequence.id), sequence.id
+                assert used_bytes <= self._scheduler.kv_reserved_bytes(sequence.id), sequence.id
         for expert in self._experts.values():
             expert.model.check_integrity()
-        assert self._scheduler.num_waited_for == len(self._sequences)
+        assert self._scheduler.num_unexpired_jobs == len(self._sequences)
         assert self._steps.experts <= self._leases.keys()

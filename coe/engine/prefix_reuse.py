@@ -67,7 +67,7 @@ class PrefixCache:
         self.used_bytes -= self._kept.pop(key).size_bytes
 
     def check_integrity(self) -> None:
-        """Raise AssertionError if the bytes are booked wrongly."""
+        """Raise AssertionError if the bytes do not add up."""
         assert self.used_bytes == sum(kept.size_bytes for kept in self._kept.values())
 
 
@@ -84,7 +84,7 @@ class PrefixReuse:
 
     def donor(self, sequence: Sequence, model: Model) -> Sequence | None:
         """Return the first choice of the sequence's request, if copying the prompt that they share is worth it."""
-        donor = self._sequences.get(sequence.leader)
+        donor = self._sequences.get(sequence.prompt_donor)
         if donor is None or donor.expert != sequence.expert:  # the first choice was refused: its id was another's
             return None
         return donor if model.copies_kv and sequence.num_reusable >= MIN_TOKENS else None
@@ -93,8 +93,8 @@ class PrefixReuse:
         """Return KV for a sequence, with as many of its leading tokens as can be copied."""
         found = self._of_donor(sequence, model) or self._of_ended(sequence)
         if found is None:
-            return model.new_kv(sequence.num_tokens_max)
-        return model.copy_kv(found.kv, found.num_tokens, sequence.num_tokens_max)
+            return model.new_kv(sequence.job.num_tokens_max)
+        return model.copy_kv(found.kv, found.num_tokens, sequence.job.num_tokens_max)
 
     def keep(self, sequence: Sequence, model: Model) -> None:
         """Leave an ended sequence's KV to the next turn of its conversation."""

@@ -17,6 +17,7 @@ import torch
 from coe.engine.sampling import Sampled, Sampler, Waiting, logprobs_of
 from coe.errors import CoeError
 from coe.models.model import Kv
+from coe.scheduling.job import Job
 from coe.text.detokenizer import Detokenizer
 from coe.text.vocabulary import Vocabulary
 from coe.types import Delta, Finished, FinishReason, PromptScored, Switch, SwitchKind, TokenLogprob, Usage
@@ -50,7 +51,8 @@ class Sequence:
     submitted_s: float
     index: int = 0
     min_tokens: int = 0
-    leader: str | None = None  # the first choice of its request, whose prompt it shares
+    job: Job = field(init=False)  # the scheduler's, from `new_job` on; it counts the tokens
+    prompt_donor: str | None = None  # the first choice of its request, whose prompt it shares
     score_from: int | None = None  # tokens of the prompt from here on are scored; the very first follows nothing
     kv: Kv | None = None
     output_ids: list[int] = field(default_factory=list)
@@ -61,25 +63,21 @@ class Sequence:
     _scored: list[TokenLogprob] = field(default_factory=list)
     _unsent: deque[_Unsent] = field(default_factory=deque)
 
-    @property
-    def num_tokens_max(self) -> int:
-        """How many tokens its KV must have room for; the last sampled token is never run."""
-        return len(self.prompt_ids) + max(self.max_tokens - 1, 0)
-
-    @property
-    def num_known(self) -> int:
-        """Tokens of the prompt and of the answer so far."""
-        return len(self.prompt_ids) + len(self.output_ids)
+    def new_job(self, kv_bytes: Callable[[int], int]) -> Job:
+        """Make its job, which counts its tokens from now on; `kv_bytes` maps a number of tokens to bytes of KV."""
+        num_tokens_max = len(self.prompt_ids) + max(self.max_tokens - 1, 0)  # the last sampled token is never run
+        self.job = Job(self.id, self.expert, len(self.prompt_ids), num_tokens_max, kv_bytes, self.submitted_s)
+        return self.job
 
     @property
     def num_reusable(self) -> int:
         """How many leading tokens may have their KV copied: those whose logits it does not need."""
-        return self.num_known - 1 if self.score_from is None or self.output_ids else self._first_scored - 1
+        return self.job.num_known - 1 if self.score_from is None or self.output_ids else self._first_scored - 1
 
     @property
     def is_prefilled(self) -> bool:
         """Whether its KV holds all known tokens, so that the next one can be sampled."""
-        return self.kv is not None and self.kv.length >= self.num_known
+        return self.kv is not None and self.kv.length >= self.job.num_known
 
     @property
     def waiting(self) -> Waiting:
@@ -106,15 +104,15 @@ class Sequence:
         start, end = self.kv.length, self.kv.length + num_tokens
         if self.score_from is not None and start < len(self.prompt_ids):
             return end - max(start, min(end, self._first_scored - 1))
-        return int(end >= self.num_known)
+        return int(end >= self.job.num_known)
 
     def begin(self, kv: Kv, lease: Lease, now_s: float) -> None:
-        """Take KV, which may hold leading tokens already; again after `drop_kv`."""
+        """Take KV, which may hold leading tokens already; again after `free_kv`."""
         self.kv = kv
         if self.started_s is None:
             self.lease, self.started_s, self.num_cached = lease, now_s, kv.length
 
-    def drop_kv(self) -> None:
+    def free_kv(self) -> None:
         """Free its KV, which is computed again later; no token of the answer is lost."""
         self.kv = None
         self._scored.clear()
@@ -156,6 +154,10 @@ class Sequence:
             return self._finish(text, FinishReason.STOP if self.detokenizer.is_stopped else FinishReason.LENGTH)
         self.sink(Delta(text, (token_id,), self.index, self._begun()))
         return False
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError if, between steps, its job counts other tokens than it has."""
+        assert self.job.num_known == len(self.prompt_ids) + len(self.output_ids), self.id
 
     def _begun(self) -> tuple[TokenLogprob, ...]:
         """Return log-probabilities of the tokens whose text has begun to be sent: text that a stop string cuts off has

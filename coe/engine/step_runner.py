@@ -22,7 +22,8 @@ from coe.engine.sequence import Sequence
 from coe.errors import CancelledError
 from coe.metrics import Metrics
 from coe.models.model import Row, Step
-from coe.scheduling.scheduler import CANCELLED, Scheduler
+from coe.scheduling.effects import CANCELLED
+from coe.scheduling.scheduler import Scheduler
 from coe.weights.lease import Lease
 
 __all__ = ["StepRunner"]
@@ -142,6 +143,6 @@ class StepRunner:
 def _row(sequence: Sequence, num_tokens: int) -> Row:
     """Return a sequence's part of a step; its KV gets the room that is reserved for it."""
     assert sequence.kv is not None
-    sequence.kv.reserve(sequence.num_known)
+    sequence.kv.reserve(sequence.job.num_known)
     token_ids = sequence.next_ids(num_tokens)
     return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)))

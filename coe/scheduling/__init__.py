@@ -1,1 +1,1 @@
-"""Which expert runs next, with whose tokens: pure decisions over queues, residency and KV memory."""
+"""Pure decisions: which expert runs next, which jobs are in its batch, and which experts' weights move."""

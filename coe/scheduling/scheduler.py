@@ -1,592 +1,217 @@
-"""Which expert runs next, who is in its batch, and which expert's weights start moving.
+"""Scheduler: events in by method, a Schedule of effects out by `decide`.
 
-Pure: no clock, no torch, no await; time comes in as `now_s`, decisions go out as effects. Two policies share
-the core. "value" serves the expert whose waiting work is worth most per second, switch included, and starts loads while
-warm experts run; "fcfs" is the SN40L paper's baseline: one request at a time, whole experts, nothing overlapped.
+It owns the jobs and the KV budget, leases one expert in a decision, and runs one step. A SchedulingPolicy ranks the
+experts. Pure: no clock, no torch, no await; time comes in as `now_s`.
 
-Nobody waits for ever. Every job that has waited `max_wait_s` is overdue, overdue work goes before all other in order
-of arrival, and it may take memory from any expert whose slice is over. With E overdue experts ahead a job's first
-step begins at most `max_wait_s + (E + 1) * (load + slice)` after it arrived, if there is a seat in its expert's batch
-and KV memory for it: when its turn comes it takes that from younger ones that are in no step, and those that begin
-before leave the oldest overdue job its room. Nobody's turn is cut short for work that waits for a seat or memory.
-A job that shares another's prompt (one more choice of a request) waits for that one's prompt first. Who has how much
-KV, and why all end, is in kv_booking.py.
+The bound on waiting, under the value policy. A job is overdue when it has not begun `max_wait_s` after it arrived and
+its prompt donor, if it has one, is prefilled. Overdue jobs go before all other work, in order of arrival: an expert
+that has run a step gives up its lease for them, and the oldest of them has first claim to KV, if need be to that of
+younger jobs. So a job's first step begins at most
+
+    max_wait_s + (E + 1) * (load_s + slice_s)
+
+after it arrived, where E is the number of other experts with older overdue jobs, `load_s` the longest load of an expert
+and `slice_s` the longest time that `slice_steps` steps take. Covered: waiting for a lease and for KV of younger jobs.
+Not covered: waiting for a batch slot, for KV of older jobs or of a step under way, and for a prompt donor. A job that
+waits for one of these does not shorten another expert's slice. kv_budget.py says why every job ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable
 
-from coe.errors import CancelledError, CoeError, DeadlineError, OverloadedError
+from coe.errors import CancelledError, DeadlineError
+from coe.scheduling.effects import (
+    CANCELLED,
+    Abandon,
+    Effect,
+    Expect,
+    Fail,
+    Preempt,
+    Release,
+    Resume,
+    Run,
+    Schedule,
+)
 from coe.scheduling.job import Job
-from coe.scheduling.kv_budget import Growth, KvBooking
+from coe.scheduling.kv_budget import KvBudget
+from coe.scheduling.leasing import Leasing
+from coe.scheduling.limits import Limits
+from coe.scheduling.outlook import Outlook
+from coe.scheduling.policy import SchedulingPolicy
+from coe.scheduling.queues import JobQueues
+from coe.scheduling.weights_view import WeightsView
 
-__all__ = [
-    "Abandon",
-    "Acquire",
-    "Drop",
-    "Effect",
-    "Expect",
-    "Fail",
-    "Limits",
-    "Plan",
-    "Release",
-    "Residency",
-    "Resume",
-    "Run",
-    "Scheduler",
-]
-
-CANCELLED = "the request was cancelled"
-MAX_EXPECTED = 8  # experts named ahead: more would be guesses about a queue that will look different by then
-HINT_S = 5.0  # how long a routed prompt may take to become a request before it is forgotten
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the scheduler keeps to; the fields of `[scheduler]` and `[engine]` in the configuration."""
-
-    policy: str = "value"
-    max_batch_size: int = 16
-    max_step_tokens: int = 512
-    max_queue: int = 256
-    max_queue_per_expert: int = 128
-    deadline_s: float = 300.0
-    max_wait_s: float = 2.0
-    slice_steps: int = 16
-    kv_bytes: int = 1 << 30
-
-
-class Residency(Protocol):
-    """What the scheduler may know of the weights. `num_ready` counts an active expert's leading units on the device."""
-
-    def is_resident(self, expert: str) -> bool: ...
-    def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool: ...
-    def num_ready(self, expert: str) -> int: ...
-    def load_s(self, expert: str) -> float: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Acquire:
-    """Lease this expert; its absent units start moving."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Close this expert's lease."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Begin a step of one expert: how many tokens each job brings."""
-
-    expert: str
-    num_tokens: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Go on with this expert's step, which stopped at an absent unit that has arrived since."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Free a paused job's KV; the job waits again and will have it recomputed."""
-
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Drop the step of one expert, which waits for weights: nobody in it is waited for any more."""
-
-    expert: str
-
-
-@dataclass(frozen=True, slots=True)
-class Expect:
-    """These experts are leased next, in this order: their weights may come closer. Replaces what was expected."""
-
-    experts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """End a job with an error."""
-
-    job_id: str
-    error: CoeError
-
-
-Effect = Abandon | Acquire | Drop | Expect | Release | Run | Resume | Fail
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Effects in the order to carry them out; `wake_s` is when to decide again if nothing happens before."""
-
-    effects: tuple[Effect, ...]
-    wake_s: float | None
-
-    @property
-    def step(self) -> Run | Resume | None:
-        last = self.effects[-1] if self.effects else None
-        return last if isinstance(last, Run | Resume) else None
-
-
-@dataclass(slots=True)
-class _Line:
-    """One expert's work."""
-
-    jobs: dict[str, Job] = field(default_factory=dict)  # in order of arrival
-    last_step_s: float = 0.0
-    num_steps: int = 0  # since it was leased
-    is_active: bool = False  # holds a lease
-    step_jobs: Mapping[str, int] | None = None  # of the step under way
-    stopped_at: int = 0  # the unit that the step under way waits for
-
-    @property
-    def started(self) -> list[Job]:
-        return [job for job in self.jobs.values() if job.is_started]
-
-    @property
-    def num_waiting(self) -> int:
-        return sum(not job.is_started for job in list(self.jobs.values()))
-
-
-class _Batch(NamedTuple):
-    """A step that could be run: how many tokens each job brings, and whose KV has to go for it."""
-
-    num_tokens: dict[str, int]
-    dropped: list[Job]
-
-
-class _Room(NamedTuple):
-    """KV for jobs that have not begun. `elders` are the overdue ones, one of each expert with a seat, oldest first."""
-
-    spare_bytes: int
-    elders: list[Job]
-
-    def for_job(self, job: Job) -> int:
-        """What it may count on: the oldest overdue job of other experts finds its room, too, if it came before."""
-        elder = next((other for other in self.elders if other.expert != job.expert), None)
-        return self.spare_bytes - (elder.ahead_bytes if elder is not None and elder.number < job.number else 0)
+__all__ = ["Scheduler"]
 
 
 class Scheduler:
-    """Events in by method, effects out by `decide`. One owner, no locks."""
+    """One owner, no locks: `queue_lengths` and `num_requests` may be asked from any thread, all else from one."""
 
-    def __init__(self, residency: Residency, limits: Limits) -> None:
-        self._residency = residency
+    def __init__(self, weights: WeightsView, limits: Limits, policy: SchedulingPolicy) -> None:
+        self.queues = JobQueues(limits)
+        self._weights = weights
         self._limits = limits
-        self._lines: dict[str, _Line] = {}
-        self._jobs: dict[str, Job] = {}
-        self._kv = KvBooking(limits.kv_bytes, self._is_in_step)
-        self._num_arrived = 0
-        self._room = _Room(limits.kv_bytes, [])  # of the decision under way
-        self._hints: dict[str, float] = {}  # experts that a prompt was routed to, and when
-        self._expected: tuple[str, ...] = ()
+        self._policy = policy
+        self._kv = KvBudget(limits.kv_bytes, self.queues.is_in_step)
+        self._leasing = Leasing(self.queues, weights, policy, limits.slice_steps)
+        self._expected: tuple[str, ...] = ()  # as the last Expect said
 
     # -- events
 
     def hint(self, expert: str, now_s: float) -> None:
         """A prompt was routed to this expert and will arrive when its text is encoded."""
-        self._hints[expert] = now_s
+        self.queues.hint(expert, now_s)
 
     def arrive(self, job: Job) -> None:
-        """Take a job in; raises OverloadedError when a queue is full or its KV could never fit."""
-        self._check_limits(job)
-        line = self._lines.setdefault(job.expert, _Line(last_step_s=job.arrived_s))
-        line.jobs[job.id] = self._jobs[job.id] = job
-        self._num_arrived += 1
-        job.number = self._num_arrived
-        self._hints.pop(job.expert, None)
+        """Take a job in; raises OverloadedError when a queue is full or the job's KV could never fit."""
+        self._kv.check_fits(job)
+        self.queues.add(job)
 
     def cancel(self, job_id: str) -> bool:
-        """The client went away: the job leaves now, or when the step it is in has ended. False if it is unknown."""
-        job = self._jobs.get(job_id)
+        """The client went away: remove the job now, or when its step ends. True if it was removed now."""
+        job = self.queues.jobs.get(job_id)
         if job is None:
             return False
-        if self._is_in_step(job):
+        if self.queues.is_in_step(job):
             job.is_cancelled = True
             return False
-        self._remove(job)
+        self._remove([job])
         return True
 
     def reused(self, job_id: str, num_tokens: int) -> None:
-        """The step that begins found so many of the job's leading tokens in a kept KV."""
-        self._jobs[job_id].num_prefilled = num_tokens
+        """The step that begins has copied the KV of so many of the job's leading tokens."""
+        self.queues.jobs[job_id].num_prefilled = num_tokens
 
     def stopped(self, expert: str, at_unit: int, now_s: float) -> None:
-        """The step under way ran out of ready units; others come first until this expert's turn is due again."""
-        line = self._lines[expert]
-        line.stopped_at, line.last_step_s = at_unit, now_s
+        """The expert's step waits for a unit; other experts step until its turn comes again."""
+        self.queues.by_expert[expert].stop(at_unit, now_s)
 
     def stepped(self, expert: str, ended: Iterable[str], now_s: float) -> list[str]:
-        """A step ended, and these jobs with it; returns the ids that left because they had been cancelled."""
-        line = self._lines[expert]
-        assert line.step_jobs is not None
-        for job_id, num_tokens in line.step_jobs.items():
-            job = self._jobs[job_id]
-            job.num_prefilled = min(job.num_prompt_tokens, job.num_prefilled + num_tokens)
-            job.num_generated += job.is_decoding
-        line.last_step_s = now_s
-        line.num_steps += 1
-        line.step_jobs = None
-        line.stopped_at = 0
-        for job_id in ended:
-            self._remove(self._jobs[job_id])
-        gone = [job for job in line.jobs.values() if job.is_gone]
-        for job in gone:
-            self._remove(job)
-        return [job.id for job in gone if job.is_cancelled]
+        """The expert's step has run and these jobs ended with it; removes and returns those cancelled meanwhile."""
+        queue = self.queues.by_expert[expert]
+        queue.end_step(now_s)
+        self._remove([self.queues.jobs[job_id] for job_id in ended])
+        leaving = [job for job in queue.jobs.values() if job.is_leaving]
+        self._remove(leaving)
+        return [job.id for job in leaving if job.is_cancelled]
 
     def fail_expert(self, expert: str) -> list[str]:
-        """The expert cannot run: its step, lease and jobs are gone. Returns the jobs' ids."""
-        line = self._lines.get(expert)
-        if line is None:
+        """The expert cannot run: end its step and its lease, remove its jobs and return their ids."""
+        queue = self.queues.by_expert.get(expert)
+        if queue is None:
             return []
-        line.step_jobs = None
-        line.is_active = False
-        ids = list(line.jobs)
-        for job_id in ids:
-            self._remove(self._jobs[job_id])
-        return ids
+        queue.clear_step()
+        queue.is_leased = False
+        jobs = list(queue.jobs.values())
+        self._remove(jobs)
+        return [job.id for job in jobs]
 
     # -- questions
 
     @property
-    def num_jobs(self) -> int:
-        return len(self._jobs)
-
-    @property
     def kv_used_bytes(self) -> int:
-        """Bytes of KV that jobs which have begun have booked."""
+        """Bytes of KV that jobs have reserved."""
         return self._kv.used_bytes
 
-    def kv_booked_bytes(self, job_id: str) -> int:
-        return self._jobs[job_id].booked_bytes
+    def kv_reserved_bytes(self, job_id: str) -> int:
+        return self.queues.jobs[job_id].reserved_bytes
 
     @property
-    def num_waited_for(self) -> int:
-        """Jobs that have not been failed for being late."""
-        return sum(not job.is_late for job in self._jobs.values())
+    def num_unexpired_jobs(self) -> int:
+        """Jobs that their deadline has not ended."""
+        return sum(not job.is_expired for job in self.queues.jobs.values())
 
     def queue_lengths(self) -> dict[str, int]:
-        """Jobs per expert that have not begun. May be asked from any thread: the copies below are atomic."""
-        return {expert: line.num_waiting for expert, line in list(self._lines.items()) if line.jobs}
+        """Jobs that have not begun, by expert. Any thread may ask."""
+        return self.queues.lengths()
 
     def num_requests(self, expert: str) -> int:
-        line = self._lines.get(expert)
-        return len(line.jobs) if line else 0
+        """Jobs of an expert, begun or not. Any thread may ask."""
+        return self.queues.num_requests(expert)
 
     # -- the decision
 
-    def decide(self, now_s: float) -> Plan:
-        """What to do now. At most one step, as the last effect; the rest takes no time."""
-        effects: list[Effect] = list(self._expire(now_s))
-        effects += self._abandon()
-        effects += self.release_idle()
-        self._room = self._look(now_s)
-        effects += self._acquire(now_s)
-        effects += self._expect(now_s)
-        expert = self._choose(now_s)
-        if expert is not None:
-            effects += self._step(expert)
-        return Plan(tuple(effects), self._next_deadline())
+    def decide(self, now_s: float) -> Schedule:
+        """Return what to do now.
+
+        Jobs beyond their deadline fail; steps that only cancelled or expired jobs are in are abandoned; experts
+        without jobs give up their leases; one expert is leased; the experts to be leased next are named; one leased
+        expert steps.
+        """
+        effects: list[Effect] = [*self._expire(now_s), *self._abandon(), *self.release_idle()]
+        batch_size = self._policy.batch_size(self._limits.max_batch_size)
+        outlook = Outlook(self.queues, self._kv, self._weights, self._limits, batch_size, now_s)
+        effects += self._leasing.lease_one(outlook)
+        effects += self._expect(outlook)
+        effects += self._step(outlook)
+        return Schedule(tuple(effects), self.queues.next_deadline_s())
 
     def _expire(self, now_s: float) -> list[Fail]:
-        late = [job for job in self._jobs.values() if self._is_waited_for(job) and now_s >= self._deadline(job)]
-        for job in late:
-            if self._is_in_step(job):
-                job.is_late = True
-            else:
-                self._remove(job)
-        return [
-            Fail(
-                job.id,
-                DeadlineError(
-                    f"no token from expert '{job.expert}' within {self._limits.deadline_s:g} s (waited "
-                    f"{now_s - job.arrived_s:.1f} s); try again later or raise [scheduler] deadline_s"
-                ),
-            )
-            for job in late
-        ]
+        expired = self.queues.expired(now_s)
+        for job in expired:
+            job.is_expired = True
+        self._remove([job for job in expired if not self.queues.is_in_step(job)])
+        return [Fail(job.id, self._deadline_error(job, now_s)) for job in expired]
 
-    def _look(self, now_s: float) -> _Room:
-        elders = [
-            job
-            for line in self._lines.values()
-            if (job := self._overdue(line, now_s)) is not None and self._num_seats(line)
-        ]
-        return _Room(self._kv.spare_bytes, sorted(elders, key=lambda job: job.number))
-
-    def _unstart(self, job: Job) -> Drop:
-        self._kv.free(job)
-        job.is_dropped = True
-        job.num_prompt_tokens += job.num_generated
-        job.num_prefilled = job.num_generated = 0
-        return Drop(job.id)
+    def _deadline_error(self, job: Job, now_s: float) -> DeadlineError:
+        return DeadlineError(
+            f"no token from expert '{job.expert}' within {self._limits.deadline_s:g} s (waited "
+            f"{now_s - job.arrived_s:.1f} s); try again later or raise [scheduler] deadline_s"
+        )
 
     def _abandon(self) -> list[Effect]:
-        """Drop steps that wait for weights on behalf of nobody."""
+        """End steps that wait for weights and whose jobs have all been cancelled or have expired."""
         effects: list[Effect] = []
-        for expert, line in self._lines.items():
-            jobs = [self._jobs[job_id] for job_id in line.step_jobs or ()]
-            if jobs and all(job.is_gone for job in jobs):
-                line.step_jobs, line.stopped_at = None, 0
+        for expert, queue in self.queues.by_expert.items():
+            jobs = [queue.jobs[job_id] for job_id in queue.step_tokens or ()]
+            if jobs and all(job.is_leaving for job in jobs):
+                queue.clear_step()
                 effects.append(Abandon(expert))
                 effects += [Fail(job.id, CancelledError(CANCELLED)) for job in jobs if job.is_cancelled]
-                for job in jobs:
-                    self._remove(job)
+                self._remove(jobs)
         return effects
 
     def release_idle(self) -> list[Release]:
-        """Give up the leases of experts that have no work left; `decide` does so too."""
-        idle = [expert for expert, line in self._lines.items() if line.is_active and not line.jobs]
-        return [self._deactivate(expert) for expert in idle]
+        """Close the leases of experts that have no jobs left. Part of `decide`; may be called on its own."""
+        return self._leasing.release_idle()
 
-    def _acquire(self, now_s: float) -> list[Effect]:
-        """Lease one expert that has work, a cold one only if no other is loading.
-
-        One per decision: what it takes is not in the books before the effects are carried out.
-        """
-        for expert in self._by_urgency(now_s):
-            if self._is_loading() and not self._residency.is_resident(expert):
-                continue
-            given_up = self._give_up_for(expert, now_s)
-            if given_up is not None:
-                releases = [self._deactivate(other) for other in given_up]
-                self._activate(expert)
-                return [*releases, Acquire(expert)]
-        return []
-
-    def _expect(self, now_s: float) -> list[Effect]:
-        """Say who comes next when that has changed; the baseline never looks ahead."""
-        if self._limits.policy == "fcfs":
-            return []
-        self._hints = {expert: at_s for expert, at_s in self._hints.items() if now_s - at_s < HINT_S}
-        queued = [expert for expert in self._by_urgency(now_s) if not self._lines[expert].is_active]
-        hinted = [name for name in self._hints if name not in self._lines or not self._lines[name].jobs]
-        expected = (*queued, *hinted)[:MAX_EXPECTED]
+    def _expect(self, outlook: Outlook) -> list[Effect]:
+        """Name the experts to be leased next, if they are others than before."""
+        expected = self._policy.to_expect(outlook, self.queues.hinted(outlook.now_s))
         if expected == self._expected:
             return []
         self._expected = expected
         return [Expect(expected)]
 
-    def _by_urgency(self, now_s: float) -> list[str]:
-        """Experts with work and no lease, the one to serve first in front."""
-        idle = [name for name, line in self._lines.items() if not line.is_active and self._can_begin_step(line)]
-        if self._limits.policy == "fcfs":
-            first = self._first_job()
-            idle = [expert for expert in idle if first is not None and expert == first.expert]
-        return sorted(idle, key=lambda expert: self._urgency(expert, now_s))
-
-    def _urgency(self, expert: str, now_s: float) -> tuple[float, float]:
-        """Overdue work first, in order of arrival; then the most work x age per second that it costs to begin."""
-        line = self._lines[expert]
-        if (job := self._urgent(expert)) is not None:
-            return (job.arrived_s - now_s - 1e9, 0.0)
-        cost_s = 0.05 + (0.0 if self._residency.is_resident(expert) else self._residency.load_s(expert))
-        age_s = now_s - min(line.last_step_s, min(job.arrived_s for job in line.jobs.values()))
-        return (0.0, -len(line.jobs) * (age_s + 1e-3) / cost_s)
-
-    def _give_up_for(self, expert: str, now_s: float) -> list[str] | None:
-        """Which leases to close so that this expert fits: none if it does, None if it may not be had yet."""
-        if self._residency.can_lease(expert):
+    def _step(self, outlook: Outlook) -> list[Effect]:
+        """Begin or resume a step of the expert that the policy picks."""
+        queue = self._policy.to_step(outlook)
+        if queue is None:
             return []
-        given_up: list[str] = []
-        for other in sorted(self._releasable(expert), key=lambda name: -self._urgency(name, now_s)[1]):
-            given_up.append(other)
-            if self._residency.can_lease(expert, given_up):
-                return given_up
-        return None
-
-    def _releasable(self, expert: str) -> list[str]:
-        """Active experts between steps that had their slice (one step if this one has urgent work) or cannot step."""
-        is_urgent = self._urgent(expert) is not None
-        enough = 1 if is_urgent else self._limits.slice_steps
-        return [
-            name
-            for name, line in self._lines.items()
-            if line.is_active
-            and line.step_jobs is None
-            and (line.num_steps >= enough or not self._can_begin_step(line))
-        ]
-
-    def _choose(self, now_s: float) -> str | None:
-        """The expert of the next step, among those that can compute now.
-
-        Experts in memory take turns step by step: changing between them costs nothing.
-        """
-        able = [expert for expert, line in self._lines.items() if self._can_step(expert, line)]
-        if not able:
-            return None
-        overdue = [expert for expert in able if self._urgent(expert) is not None]
-        if overdue:
-            return min(overdue, key=lambda expert: self._urgency(expert, now_s))
-        return max(able, key=lambda expert: self._standing(expert, now_s))
-
-    def _standing(self, expert: str, now_s: float) -> float:
-        """Work x time since it was last served: grows without bound, so every expert's turn comes."""
-        line = self._lines[expert]
-        return len(line.jobs) * (now_s - line.last_step_s + 1e-6)
-
-    def _can_step(self, expert: str, line: _Line) -> bool:
-        if not line.is_active:
-            return False
-        if line.step_jobs is not None:
-            return self._residency.num_ready(expert) > line.stopped_at
-        if self._limits.policy == "fcfs" and not self._is_first(expert):
-            return False
-        return self._residency.num_ready(expert) > 0 and self._can_begin_step(line)
-
-    def _step(self, expert: str) -> list[Effect]:
-        line = self._lines[expert]
-        if line.step_jobs is not None:
-            return [Resume(expert)]
-        batch = self._batch(line)
-        drops: list[Effect] = [self._unstart(job) for job in batch.dropped]
-        line.step_jobs = batch.num_tokens
+        if queue.is_in_step:
+            return [Resume(queue.expert)]
+        batch = outlook.batch(queue)
+        preemptions = [self.preempt(job) for job in batch.preempted]
+        queue.step_tokens = batch.num_tokens
         for job_id in batch.num_tokens:
-            self._kv.book(self._jobs[job_id])
-        return [*drops, Run(expert, batch.num_tokens)]
+            self._kv.reserve(queue.jobs[job_id])
+        return [*preemptions, Run(queue.expert, batch.num_tokens)]
 
-    def _batch(self, line: _Line) -> _Batch:
-        """Decoding jobs first, then prompts in order of arrival; one that makes others go begins in this very step."""
-        started = line.started
-        able, dropped = self._kv.growth([job for job in started if job.is_decoding])
-        has_room = not dropped and len(able) < self._limits.max_step_tokens
-        joining, making_way = self._joining(line) if has_room else Growth([], [])
-        gone = [*dropped, *making_way]
-        members = dict.fromkeys((job.id for job in able if job not in gone), 1)
-        room = self._limits.max_step_tokens - len(members)
-        prompts = [job for job in started if not job.is_decoding and job not in gone]
-        for job in (*joining, *prompts) if making_way else (*prompts, *joining):
-            if room > 0:
-                members[job.id] = min(room, self._num_to_prefill(job))
-                room -= members[job.id]
-        return _Batch(members, gone)
+    # -- changes
 
-    def _joining(self, line: _Line) -> Growth:
-        """Waiting jobs that may begin, in order of arrival; an overdue one that finds no room may make others go."""
-        waiting = [job for job in line.jobs.values() if self._is_due(job)][: self._num_seats(line)]
-        joining: list[Job] = []
-        taken_bytes = 0
-        for job in waiting:
-            taken_bytes += job.ahead_bytes
-            if taken_bytes > self._room.for_job(job):
-                break
-            joining.append(job)
-        if joining or not waiting or waiting[0] not in self._room.elders:
-            return Growth(joining, [])
-        going = self._making_way(waiting[0])
-        return Growth([], []) if going is None else Growth([waiting[0]], going)
-
-    def _making_way(self, job: Job) -> list[Job] | None:
-        """Who has to go for an overdue job to begin: younger ones that are in no step; None if that is not enough."""
-        lacking_bytes = job.ahead_bytes - self._room.for_job(job)
-        return self._kv.youngest(job, lacking_bytes, lambda other: other.ahead_bytes)
-
-    def _is_due(self, job: Job) -> bool:
-        """Whether it waits for nothing but its turn: one that shares another's prompt waits for that one's KV first."""
-        leader = self._jobs.get(job.leader or "")
-        return not job.is_started and (leader is None or leader.is_decoding)
-
-    def _num_to_prefill(self, job: Job) -> int:
-        """How many tokens of its prompt are left; all but the last are copied where the job that leads it has them."""
-        if not job.is_started and job.leader in self._jobs:
-            return 1
-        return job.num_prompt_tokens - job.num_prefilled
-
-    def _num_seats(self, line: _Line) -> int:
-        """How many more jobs the expert's batch takes."""
-        size = 1 if self._limits.policy == "fcfs" else self._limits.max_batch_size
-        return max(0, size - len(line.started))
-
-    # -- small questions
-
-    def _overdue(self, line: _Line, now_s: float) -> Job | None:
-        """The expert's oldest job whose turn it could be, if it has waited for too long."""
-        job = next((job for job in line.jobs.values() if self._is_due(job)), None)
-        return job if job is not None and now_s - job.arrived_s >= self._limits.max_wait_s else None
-
-    def _urgent(self, expert: str) -> Job | None:
-        """The expert's overdue job, if a turn is of use to it: not where it waits for memory or a seat."""
-        if self._lines[expert].step_jobs is not None:
-            return None
-        job = next((job for job in self._room.elders if job.expert == expert), None)
-        return job if job is not None and self._making_way(job) is not None else None
-
-    def _can_begin_step(self, line: _Line) -> bool:
-        return bool(self._batch(line).num_tokens)
-
-    def _is_loading(self) -> bool:
-        return any(line.is_active and not self._residency.is_resident(name) for name, line in self._lines.items())
-
-    def _is_first(self, expert: str) -> bool:
-        """The baseline runs nothing but the oldest job, and that only once its expert is whole."""
-        first = self._first_job()
-        return first is not None and first.expert == expert and self._residency.is_resident(expert)
-
-    def _first_job(self) -> Job | None:
-        started = next((job for job in self._jobs.values() if job.is_started), None)
-        return started or next(iter(self._jobs.values()), None)
-
-    def _is_in_step(self, job: Job) -> bool:
-        step_jobs = self._lines[job.expert].step_jobs
-        return step_jobs is not None and job.id in step_jobs
-
-    def _is_waited_for(self, job: Job) -> bool:
-        """Whether the deadline still counts: somebody is there, has no token yet, and was not made to wait again."""
-        return not job.is_decoding and not job.is_gone and not job.is_dropped
-
-    def _deadline(self, job: Job) -> float:
-        return job.arrived_s + self._limits.deadline_s
-
-    def _next_deadline(self) -> float | None:
-        return min((self._deadline(job) for job in self._jobs.values() if self._is_waited_for(job)), default=None)
-
-    def _activate(self, expert: str) -> None:
-        line = self._lines[expert]
-        line.is_active, line.num_steps = True, 0
-
-    def _deactivate(self, expert: str) -> Release:
-        self._lines[expert].is_active = False
-        return Release(expert)
-
-    def _remove(self, job: Job) -> None:
-        del self._jobs[job.id]
-        del self._lines[job.expert].jobs[job.id]
+    def preempt(self, job: Job) -> Preempt:
+        """Free the KV of a job that is in no step, and have it wait again."""
         self._kv.free(job)
+        job.restart()
+        return Preempt(job.id)
 
-    def _check_limits(self, job: Job) -> None:
-        waiting = self.queue_lengths()
-        limits = self._limits
-        if (needed_bytes := job.kv_bytes(job.num_tokens_max)) > limits.kv_bytes:
-            raise OverloadedError(
-                f"the request may come to {needed_bytes:,} bytes of KV cache and the budget is {limits.kv_bytes:,}; "
-                "shorten the prompt, lower max_tokens or raise [engine] kv_bytes"
-            )
-        if sum(waiting.values()) >= limits.max_queue:
-            raise OverloadedError(f"{limits.max_queue} requests are waiting already ([scheduler] max_queue); try later")
-        if waiting.get(job.expert, 0) >= limits.max_queue_per_expert:
-            raise OverloadedError(
-                f"{limits.max_queue_per_expert} requests wait for expert '{job.expert}' already "
-                "([scheduler] max_queue_per_expert); try later"
-            )
+    def _remove(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self.queues.remove(job)
+            self._kv.free(job)
 
     def check_integrity(self) -> None:
-        """Raise AssertionError if jobs, lines and booked KV disagree."""
-        self._kv.check_integrity(self._jobs.values())
-        assert self._jobs.keys() == {job_id for line in self._lines.values() for job_id in line.jobs}
-        for line in self._lines.values():
-            assert line.step_jobs is None or (line.is_active and set(line.step_jobs) <= line.jobs.keys())
+        """Raise AssertionError if jobs, queues and reserved KV disagree."""
+        self._kv.check_integrity(self.queues.jobs.values())
+        self.queues.check_integrity()

@@ -353,7 +353,9 @@ def test_closing_a_stream_frees_its_kv_at_once(config: Path) -> None:
         assert isinstance(await anext(stream), Delta)
         await stream.aclose()
         scheduler = runtime.engine._scheduler
-        left = await asyncio.wrap_future(runtime.engine.call(lambda: (scheduler.num_jobs, scheduler.kv_used_bytes)))
+        left = await asyncio.wrap_future(
+            runtime.engine.call(lambda: (len(scheduler.queues.jobs), scheduler.kv_used_bytes))
+        )
         assert left == (0, 0)
         assert runtime.metrics.snapshot().requests == {("llama", "cancelled"): 1}
 

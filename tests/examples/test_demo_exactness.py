@@ -107,18 +107,18 @@ def test_twenty_prompts_alone_batched_in_chunks_with_reuse_and_recomputed(tmp_pa
     async def work(runtime: Runtime) -> list[list[list[int]]]:
         engine = runtime.engine
 
-        def drop_all() -> None:
+        def preempt_all() -> None:
             scheduler = engine._scheduler
-            for job in [job for job in scheduler._jobs.values() if job.num_generated > 4]:
-                if not scheduler._is_in_step(job):
-                    engine._do(scheduler._unstart(job))
+            for job in [job for job in scheduler.queues.jobs.values() if job.num_generated > 4]:
+                if not scheduler.queues.is_in_step(job):
+                    engine._do(scheduler.preempt(job))
             engine.check_integrity()
 
         together = await asyncio.gather(*(ask(runtime, "general", prompt, FEW_TOKENS) for prompt in TWENTY))
         tasks = [asyncio.create_task(ask(runtime, "general", prompt, FEW_TOKENS)) for prompt in TWENTY]
         other = asyncio.create_task(ask(runtime, "intent", PROMPTS[1], FEW_TOKENS))  # a switch in between
         while not all(task.done() for task in tasks):
-            await asyncio.wrap_future(engine.call(drop_all))
+            await asyncio.wrap_future(engine.call(preempt_all))
         await other
         alone = [await ask(runtime, "general", prompt, FEW_TOKENS) for prompt in TWENTY[: 20 if device == "cpu" else 4]]
         return [list(together), [task.result() for task in tasks], alone]

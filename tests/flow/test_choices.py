@@ -94,7 +94,7 @@ def test_transformers_own_modules_compute_it_for_each(tmp_path: Path, gpt2_folde
 
 
 def test_choices_share_under_pressure_too(tmp_path: Path, llama_folder: Path) -> None:
-    """KV for two of four full answers: what is dropped shares again or is computed again, and says the same."""
+    """KV for two of four full answers: what is preempted shares again or is computed again, and says the same."""
     config = write_config(tmp_path, {"llama": llama_folder}, "prefix_reuse = false")
     found = {}
 

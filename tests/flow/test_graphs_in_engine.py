@@ -164,11 +164,11 @@ def test_choices_of_a_request_share_pages_and_go_their_own_ways(tmp_path: Path, 
     assert len({tuple(tokens) for tokens in found.values()}) == 4
 
 
-def test_answers_survive_so_little_kv_that_sequences_wait_and_drop(
+def test_answers_survive_so_little_kv_that_sequences_wait_and_are_preempted(
     tmp_path: Path,
     folders: dict[str, Path],
 ) -> None:
-    """Six pages: what is booked is what is taken, so no step ever finds the pages gone."""
+    """Six pages: what is reserved is what is taken, so no step ever finds the pages gone."""
     plain = write_config(tmp_path, folders, "max_step_tokens = 40\nmax_batch_size = 8")
     expected = with_runtime(plain, answers)
     config = config_of(tmp_path / "pages", folders, f"kv_bytes = {8 * 3 * 2 * 4 * 16 * 4 * 64}")

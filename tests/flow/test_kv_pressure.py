@@ -107,27 +107,29 @@ def test_answers_that_force_each_other_out_as_they_grow_are_the_same(
 
     config.write_text(text)
     expected = with_runtime(config, alone)
-    assert "drop kv" not in caplog.text
+    assert "preempt request=" not in caplog.text
     config.write_text(text.replace("[engine]", "[scheduler]\nmax_wait_s = 0.05\n[engine]\nkv_bytes = '700kB'"))
     assert with_runtime(config, together) == expected
-    assert caplog.text.count("drop kv") > 3
+    assert caplog.text.count("preempt request=") > 3
 
 
-def test_answers_whose_kv_is_dropped_again_and_again_are_the_same(tmp_path: Path, folders: dict[str, Path]) -> None:
+def test_answers_that_are_preempted_again_and_again_are_the_same(tmp_path: Path, folders: dict[str, Path]) -> None:
     """What the scheduler does under pressure, done to every answer under way, as often as the engine thread listens."""
     config = write_config(tmp_path, folders, "max_step_tokens = 24\nprefix_reuse = false")
 
     async def work(runtime: Runtime) -> tuple[list[list[int]], list[list[int]], int]:
-        engine, num_dropped = runtime.engine, 0
+        engine, num_preempted = runtime.engine, 0
 
-        def drop_all() -> int:
+        def preempt_all() -> int:
             """Every job that has begun and said something since; on the engine thread, between steps."""
             scheduler = engine._scheduler
             ready = [
-                job for job in scheduler._jobs.values() if job.num_generated > 2 and not scheduler._is_in_step(job)
+                job
+                for job in scheduler.queues.jobs.values()
+                if job.num_generated > 2 and not scheduler.queues.is_in_step(job)
             ]
             for job in ready:
-                engine._do(scheduler._unstart(job))
+                engine._do(scheduler.preempt(job))
             engine.check_integrity()
             return len(ready)
 
@@ -135,9 +137,9 @@ def test_answers_whose_kv_is_dropped_again_and_again_are_the_same(tmp_path: Path
         alone = [await ask(runtime, *pair, 48) for pair in pairs]
         asked = [asyncio.create_task(ask(runtime, *pair, 48)) for pair in pairs]
         while not all(task.done() for task in asked):
-            num_dropped += await asyncio.wrap_future(engine.call(drop_all))
-        return alone, [task.result() for task in asked], num_dropped
+            num_preempted += await asyncio.wrap_future(engine.call(preempt_all))
+        return alone, [task.result() for task in asked], num_preempted
 
-    alone, dropped, num_dropped = with_runtime(config, work)
-    assert alone == dropped
-    assert num_dropped > len(TURNS)
+    alone, preempted, num_preempted = with_runtime(config, work)
+    assert alone == preempted
+    assert num_preempted > len(TURNS)

@@ -23,10 +23,10 @@ def resident_bytes(kv: SequenceKv) -> int:
 
 
 def check_kv_pages(engine: Engine) -> None:
-    """On the engine thread: raise AssertionError if any sequence's pages take more than is booked for them."""
+    """On the engine thread: raise AssertionError if any sequence's pages take more than is reserved for them."""
     for sequence in engine._sequences:
         if isinstance(sequence.kv, SequenceKv):
-            assert resident_bytes(sequence.kv) <= engine._scheduler.kv_booked_bytes(sequence.id)
+            assert resident_bytes(sequence.kv) <= engine._scheduler.kv_reserved_bytes(sequence.id)
     for kept in () if engine._prefixes._kept is None else engine._prefixes._kept._kept.values():
         if isinstance(kept.kv, SequenceKv):
             assert resident_bytes(kept.kv) <= kept.size_bytes

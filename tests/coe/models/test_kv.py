@@ -41,7 +41,7 @@ def assert_numbered(kv: SequenceKv, shape: KvShape, num_tokens: int) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_pages_come_with_the_tokens_and_never_exceed_what_is_booked(shape: KvShape) -> None:
+def test_pages_come_with_the_tokens_and_never_exceed_what_is_reserved(shape: KvShape) -> None:
     kv = SequenceKv(shape, 4096)
     assert resident_bytes(kv) == 0
     for num_new in (1, 40, 23, 1, 300, 1, 1):

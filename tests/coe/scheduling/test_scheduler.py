@@ -8,7 +8,7 @@ import pytest
 from virtual_machine import UNITS, Machine
 
 from coe.errors import DeadlineError, OverloadedError
-from coe.scheduling.scheduler import Abandon, Acquire, Expect, Fail, Limits, Release, Resume, Run
+from coe.scheduling.effects import Abandon, Acquire, Expect, Fail, Release, Resume, Run
 
 
 def test_warm_expert_runs_while_a_cold_one_loads() -> None:
@@ -37,16 +37,16 @@ def test_one_cold_load_at_a_time() -> None:
     machine = Machine(room=4)
     for expert in "abcd":
         machine.arrive(f"{expert}-1", expert)
-    while machine.scheduler.num_jobs:
+    while machine.scheduler.queues.jobs:
         machine.turn()
         loading = [name for name in machine.leased if not machine.is_resident(name)]
         assert len(loading) <= 1
 
 
-def test_nobody_waits_beyond_the_stated_bound_under_a_flood() -> None:
-    """A flood for two resident experts, one request for a cold one that has no room beside them."""
-    machine = Machine(room=2, resident=["x", "y"], max_wait_s=2.0, slice_steps=4, max_queue=10_000)
-    machine.scheduler._limits = Limits(max_wait_s=2.0, slice_steps=4, kv_bytes=100_000, max_queue_per_expert=9999)
+def test_no_job_waits_beyond_the_stated_bound_under_a_flood() -> None:
+    """Two resident experts have a flood of requests, and one request asks for a cold one that has no room beside."""
+    limits = {"max_wait_s": 2.0, "slice_steps": 4, "max_queue": 10_000, "max_queue_per_expert": 9999}
+    machine = Machine(room=2, resident=["x", "y"], **limits)
     machine.arrive("lone", "cold")
     for turn in range(200):
         machine.arrive(f"x{turn}", "x", num_tokens=2)
@@ -58,8 +58,8 @@ def test_nobody_waits_beyond_the_stated_bound_under_a_flood() -> None:
     assert machine.first_step_s["lone"] <= 2.0 + 3 * (load_s + slice_s)
 
 
-def test_work_that_waits_for_a_seat_cuts_nobodys_slice_short() -> None:
-    """It made its expert overdue, and two such experts took the device from each other after every step."""
+def test_a_job_that_waits_for_a_batch_slot_shortens_no_slice() -> None:
+    """Such jobs were overdue, and two experts that had them took the device from each other after every step."""
     machine = Machine(room=1, resident=["a", "b"], max_batch_size=1, max_wait_s=0.5, slice_steps=16)
     for number in range(2):
         for expert in "ab":
@@ -73,14 +73,14 @@ def test_cancelled_job_leaves_at_once_or_with_its_step() -> None:
     machine = Machine(room=1, resident=["a"])
     machine.arrive("waiting", "a")
     assert machine.scheduler.cancel("waiting")
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
     machine.arrive("running", "a", num_tokens=50)
-    plan = machine.scheduler.decide(0.0)
-    assert isinstance(plan.step, Run)
+    schedule = machine.scheduler.decide(0.0)
+    assert isinstance(schedule.step, Run)
     machine.leased.add("a")
     assert not machine.scheduler.cancel("running")
     assert machine.scheduler.stepped("a", [], 0.1) == ["running"]
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
     assert not machine.scheduler.cancel("running")
 
 
@@ -97,7 +97,7 @@ def test_full_queues_refuse_by_name() -> None:
         machine.arrive("6", "a", kv=5000)
 
 
-def test_waiting_beyond_the_deadline_fails_and_a_begun_job_does_not() -> None:
+def test_a_job_that_waits_beyond_the_deadline_fails_and_one_that_has_begun_does_not() -> None:
     machine = Machine(room=1, resident=["a"], deadline_s=1.0, max_batch_size=1)
     machine.arrive("first", "a", num_tokens=40)
     machine.turn()
@@ -107,7 +107,7 @@ def test_waiting_beyond_the_deadline_fails_and_a_begun_job_does_not() -> None:
     assert "first" not in machine.failed
 
 
-def test_kv_is_never_overbooked_and_goes_to_overdue_jobs_in_order() -> None:
+def test_kv_is_never_reserved_twice_and_goes_to_overdue_jobs_in_order() -> None:
     machine = Machine(room=2, resident=["a", "b"], kv_bytes=100, max_wait_s=1.0)
     machine.arrive("big-1", "a", num_tokens=30, kv=90)
     machine.turn()
@@ -117,11 +117,11 @@ def test_kv_is_never_overbooked_and_goes_to_overdue_jobs_in_order() -> None:
         machine.arrive(f"small-{turn}", "a", num_tokens=20, kv=10)
     machine.run()
     late = [name for name, at_s in machine.first_step_s.items() if at_s < machine.first_step_s["big-2"]]
-    assert len(late) <= 12  # what had begun before big-2 was overdue; the rest let it pass
+    assert len(late) <= 12  # those that had begun before big-2 was overdue; the others waited for it
 
 
 def test_expert_that_waits_for_kv_does_not_starve_the_one_that_holds_it() -> None:
-    """Memory for one expert: `a` is paused with all the KV, `b` is leased and can do nothing without KV."""
+    """The device holds one expert: `a` is paused and holds all KV, `b` is leased and cannot begin without KV."""
     machine = Machine(room=1, resident=["a"], kv_bytes=100, max_wait_s=0.5, slice_steps=2)
     machine.arrive("holder", "a", num_tokens=40, kv=100)
     machine.turn()
@@ -131,7 +131,7 @@ def test_expert_that_waits_for_kv_does_not_starve_the_one_that_holds_it() -> Non
 
 
 def under_pressure(*, is_younger: bool, deadline_s: float) -> Machine:
-    """`first` leaves room that `big` still lacks, because `small` of a third expert, paused, has the rest."""
+    """`big` lacks KV even when `first` has ended: `small` of a third expert is paused and holds the rest."""
     machine = Machine(room=3, resident=["a", "b", "c"], max_wait_s=1.0, deadline_s=deadline_s, slice_steps=2)
     machine.arrive("first", "a", num_tokens=12, kv=600)
     if not is_younger:
@@ -144,30 +144,30 @@ def under_pressure(*, is_younger: bool, deadline_s: float) -> Machine:
     return machine
 
 
-def test_the_youngest_paused_job_is_dropped_for_an_older_one_and_ends_all_the_same() -> None:
+def test_the_youngest_paused_job_is_preempted_for_an_older_one_and_still_ends() -> None:
     machine = under_pressure(is_younger=True, deadline_s=2.5)
-    assert machine.dropped == ["small"]
-    assert machine.failed == {}  # though the deadline passed while it waited for the second time
+    assert machine.preempted == ["small"]
+    assert machine.failed == {}  # the deadline does not reach a preempted job
     assert machine.left == {"first": 0, "big": 0, "small": 0}
     runs = [effect.num_tokens for _, effect in machine.log if isinstance(effect, Run) and "small" in effect.num_tokens]
     again = next(tokens["small"] for tokens in runs[1:] if tokens["small"] > 1)
     assert again > 5  # the prompt and what it had said
 
 
-def test_an_older_job_is_never_dropped_for_a_younger_one() -> None:
+def test_an_older_job_is_never_preempted_for_a_younger_one() -> None:
     machine = under_pressure(is_younger=False, deadline_s=300)
-    assert machine.dropped == []
+    assert machine.preempted == []
     assert machine.left == {"first": 0, "big": 0, "small": 0}
 
 
 def test_tokens_found_in_a_kept_kv_are_not_prefilled() -> None:
     machine = Machine(room=1, resident=["a"], max_step_tokens=4)
     machine.arrive("job", "a", num_tokens=1, prompt=10)
-    plan = machine.scheduler.decide(0.0)
-    assert plan.step == Run("a", {"job": 4})
+    schedule = machine.scheduler.decide(0.0)
+    assert schedule.step == Run("a", {"job": 4})
     machine.scheduler.reused("job", 7)
     machine.scheduler.stepped("a", [], 0.1)
-    assert machine.scheduler._jobs["job"].is_decoding
+    assert machine.scheduler.queues.jobs["job"].is_decoding
 
 
 def test_prompts_are_prefilled_in_chunks_beside_decoding_jobs() -> None:
@@ -176,9 +176,9 @@ def test_prompts_are_prefilled_in_chunks_beside_decoding_jobs() -> None:
     machine.turn()
     machine.turn()
     machine.arrive("2", "a")
-    plan = machine.turn()
-    assert isinstance(plan.step, Run)
-    assert plan.step.num_tokens == {"1": 1, "2": 3}
+    schedule = machine.turn()
+    assert isinstance(schedule.step, Run)
+    assert schedule.step.num_tokens == {"1": 1, "2": 3}
 
 
 def test_fcfs_runs_one_job_at_a_time_on_whole_experts() -> None:
@@ -222,14 +222,14 @@ def test_every_job_ends_whatever_the_order_of_events(seed: int) -> None:
     machine.run()
 
 
-# -- what comes next
+# -- experts that are leased next
 
 
 def expectations(machine: Machine) -> list[tuple[str, ...]]:
     return [effect.experts for _, effect in machine.log if isinstance(effect, Expect)]
 
 
-def test_who_waits_is_named_ahead_and_forgotten_when_it_is_over() -> None:
+def test_waiting_experts_are_expected_until_they_have_run() -> None:
     machine = Machine(room=1, resident=["a"])
     machine.arrive("a-1", "a", num_tokens=30)
     machine.turn()
@@ -242,7 +242,7 @@ def test_who_waits_is_named_ahead_and_forgotten_when_it_is_over() -> None:
     assert expectations(machine)[-1] == ()
 
 
-def test_a_routed_prompt_is_expected_before_its_request_arrives_and_not_for_ever() -> None:
+def test_the_expert_of_a_routed_prompt_is_expected_before_its_job_arrives_and_not_for_ever() -> None:
     machine = Machine(room=1)
     machine.scheduler.hint("a", 0.0)
     machine.turn()
@@ -257,7 +257,7 @@ def test_a_routed_prompt_is_expected_before_its_request_arrives_and_not_for_ever
     assert expectations(machine)[-1] == ()
 
 
-def test_the_baseline_looks_at_nobody_ahead() -> None:
+def test_the_baseline_expects_no_expert() -> None:
     machine = Machine(room=1, policy="fcfs")
     machine.scheduler.hint("a", 0.0)
     machine.arrive("b-1", "b")
@@ -269,32 +269,32 @@ def test_the_baseline_looks_at_nobody_ahead() -> None:
 
 
 def stalled(machine: Machine, *job_ids: str) -> None:
-    """One expert whose first step has begun with one unit of four and gets no other."""
+    """Begin the first step of an expert that has one unit of four and gets no other."""
     for job_id in job_ids:
         machine.arrive(job_id, "cold")
     machine.scheduler.decide(0.0)
     machine.leased.add("cold")
     machine.ready["cold"] = 1
-    plan = machine.scheduler.decide(0.0)
-    assert isinstance(plan.step, Run)
+    schedule = machine.scheduler.decide(0.0)
+    assert isinstance(schedule.step, Run)
     machine.scheduler.stopped("cold", 1, 0.0)
 
 
-def test_the_deadline_reaches_a_job_in_a_step_that_waits_and_its_lease_goes() -> None:
+def test_the_deadline_ends_jobs_in_a_step_that_waits_and_closes_its_lease() -> None:
     machine = Machine(room=2, deadline_s=1.0)
     stalled(machine, "1", "2")
-    plan = machine.scheduler.decide(0.5)
-    assert plan.effects == ()
-    assert plan.wake_s == 1.0
+    schedule = machine.scheduler.decide(0.5)
+    assert schedule.effects == ()
+    assert schedule.wake_s == 1.0
     effects = machine.scheduler.decide(1.0).effects
     assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
     assert Abandon("cold") in effects
     assert Release("cold") in effects
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0
     machine.scheduler.check_integrity()
 
 
-def test_a_step_is_abandoned_only_when_nobody_in_it_is_waited_for() -> None:
+def test_a_step_is_abandoned_only_when_every_job_in_it_is_cancelled() -> None:
     machine = Machine(room=2)
     stalled(machine, "1", "2")
     assert not machine.scheduler.cancel("1")
@@ -303,4 +303,4 @@ def test_a_step_is_abandoned_only_when_nobody_in_it_is_waited_for() -> None:
     effects = machine.scheduler.decide(0.2).effects
     assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
     assert Abandon("cold") in effects
-    assert machine.scheduler.num_jobs == 0
+    assert len(machine.scheduler.queues.jobs) == 0

@@ -1,6 +1,6 @@
 """The scheduler over a real residency table under a virtual clock: memory is never promised twice, and every job ends.
 
-Loads move one unit at a time; what arrives, fails, is cancelled or pinned comes in a seeded random order.
+Loads move one unit at a time; arrivals, failures, cancellations and pins come in a seeded random order.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import random
 from collections.abc import Collection
 
 import pytest
+from virtual_machine import POLICIES
 
 from coe.errors import OverloadedError
+from coe.scheduling.effects import Acquire, Fail, Release, Resume, Run
 from coe.scheduling.job import Job
-from coe.scheduling.scheduler import Acquire, Fail, Limits, Release, Resume, Run, Scheduler
+from coe.scheduling.limits import Limits
+from coe.scheduling.scheduler import Scheduler
 from coe.weights.residency import Claim, Pool
 from coe.weights.unit import Unit
 
@@ -20,12 +23,14 @@ from coe.weights.unit import Unit
 class World:
     """Experts of several units in one pool; every turn decides, does, steps and lets one unit arrive."""
 
-    def __init__(self, experts: dict[str, tuple[Unit, ...]], budget: int, **limits: float | str) -> None:
+    def __init__(
+        self, experts: dict[str, tuple[Unit, ...]], budget: int, *, policy: str = "value", **limits: float
+    ) -> None:
         self.experts = experts
         self.pool = Pool(budget)
         for name, units in experts.items():
             self.pool.register(name, units)
-        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 100, **limits}))  # type: ignore[arg-type]
+        self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 100, **limits}), POLICIES[policy]())  # type: ignore[arg-type]
         self.now_s = 0.0
         self.leases: list[str] = []  # in order of acquisition
         self.claims: dict[str, Claim] = {}
@@ -69,8 +74,8 @@ class World:
             self.pool.unlease(expert, self.claims.pop(expert))
 
     def turn(self) -> None:
-        plan = self.scheduler.decide(self.now_s)
-        for effect in plan.effects:
+        schedule = self.scheduler.decide(self.now_s)
+        for effect in schedule.effects:
             match effect:
                 case Acquire(expert):
                     self.claims[expert] = self.pool.lease(expert)
@@ -85,8 +90,8 @@ class World:
                     self.steps[expert] = effect
         self.check()
         self.now_s += 0.1
-        if isinstance(plan.step, Run | Resume):
-            self._step(plan.step.expert)
+        if isinstance(schedule.step, Run | Resume):
+            self._step(schedule.step.expert)
         self._arrive_unit()
         self.check()
 
@@ -123,10 +128,10 @@ class World:
         self.pool.commit(unit)
 
     def run(self, max_turns: int = 5000) -> None:
-        while self.scheduler.num_jobs:
+        while self.scheduler.queues.jobs:
             self.turn()
             max_turns -= 1
-            assert max_turns, f"{self.scheduler.num_jobs} jobs never ended"
+            assert max_turns, f"{len(self.scheduler.queues.jobs)} jobs never ended"
 
 
 def units(name: str, count: int, size: int = 10) -> tuple[Unit, ...]:
@@ -134,7 +139,7 @@ def units(name: str, count: int, size: int = 10) -> tuple[Unit, ...]:
 
 
 def test_two_warm_experts_are_not_leased_into_the_room_of_a_load_under_way() -> None:
-    """Found by reading: both fitted beside the load alone, neither was in the books when the other was asked for, and
+    """Each fitted beside the load alone. Both were leased in one decision, before the table had counted either, and
     under a steady flood for both the load could never end."""
     world = World({"cold": units("x", 4), "a": units("a", 3), "b": units("b", 3)}, 95, slice_steps=4)
     for expert in ("a", "b"):

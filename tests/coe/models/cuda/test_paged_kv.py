@@ -68,7 +68,7 @@ def test_a_prefix_takes_no_bytes_until_its_sequence_goes_on(tmp_path: Path) -> N
     assert tiny.pages.used_bytes == 0
 
 
-def test_bytes_booked_are_bytes_taken(tmp_path: Path) -> None:
+def test_bytes_reserved_are_bytes_taken(tmp_path: Path) -> None:
     tiny = Tiny("llama", tmp_path, CPU)
     for length in (1, 63, 64, 65, 128, 129):
         kv = tiny.model.new_kv(length)
