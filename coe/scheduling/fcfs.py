@@ -21,6 +21,9 @@ class FcfsPolicy:
     def batch_size(self, _max_batch_size: int) -> int:
         return 1
 
+    def slice_steps(self, _slice_steps: int) -> int:
+        return 0  # an expert that is not the first job's keeps no memory from it
+
     def to_lease(self, outlook: Outlook) -> list[ExpertQueue]:
         """The expert of the first job, and no other."""
         queue = _first(outlook)

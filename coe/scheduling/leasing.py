@@ -22,7 +22,7 @@ class Leasing:
         self._queues = queues
         self._weights = weights
         self._policy = policy
-        self._slice_steps = slice_steps
+        self._slice_steps = policy.slice_steps(slice_steps)
 
     def release_idle(self) -> list[Release]:
         """Close the leases of experts that have no jobs left."""
@@ -57,7 +57,7 @@ class Leasing:
 
     def _releasable_for(self, queue: ExpertQueue, outlook: Outlook) -> list[ExpertQueue]:
         """Leased experts between steps that have had their slice (one step, for an overdue job) or cannot step."""
-        slice_steps = 1 if outlook.overdue_job(queue) is not None else self._slice_steps
+        slice_steps = min(1, self._slice_steps) if outlook.overdue_job(queue) is not None else self._slice_steps
         return [
             other
             for other in outlook.leased

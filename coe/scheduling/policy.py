@@ -20,6 +20,9 @@ class SchedulingPolicy(Protocol):
     def batch_size(self, max_batch_size: int, /) -> int:
         """How many jobs of one expert may run in a step, at most `max_batch_size`."""
 
+    def slice_steps(self, slice_steps: int, /) -> int:
+        """How many steps an expert may run before it has to give up its lease to another, at most `slice_steps`."""
+
     def to_lease(self, outlook: Outlook) -> Sequence[ExpertQueue]:
         """Experts without a lease that should have one, first the one that should have it first."""
 

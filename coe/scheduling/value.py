@@ -24,6 +24,9 @@ class ValuePolicy:
     def batch_size(self, max_batch_size: int) -> int:
         return max_batch_size
 
+    def slice_steps(self, slice_steps: int) -> int:
+        return slice_steps
+
     def to_lease(self, outlook: Outlook) -> list[ExpertQueue]:
         """Experts with overdue jobs in order of arrival, then by worth per second."""
         return sorted(outlook.leasable, key=lambda queue: _rank(outlook, queue))

@@ -304,3 +304,14 @@ def test_a_step_is_abandoned_only_when_every_job_in_it_is_cancelled() -> None:
     assert [effect.job_id for effect in effects if isinstance(effect, Fail)] == ["1", "2"]
     assert Abandon("cold") in effects
     assert len(machine.scheduler.queues.jobs) == 0
+
+
+def test_the_baseline_switches_as_soon_as_the_first_job_is_another_experts() -> None:
+    """The expert before kept its lease for a later job that was not first: both waited, without an event, for 300 s."""
+    machine = Machine(1, policy="fcfs", max_wait_s=1e9)
+    machine.arrive("a1", "a")
+    machine.arrive("b1", "b")
+    machine.arrive("a2", "a")
+    machine.run(max_turns=60)
+    assert list(machine.first_step_s) == ["a1", "b1", "a2"]
+    assert machine.failed == {}
