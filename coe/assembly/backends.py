@@ -38,10 +38,12 @@ _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How an expert is run. `shape` is None where transformers' modules run it."""
+    """How an expert is run. `shape` is None where transformers' modules run it; `rounds_prompts` as CompiledLlama has
+    it."""
 
     kind: Literal["compiled", "cuda", "torch", "transformers"]
     shape: LlamaShape | None = None
+    rounds_prompts: bool = False
 
 
 def compiles(shape: LlamaShape, processor: Processor) -> bool:
@@ -49,8 +51,11 @@ def compiles(shape: LlamaShape, processor: Processor) -> bool:
     return processor.has_compiler and CompiledLayers.fits(shape.head_dim, shape.matmul_inputs)
 
 
-def choose(expert: str, manifest: Manifest, processor: Processor) -> Choice:
-    """Return the backend of an imported expert; raises WeightsError where its weights' format cannot run here."""
+def choose(expert: str, manifest: Manifest, processor: Processor, *, rounds_prompts: bool = False) -> Choice:
+    """Return the backend of an imported expert; raises WeightsError where its weights' format cannot run here.
+
+    `rounds_prompts` allows a compiled backend with bfloat16 matrices to multiply prompts in bfloat16.
+    """
     shape = LlamaShape.of(manifest)
     is_compiled = (
         shape is not None
@@ -65,7 +70,7 @@ def choose(expert: str, manifest: Manifest, processor: Processor) -> Choice:
     if shape is None:
         return Choice("transformers")
     if is_compiled:
-        return Choice("compiled", shape)
+        return Choice("compiled", shape, rounds_prompts and _matrix_format(manifest) == "bf16")
     return Choice("cuda" if processor.has_pages else "torch", shape)
 
 
@@ -99,7 +104,8 @@ class Backends:
     def model_for(self, manifest: Manifest, choice: Choice) -> Model:
         """Return the model that runs this expert."""
         formats = _formats(manifest)
-        key = json.dumps([manifest.config, sorted(formats), dict(manifest.tied), choice.kind], sort_keys=True)
+        facts = [manifest.config, sorted(formats), dict(manifest.tied), choice.kind, choice.rounds_prompts]
+        key = json.dumps(facts, sort_keys=True)
         if key not in self._models:
             self._models[key] = self._build(manifest, choice)
         return self._models[key]
@@ -109,7 +115,8 @@ class Backends:
         if shape is None:
             return TransformersModel(manifest, device)
         if choice.kind == "compiled":
-            return CompiledLlama(shape, manifest.config, _matrix_format(manifest))
+            matrices = _matrix_format(manifest)
+            return CompiledLlama(shape, manifest.config, matrices, rounds_prompts=choice.rounds_prompts)
         if choice.kind == "cuda" and self._pages is not None:
             store = PagedStore(self._pages, kv_shape_of(shape, device))
             return CudaLlama(shape, manifest.config, device, store, self._graphs)

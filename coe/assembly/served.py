@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from coe.assembly.backends import Backends, Choice, choose
+from coe.assembly.forms import rounds_prompts
 from coe.assembly.import_experts import Imported
 from coe.assembly.processor import Processor
 from coe.config.budgets import Budgets
@@ -57,7 +58,7 @@ def prepare(imported: Sequence[Imported], processor: Processor, budgets: Budgets
 
 def _prepare(expert: Imported, processor: Processor, budgets: Budgets) -> Prepared:
     spec, manifest = expert.spec, expert.manifest
-    choice = choose(spec.name, manifest, processor)
+    choice = choose(spec.name, manifest, processor, rounds_prompts=rounds_prompts(spec, processor))
     text = load_text(spec.name, manifest.tokenizer_dir, manifest.config, manifest.generation_config, spec.chat_template)
     check_fits(
         spec.name,

@@ -1,9 +1,9 @@
 """The CPU backend of Llama's shape: compiled decode steps, and ragged passes for prompts.
 
-Activations, keys and values are float32; matrices float32, bfloat16 (widened exactly) or int8. A step in which each of
-a few sequences brings one token is one compiled program per layer (`decode.py`). Any other step is a ragged pass, in
-which the sequences that bring one token have their attention computed by the same compiled code: a token's bits must
-not depend on what else is in its step. Needs numba (the extra `cpu`) and sizes that its tiles divide.
+Activations, keys and values are float32; matrices float32, bfloat16 (widened exactly) or int8. Sequences that bring one
+token are decoded by one compiled program per layer (`decode.py`); the others are a ragged pass. A step that has both
+runs them side by side, so a token's bits do not depend on what else is in its step. Needs numba (the extra `cpu`) and
+sizes that its tiles divide.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from coe.models.cpu.decode import Block, CompiledLayers, CompiledStep, Heads
-from coe.models.cpu.layer_math import FloatMath, Int8Math
+from coe.models.cpu.layer_math import Bfloat16Math, FloatMath, Int8Math
 from coe.models.cpu.row_ops import RowOps
 from coe.models.kv import SequenceKv
 from coe.models.llama.binding import EmbedWeights, HeadWeights, LayerWeights, LlamaWeights
@@ -33,16 +33,23 @@ _CPU = torch.device("cpu")
 
 
 class CompiledLlama(LlamaModel):
-    """Llama's shape by compiled CPU code. `matrix_format` is the one of most matrices: f32, bf16 or int8."""
+    """Llama's shape by compiled CPU code.
 
-    def __init__(self, shape: LlamaShape, config: Mapping[str, Any], matrix_format: str) -> None:
+    `matrix_format` is the one of most matrices: f32, bf16 or int8. `rounds_prompts`: prompts are multiplied in
+    bfloat16, by a processor that does so natively; decoding computes in float32 all the same.
+    """
+
+    def __init__(
+        self, shape: LlamaShape, config: Mapping[str, Any], matrix_format: str, *, rounds_prompts: bool = False
+    ) -> None:
         assert shape.dtype is torch.float32
         super().__init__(shape, config, _CPU)
-        self.backend = f"llama/cpu-compiled/{matrix_format}"
+        self.backend = f"llama/cpu-compiled/{matrix_format}{'-native' if rounds_prompts else ''}"
         heads = Heads(shape.num_heads, shape.num_kv_heads, shape.head_dim)
         self._layers = CompiledLayers(shape.hidden_size, shape.intermediate_size, heads, shape.norm_eps)
+        float_math = Bfloat16Math if rounds_prompts else FloatMath
         self._math: LayerMath = (
-            Int8Math(shape, RowOps()) if matrix_format == "int8" else FloatMath(shape, RowOps(), self._layers)
+            Int8Math(shape, RowOps()) if matrix_format == "int8" else float_math(shape, RowOps(), self._layers)
         )
 
     def bind(self, unit: Unit, flat: torch.Tensor) -> LlamaWeights:
@@ -54,16 +61,13 @@ class CompiledLlama(LlamaModel):
         return weights._replace(compiled=self._layers.layer(matrices, weights.qkv_bias, norms, weights.head_norms))
 
     def new_pass(self, rows: Sequence[Row], is_whole: bool) -> ForwardPass:  # noqa: ARG002
-        if len(rows) <= _DECODE_ROWS and all(map(is_decode_row, rows)):
+        decoding = [row for row in rows if is_decode_row(row)]
+        if not decoding or len(decoding) > _DECODE_ROWS:
+            return self._ragged(rows)
+        if len(decoding) == len(rows):
             return self._decode(rows)
-        batch = RaggedBatch.of(rows, self.shape, self.rotary, self.device)
-        single = [span for span in batch.spans if span.num_tokens == 1]
-        one_token = None
-        if single:
-            starts = torch.tensor([span.start for span in single])
-            step = self._begin([_sequence(span.kv) for span in single], batch.positions[starts])
-            one_token = _CompiledAttention(self._layers, self.shape, step, starts)
-        return RaggedPass(batch, self.shape, self._math, one_token)
+        prompts = [row for row in rows if not is_decode_row(row)]
+        return _MixedPass(rows, self._decode(decoding), self._ragged(prompts))
 
     def matmuls(self, weights: Sequence[Any]) -> None:
         """Compute the matmuls of one decode step and nothing else, for benchmarks that compare the rest with them."""
@@ -71,17 +75,17 @@ class CompiledLlama(LlamaModel):
         lm_head = embed.weight if head.lm_head is None else head.lm_head
         self._layers.matmuls([_block(w) for w in layers], self._layers.head(lm_head, head.norm))
 
+    def _ragged(self, rows: Sequence[Row]) -> ForwardPass:
+        return RaggedPass(RaggedBatch.of(rows, self.shape, self.rotary, self.device), self.shape, self._math)
+
     def _decode(self, rows: Sequence[Row]) -> ForwardPass:
         kvs = [_sequence(row.kv) for row in rows]
-        step = self._begin(kvs, torch.tensor([kv.length for kv in kvs]))
+        positions = [kv.length for kv in kvs]
+        table = self.rotary.at(torch.tensor(positions), max(positions) + 1)
+        places = [kv.place(self.shape.window) for kv in kvs]
+        step = self._layers.begin(places, self.shape.num_layers, *table)
         token_ids = torch.tensor([row.token_ids[0] for row in rows])
         return DecodePass(self._layers, self.shape, self._math, token_ids, kvs, step)
-
-    def _begin(self, kvs: Sequence[SequenceKv], positions: torch.Tensor) -> CompiledStep:
-        """Begin a compiled step of one token behind each of these sequences, whose positions these are."""
-        table = self.rotary.at(positions, int(positions.max()) + 1)
-        places = [kv.place(self.shape.window) for kv in kvs]
-        return self._layers.begin(places, self.shape.num_layers, *table)
 
 
 class DecodePass:
@@ -131,16 +135,29 @@ class DecodePass:
         return self._layers.logits(self._step, block, self._hidden)
 
 
-class _CompiledAttention:
-    """Attention of a ragged step's sequences that bring one token; see `ragged.OneTokenAttention`."""
+class _MixedPass:
+    """A step of sequences that decode and sequences that bring prompts: two passes side by side, unit by unit."""
 
-    def __init__(self, layers: CompiledLayers, shape: LlamaShape, step: CompiledStep, rows: torch.Tensor) -> None:
-        self._layers, self._shape, self._step = layers, shape, step
-        self.rows = rows
+    def __init__(self, rows: Sequence[Row], decoding: ForwardPass, prompts: ForwardPass) -> None:
+        self._decoding, self._prompts = decoding, prompts
+        self._num_logits = [row.num_logits for row in rows]
+        self._is_decoding = [is_decode_row(row) for row in rows]
 
-    def attend(self, layer: int, w: LayerWeights, qkv: torch.Tensor) -> torch.Tensor:
-        rotates = layer not in self._shape.unrotated
-        return self._layers.attention(self._step, _block(w), qkv, layer, rotates=rotates)
+    def run_unit(self, index: int, weights: Any) -> None:
+        self._decoding.run_unit(index, weights)
+        self._prompts.run_unit(index, weights)
+
+    def attach(self, first: EmbedWeights) -> None:
+        self._decoding.attach(first)
+        self._prompts.attach(first)
+
+    def logits(self) -> torch.Tensor:
+        prompts = iter(self._prompts.logits().split([n for n, one in self._pairs() if not one]))
+        decoding = iter(self._decoding.logits().split(1))
+        return torch.cat([next(decoding if one else prompts) for _, one in self._pairs()])
+
+    def _pairs(self) -> list[tuple[int, bool]]:
+        return list(zip(self._num_logits, self._is_decoding, strict=True))
 
 
 def _block(w: LayerWeights) -> Block:

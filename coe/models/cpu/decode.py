@@ -138,22 +138,6 @@ class CompiledLayers:
         self._point(step, hidden)
         self._lead(self._k.LEAD_LAYER, step, layer)
 
-    def attention(
-        self, step: CompiledStep, layer: Block, qkv: torch.Tensor, index: int, *, rotates: bool
-    ) -> torch.Tensor:
-        """Run a layer's attention alone; qkv, (rows, outputs), float32 and contiguous, is changed.
-
-        Returns (rows, heads * head dim), valid until the next call.
-        """
-        k, heads = self._k, self._heads
-        step.words[k.LAYER], step.words[k.ROTATES] = index, rotates
-        self._point(step, qkv)
-        step.words[k.QKV_OUT] = qkv.data_ptr()
-        self._lead(k.LEAD_ATTENTION, step, layer)
-        width = heads.num_heads * heads.dim
-        at = (int(step.words[k.NORMED]) - self._scratch.data_ptr()) // 4
-        return self._scratch[at : at + len(qkv) * width].view(len(qkv), width)
-
     def logits(self, step: CompiledStep, head: Block, hidden: torch.Tensor) -> torch.Tensor:
         """Return the logits, (rows, vocab): the final norm and the head."""
         out = torch.empty(len(hidden), int(head.words[self._k.OUTPUTS]))

@@ -30,7 +30,6 @@ from coe.models.cpu.decode_words import (
     INT8,
     KIND,
     LAYER_WORDS,
-    LEAD_ATTENTION,
     LEAD_HEAD,
     LEAD_LAYER,
     LEAD_MATMULS,
@@ -184,9 +183,9 @@ def compiled() -> Any:
     """Return the compiled function: compiled in some seconds the first time on a machine, read from the cache later.
 
     A follower calls it with (FOLLOW, words, last epoch, spins, 0) and gets the last epoch that it has seen. A leader
-    calls it with (what to lead, words, step, block, number of threads), where the block is a layer (LEAD_LAYER), its
-    attention alone (LEAD_ATTENTION), the head with its norm (LEAD_HEAD), one matmul (LEAD_MATMUL) or a layer's matmuls
-    without the rest, to time them (LEAD_MATMULS). It is one function so that it is compiled once.
+    calls it with (what to lead, words, step, block, number of threads), where the block is a layer (LEAD_LAYER),
+    the head with its norm (LEAD_HEAD), one matmul (LEAD_MATMUL) or a layer's matmuls without the rest, to time them
+    (LEAD_MATMULS). It is one function so that it is compiled once.
     """
     # numba knows a cached function by its own file; what is in its closure counts, too
     modules = (atomics, decode_matmul, decode_phases, decode_words, row_kernels, tiles)
@@ -203,8 +202,6 @@ def compiled() -> Any:
         step, block = longs(first, STEP_WORDS), longs(second, LAYER_WORDS)
         if role == LEAD_LAYER:
             _plan_layer(words, step, block, third)
-        elif role == LEAD_ATTENTION:
-            _plan_attention(words, step, third)
         elif role == LEAD_MATMULS:
             _plan_matmuls(words, block, third)
         else:

@@ -16,7 +16,7 @@ from coe.models.llama.rotary import CosSin
 from coe.models.llama.shape import LlamaShape
 from coe.models.matmul import Int8, Weight, full, matmul, quantised
 
-__all__ = ["FloatMath", "Int8Math"]
+__all__ = ["Bfloat16Math", "FloatMath", "Int8Math"]
 
 _GATE_ROWS = 16  # more are worth all cores, and the transposed matmuls of a prompt no copy
 _TILED_ROWS = 128  # times a bfloat16 matrix read as it is; for more it is widened once for MKL
@@ -65,6 +65,20 @@ class FloatMath(_RowMath):
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return self._ops.normed(x, weight, self._eps)
+
+
+class Bfloat16Math(FloatMath):
+    """FloatMath whose bfloat16 matrices are multiplied with activations rounded to bfloat16, as the processor does
+    natively.
+
+    Sums are taken in float32 and rounded to bfloat16 by torch; residuals, norms and attention stay float32.
+    """
+
+    def matmul(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if weight.dtype is not torch.bfloat16:
+            return super().matmul(x, weight, bias)
+        out = F.linear(x.to(torch.bfloat16), weight).float()
+        return out if bias is None else out.add_(bias)
 
 
 class Int8Math(_RowMath):

@@ -1,8 +1,7 @@
 """A ragged forward pass over a Llama's layers: any number of new tokens for each of several sequences.
 
-Owns the batch (which tokens are whose), the attention of each sequence over its own KV and the order of a layer. The
-arithmetic between attention and memory is a `LayerMath`; sequences that bring one token may have their attention
-computed elsewhere (`OneTokenAttention`).
+Owns the batch (which tokens belong to which sequence), the attention of each sequence over its own KV and the order of
+a layer. The arithmetic outside attention is a `LayerMath`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from coe.models.llama.shape import LlamaShape
 from coe.models.matmul import Weight, embedded
 from coe.models.model import Row
 
-__all__ = ["LayerMath", "OneTokenAttention", "RaggedBatch", "RaggedPass", "Span"]
+__all__ = ["LayerMath", "RaggedBatch", "RaggedPass", "Span"]
 
 
 class LayerMath(Protocol):
@@ -42,17 +41,6 @@ class LayerMath(Protocol):
 
     def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
         """Return the LM head's matmul with the normalised hidden state."""
-        ...
-
-
-class OneTokenAttention(Protocol):
-    """Attention of the sequences that bring one token, by the code that also decodes them: `rows` are their tokens."""
-
-    @property
-    def rows(self) -> torch.Tensor: ...
-
-    def attend(self, layer: int, w: LayerWeights, qkv: torch.Tensor) -> torch.Tensor:
-        """Return (rows, heads * head dim); qkv, (rows, outputs), may be changed."""
         ...
 
 
@@ -76,7 +64,6 @@ class RaggedBatch:
     """The new tokens of a step, one after another."""
 
     token_ids: torch.Tensor  # (tokens,)
-    positions: torch.Tensor  # (tokens,)
     table: CosSin
     spans: tuple[Span, ...]
 
@@ -94,7 +81,7 @@ class RaggedBatch:
             start += new
         at = torch.tensor(positions, device=device)
         token_ids = torch.tensor([token for row in rows for token in row.token_ids], device=device)
-        return cls(token_ids, at, rotary.at(at, max(positions) + 1), tuple(spans))
+        return cls(token_ids, rotary.at(at, max(positions) + 1), tuple(spans))
 
     @property
     def logit_rows(self) -> torch.Tensor:
@@ -106,11 +93,8 @@ class RaggedBatch:
 class RaggedPass:
     """One forward pass over a batch; see `model.ForwardPass`."""
 
-    def __init__(
-        self, batch: RaggedBatch, shape: LlamaShape, math: LayerMath, one_token: OneTokenAttention | None = None
-    ) -> None:
+    def __init__(self, batch: RaggedBatch, shape: LlamaShape, math: LayerMath) -> None:
         self._batch, self._shape, self._math = batch, shape, math
-        self._one_token = one_token
         self._embedding: Weight | None = None
         self._hidden = torch.empty(0)  # (tokens, hidden)
         self._logits: torch.Tensor | None = None
@@ -143,17 +127,11 @@ class RaggedPass:
 
     def _attention(self, layer: int, w: LayerWeights, qkv: torch.Tensor) -> torch.Tensor:
         """Return (tokens, heads * head dim); qkv, (tokens, outputs), is changed in place."""
-        shape, spans = self._shape, self._batch.spans
+        shape = self._shape
         out = torch.empty(len(qkv), shape.num_heads * shape.head_dim, dtype=qkv.dtype, device=qkv.device)
-        if self._one_token is not None:
-            rows = self._one_token.rows
-            out[rows] = self._one_token.attend(layer, w, qkv[rows])
-            spans = tuple(span for span in spans if span.num_tokens > 1)
-            if not spans:
-                return out
         heads = qkv.view(len(qkv), -1, shape.head_dim)
         self._math.rotate_(heads, w, None if layer in shape.unrotated else self._batch.table)
-        for span in spans:
+        for span in self._batch.spans:
             out[span.start : span.end] = _attended(heads[span.start : span.end], shape.num_heads, span, layer)
         return out
 

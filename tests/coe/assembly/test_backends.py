@@ -111,3 +111,17 @@ def test_one_expert_without_pages_keeps_all_contiguous_and_is_named(
     assert share_pages(choices, 1 << 20, PAGES) is None
     assert "other has another architecture" in caplog.text
     assert Backends(PAGES).model_for(manifests["a"], choices["a"]).backend == "llama/torch/f32"
+
+
+def test_prompts_are_rounded_only_where_that_is_allowed_and_matrices_are_bfloat16(
+    store: UnitStore, llama_folder: Path
+) -> None:
+    for form, allowed, expected in (
+        ("bf16", True, "llama/cpu-compiled/bf16-native"),
+        ("bf16", False, "llama/cpu-compiled/bf16"),
+        ("int8", True, "llama/cpu-compiled/int8"),
+        ("f32", True, "llama/cpu-compiled/f32"),
+    ):
+        manifest = manifest_of(store, llama_folder, form)
+        choice = choose("tiny", manifest, COMPILES, rounds_prompts=allowed)
+        assert Backends(COMPILES).model_for(manifest, choice).backend == expected

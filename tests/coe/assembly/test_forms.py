@@ -10,7 +10,7 @@ import pytest
 import tiny_models
 import torch
 
-from coe.assembly.forms import form_for, stored_form
+from coe.assembly.forms import form_for, rounds_prompts, stored_form
 from coe.assembly.processor import Processor
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
@@ -135,3 +135,10 @@ def test_the_checkpoint_itself_is_asked(tmp_path: Path) -> None:
     biased = tiny_models.tiny_llama(tmp_path / "biased", dtype="bfloat16", attention_bias=True)
     assert json.loads((biased / "config.json").read_text())["attention_bias"]
     assert stored_form(ExpertSpec("tiny", str(biased), biased, biased), ZEN_4) == StoredForm("bfloat16")
+
+
+def test_prompts_may_be_rounded_on_native_bfloat16_where_no_dtype_is_named() -> None:
+    assert rounds_prompts(spec(), ZEN_4)
+    assert not rounds_prompts(spec(), CASCADE_LAKE)
+    for options in ({"dtype": "float32"}, {"dtype": "bfloat16"}, {"weights": "bfloat16"}, {"weights": "int8"}):
+        assert not rounds_prompts(spec(**options), ZEN_4)

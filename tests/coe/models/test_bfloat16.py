@@ -157,3 +157,19 @@ def test_a_head_whose_vocabulary_no_tile_divides_is_torchs(tmp_path: Path, folde
     weight, hidden = torch.randn(509, 64).bfloat16(), torch.randn(3, 64)
     found = model._math.matmul(hidden, weight)
     torch.testing.assert_close(found, hidden @ weight.float().t())
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_on_native_bfloat16_auto_rounds_prompts_and_answers_alone_as_in_a_batch(
+    tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    fake_processor(monkeypatch, has_bfloat16=True)
+
+    async def work(runtime: Runtime) -> set[str]:
+        await answers(runtime)
+        return {status.backend for status in runtime.operator.experts()}
+
+    config = config_of(tmp_path / "native", folders, "auto", device)
+    # a prompt that is cut elsewhere has other last bits in its attention, and rounding makes more of them
+    config.write_text(config.read_text().replace("max_step_tokens = 40", "max_step_tokens = 512"))
+    assert with_runtime(config, work) == {"llama/cpu-compiled/bf16-native"}

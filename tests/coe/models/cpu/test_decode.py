@@ -198,11 +198,12 @@ def test_sizes_that_no_register_divides_are_left_to_torch() -> None:
     assert Layers("float32").compiled.head(random(VOCABULARY + 3, HIDDEN), random(HIDDEN)) is None
 
 
-def test_attention_alone_is_the_one_of_the_step(tmp_path: Path, llama_folder: Path) -> None:
-    """A token beside somebody's prompt takes the ragged step; in int8 one bit more or less can be another word."""
+@pytest.mark.parametrize("form", ["same", "bfloat16", "int8"])
+def test_a_decoding_token_has_the_same_bits_beside_a_prompt(tmp_path: Path, llama_folder: Path, form: str) -> None:
+    """In int8 one bit more or less can be another word."""
     store = UnitStore(tmp_path)
     spec = ExpertSpec("tiny", str(llama_folder), llama_folder, llama_folder)
-    expert = HandDriven(store, import_expert(store, spec, StoredForm("float32", "int8")))
+    expert = HandDriven(store, import_expert(store, spec, StoredForm("float32", form)))  # type: ignore[arg-type]
 
     def after(prompt: tuple[int, ...]) -> torch.Tensor:
         """Logits of two decoding rows, with a prompt beside them or without."""
