@@ -144,5 +144,5 @@ def _row(sequence: Sequence, num_tokens: int) -> Row:
     """Return a sequence's part of a step; its KV gets the room that is reserved for it."""
     assert sequence.kv is not None
     sequence.kv.reserve(sequence.job.num_known)
-    token_ids = sequence.next_ids(num_tokens)
-    return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)))
+    token_ids, is_prompt = sequence.next_ids(num_tokens), sequence.kv.length < len(sequence.prompt_ids)
+    return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)), is_prompt)

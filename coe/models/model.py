@@ -36,17 +36,18 @@ class Row:
     """One sequence's part of a step: `token_ids` follow the `kv.length` tokens that the sequence has already.
 
     `num_logits` is how many of the last tokens need logits: none for a chunk inside a prompt, several where the prompt
-    is scored.
+    is scored. `is_prompt`: the first of the tokens belongs to the prompt, not to the answer.
     """
 
     token_ids: tuple[int, ...]
     kv: Kv
     num_logits: int = 1
+    is_prompt: bool = False
 
 
 def is_decode_row(row: Row) -> bool:
-    """Return whether the row brings one token and needs the logits after it."""
-    return len(row.token_ids) == row.num_logits == 1
+    """Return whether the row brings one token of an answer and needs the logits after it."""
+    return len(row.token_ids) == row.num_logits == 1 and not row.is_prompt
 
 
 class ForwardPass(Protocol):

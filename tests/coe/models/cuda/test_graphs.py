@@ -135,6 +135,7 @@ def test_only_rows_of_one_token_with_logits_are_decode_rows(tiny: Tiny) -> None:
     assert all(map(is_decode_row, [Row((3,), kv), Row((4,), kv)]))
     assert not is_decode_row(Row((4, 5), kv))
     assert not is_decode_row(Row((3,), kv, num_logits=0))
+    assert not is_decode_row(Row((3,), kv, is_prompt=True))
 
 
 def test_no_memory_for_a_capture_means_eager_steps(tiny: Tiny) -> None:
