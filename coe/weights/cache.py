@@ -23,7 +23,7 @@ from coe.weights.memory.allocation import Memory, SystemMemory
 from coe.weights.memory.arena import Arena
 from coe.weights.memory.device import CopyDevice
 from coe.weights.memory.frames import Frames
-from coe.weights.memory.unit_location import Homes
+from coe.weights.memory.unit_location import UnitLocations
 from coe.weights.popularity import Popularity
 from coe.weights.residency import Pool
 from coe.weights.tier import Comer, Level
@@ -124,7 +124,7 @@ class WeightCache:
         self._copy_device = device
         self._device = None
         if device is not None and self.device is not None:
-            self._device = Level(self.device, Frames(device.arena, Homes(device.recut), device.retire))
+            self._device = Level(self.device, Frames(device.arena, UnitLocations(device.recut), device.retire))
         self._reader = DiskReader(source, post)
         self._copier = device.copier(post) if device is not None else None
         self._units: dict[str, Unit] = {}

@@ -59,7 +59,7 @@ class Level:
     def _make_room(self, comer: Comer, is_movable: Callable[[str], bool]) -> torch.Tensor | None:
         unit, spared = comer.unit, comer.spared
         below = None if comer.is_leased else self.pool.worth(unit)
-        wanted_bytes = max(comer.wanted_bytes if self.frames.have_homes else 0, unit.size_bytes)
+        wanted_bytes = max(comer.wanted_bytes if self.frames.has_locations else 0, unit.size_bytes)
         going = self.pool.victims(wanted_bytes, spared=spared, below=below)
         if going is None:
             going = self.pool.victims(unit.size_bytes, spared=spared, below=below)

@@ -39,13 +39,13 @@ class Arena:
     def used_bytes(self) -> int:
         return self._extents.used_bytes
 
-    def allocate(self, size_bytes: int, homes: Iterable[int] = ()) -> torch.Tensor | None:
-        """Return a frame, at the first of these offsets where it is free; None if no free piece is long enough.
+    def allocate(self, size_bytes: int, preferred: Iterable[int] = ()) -> torch.Tensor | None:
+        """Return a frame, its contents undefined; None if no free piece is long enough.
 
-        Its contents are undefined.
+        It lies at the first of the `preferred` offsets where the bytes are free, else where it fits best.
         """
         assert size_bytes % ALIGNMENT == 0
-        at = next((home for home in homes if self._extents.is_free(home, size_bytes)), None)
+        at = next((offset for offset in preferred if self._extents.is_free(offset, size_bytes)), None)
         start = self._extents.allocate(size_bytes, at)
         return None if start is None else self._at(start, size_bytes)
 

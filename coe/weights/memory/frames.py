@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 
 from coe.weights.memory.arena import Arena, offset_of
-from coe.weights.memory.unit_location import Homes, Kind
+from coe.weights.memory.unit_location import UnitKind, UnitLocations
 from coe.weights.unit import Unit
 
 __all__ = ["Frame", "Frames"]
@@ -23,22 +23,25 @@ class Frame:
     """A unit's bytes, and what was bound to them per expert."""
 
     bytes: torch.Tensor
-    kind: Kind
+    kind: UnitKind
     payloads: dict[str, object] = field(default_factory=dict)
 
 
 class Frames:
     """The frames of one tier by unit hash.
 
-    `homes` are for a tier whose addresses matter; without, a unit goes where it fits best. `retire` hears of bytes that
-    work already queued may still read.
+    `locations` are for a tier whose addresses matter; without, a unit goes where it fits best. `retire` is called with
+    bytes that work already queued may still read.
     """
 
     def __init__(
-        self, arena: Arena, homes: Homes | None = None, retire: Callable[[torch.Tensor], None] = lambda _: None
+        self,
+        arena: Arena,
+        locations: UnitLocations | None = None,
+        retire: Callable[[torch.Tensor], None] = lambda _: None,
     ) -> None:
         self.arena = arena
-        self._homes = homes
+        self._locations = locations
         self._retire = retire
         self._frames: dict[str, Frame] = {}
         self._at: dict[int, str] = {}  # offset -> unit hash
@@ -54,9 +57,9 @@ class Frames:
 
     def put(self, unit: Unit) -> torch.Tensor | None:
         """Return memory for a unit that is about to arrive; None if no free piece is long enough."""
-        flat = self.arena.allocate(unit.size_bytes, self._homes_of(unit))
+        flat = self.arena.allocate(unit.size_bytes, self._locations_of(unit))
         if flat is not None:
-            self._settle(unit.hash, Frame(flat, Kind.of(unit)))
+            self._settle(unit.hash, Frame(flat, UnitKind.of(unit)))
         return flat
 
     def drop(self, digest: str) -> None:
@@ -67,14 +70,14 @@ class Frames:
         self.arena.free(flat)
 
     @property
-    def have_homes(self) -> bool:
-        return self._homes is not None
+    def has_locations(self) -> bool:
+        return self._locations is not None
 
     def prefers_to_follow(self, unit: Unit, digest: str) -> bool:
         """Whether a unit had better take the place of one that is here: they are of one kind, and no such is free."""
-        if self._homes is None or self._frames[digest].kind != Kind.of(unit):
+        if self._locations is None or self._frames[digest].kind != UnitKind.of(unit):
             return False
-        return not any(self.arena.is_free(home, unit.size_bytes) for home in self._homes_of(unit))
+        return not any(self.arena.is_free(offset, unit.size_bytes) for offset in self._locations_of(unit))
 
     def in_the_way(self, size_bytes: int, losses: Mapping[str, float]) -> list[str] | None:
         """Return the units to evict so that `size_bytes` fit in one piece, at the least loss; None if that cannot be.
@@ -107,16 +110,16 @@ class Frames:
     def _settle(self, digest: str, frame: Frame) -> None:
         self._frames[digest] = frame
         self._at[offset_of(frame.bytes)] = digest
-        if self._homes is not None:
-            self._homes.settle(frame.kind, offset_of(frame.bytes))
+        if self._locations is not None:
+            self._locations.settle(frame.kind, offset_of(frame.bytes))
 
-    def _homes_of(self, unit: Unit) -> Sequence[int]:
-        return () if self._homes is None else self._homes.of(Kind.of(unit))
+    def _locations_of(self, unit: Unit) -> Sequence[int]:
+        return () if self._locations is None else self._locations.of(UnitKind.of(unit))
 
     def check_integrity(self) -> None:
         """Raise AssertionError if frames and memory disagree."""
         self.arena.check_integrity()
-        if self._homes is not None:
-            self._homes.check_integrity()
+        if self._locations is not None:
+            self._locations.check_integrity()
         assert self.arena.used_bytes == sum(frame.bytes.numel() for frame in self._frames.values())
         assert {offset_of(self._frames[digest].bytes): digest for digest in self._frames} == self._at

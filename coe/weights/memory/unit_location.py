@@ -12,33 +12,33 @@ from typing import NamedTuple
 
 from coe.weights.unit import Unit
 
-__all__ = ["Homes", "Kind"]
+__all__ = ["UnitKind", "UnitLocations"]
 
 
-class Kind(NamedTuple):
+class UnitKind(NamedTuple):
     """What units must have in common to take each other's place."""
 
     name: str
     size_bytes: int
 
     @classmethod
-    def of(cls, unit: Unit) -> Kind:
+    def of(cls, unit: Unit) -> UnitKind:
         return cls(unit.name, unit.size_bytes)
 
 
-class Homes:
+class UnitLocations:
     """Offsets of places by kind, the lowest first. `forgotten` hears of the offset and size of each that is no more."""
 
     def __init__(self, forgotten: Callable[[int, int], None] = lambda *_: None) -> None:
         self._forgotten = forgotten
-        self._kinds: dict[int, Kind] = {}  # by offset
+        self._kinds: dict[int, UnitKind] = {}  # by offset
         self._starts: list[int] = []
-        self._of: dict[Kind, list[int]] = {}
+        self._of: dict[UnitKind, list[int]] = {}
 
-    def of(self, kind: Kind) -> Sequence[int]:
+    def of(self, kind: UnitKind) -> Sequence[int]:
         return self._of.get(kind, ())
 
-    def settle(self, kind: Kind, offset: int) -> None:
+    def settle(self, kind: UnitKind, offset: int) -> None:
         """A unit of this kind lies there now; places that it overlaps with are no more."""
         if self._kinds.get(offset) == kind:
             return

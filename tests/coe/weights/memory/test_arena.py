@@ -16,7 +16,7 @@ from coe.weights.memory.allocation import PinnedMemory, SystemMemory, registered
 from coe.weights.memory.arena import KEPT_S, Arena, offset_of
 from coe.weights.memory.extents import Extents
 from coe.weights.memory.frames import Frames
-from coe.weights.memory.unit_location import Homes, Kind
+from coe.weights.memory.unit_location import UnitKind, UnitLocations
 from coe.weights.unit import ALIGNMENT, Unit
 
 PAGE = ALIGNMENT
@@ -207,7 +207,7 @@ def unit(name: str, num_pages: int = 1, expert: str = "") -> Unit:
 
 def test_an_expert_of_the_same_shape_gets_the_addresses_of_the_one_that_left() -> None:
     """In whatever order its units come: a graph that was captured over these addresses serves it."""
-    frames = Frames(Arena(SystemMemory(6 * PAGE)), Homes())
+    frames = Frames(Arena(SystemMemory(6 * PAGE)), UnitLocations())
     first = [unit("embed", 3, "a"), unit("layer.0", 1, "a"), unit("layer.1", 1, "a"), unit("head", 1, "a")]
     addresses = {each.name: frames.put(each).data_ptr() for each in first}  # type: ignore[union-attr]
     for each in first:
@@ -223,22 +223,22 @@ def test_an_expert_of_the_same_shape_gets_the_addresses_of_the_one_that_left() -
 
 
 def test_a_place_is_forgotten_when_something_else_takes_a_byte_of_it() -> None:
-    homes = Homes()
-    small, large = Kind("layer.0", 4), Kind("embed", 6)
+    locations = UnitLocations()
+    small, large = UnitKind("layer.0", 4), UnitKind("embed", 6)
     for offset in (0, 4, 8, 12):
-        homes.settle(small, offset)
-    homes.settle(large, 2)
-    assert (homes.of(small), homes.of(large)) == ([8, 12], [2])
-    homes.settle(small, 8)
-    homes.settle(Kind("layer.0", 2), 10)
-    assert (homes.of(small), homes.of(Kind("layer.0", 2))) == ([12], [10])
-    homes.check_integrity()
+        locations.settle(small, offset)
+    locations.settle(large, 2)
+    assert (locations.of(small), locations.of(large)) == ([8, 12], [2])
+    locations.settle(small, 8)
+    locations.settle(UnitKind("layer.0", 2), 10)
+    assert (locations.of(small), locations.of(UnitKind("layer.0", 2))) == ([12], [10])
+    locations.check_integrity()
 
 
 def test_a_place_that_is_no_more_is_told_once() -> None:
     """What was captured over a place lives as long as units of its name and size come and go there."""
     told: list[tuple[int, int]] = []
-    frames = Frames(Arena(SystemMemory(4 * PAGE)), Homes(lambda *place: told.append(place)))
+    frames = Frames(Arena(SystemMemory(4 * PAGE)), UnitLocations(lambda *place: told.append(place)))
     for expert in "ab":
         frames.put(unit("layer.0", 2, expert))
         frames.drop(f"{expert}.layer.0")
@@ -273,11 +273,11 @@ def _is_not_in(held: set[str], digest: str) -> bool:
     return digest not in held
 
 
-@pytest.mark.parametrize("homes", [True, False], ids=["homes", "best fit"])
+@pytest.mark.parametrize("locations", [True, False], ids=["locations", "best fit"])
 @pytest.mark.parametrize("seed", range(4))
-def test_frames_hold_their_units_bytes_through_random_comings_goings_and_moves(seed: int, homes: bool) -> None:
+def test_frames_hold_their_units_bytes_through_random_comings_goings_and_moves(seed: int, locations: bool) -> None:
     chance = random.Random(seed)
-    frames = Frames(Arena(SystemMemory(40 * PAGE)), Homes() if homes else None)
+    frames = Frames(Arena(SystemMemory(40 * PAGE)), UnitLocations() if locations else None)
     contents: dict[str, int] = {}
     for step in range(400):
         if contents and chance.random() < 0.4:
