@@ -26,7 +26,7 @@ from coe.weights.memory.frames import Frames
 from coe.weights.memory.unit_location import UnitLocations
 from coe.weights.popularity import Popularity
 from coe.weights.residency import Pool
-from coe.weights.tier import Comer, Level
+from coe.weights.tier import Comer, TierMemory
 from coe.weights.transfer import Arrived, DiskReader, UnitSource
 from coe.weights.unit import Manifest, Unit
 
@@ -120,11 +120,11 @@ class WeightCache:
         judge = self._popularity if policy == "value" else None
         self.host = Pool(host_bytes, judge, lambda _: 1.0 / self._disk.bytes_per_s)
         self.device = Pool(device_bytes, judge, self._back_on_device_s) if device is not None else None
-        self._host = Level(self.host, Frames(Arena(host_memory or SystemMemory(host_bytes))))
+        self._host = TierMemory(self.host, Frames(Arena(host_memory or SystemMemory(host_bytes))))
         self._copy_device = device
         self._device = None
         if device is not None and self.device is not None:
-            self._device = Level(self.device, Frames(device.arena, UnitLocations(device.recut), device.retire))
+            self._device = TierMemory(self.device, Frames(device.arena, UnitLocations(device.recut), device.retire))
         self._reader = DiskReader(source, post)
         self._copier = device.copier(post) if device is not None else None
         self._units: dict[str, Unit] = {}
@@ -265,11 +265,11 @@ class WeightCache:
         `keeps_host` frees device copies only, where there is a device with memory of its own.
         """
         freed = 0
-        for level in self._levels():
-            if level is not self._host or not keeps_host:
-                digests = level.pool.evictable_of(expert)
+        for tier in self._tiers():
+            if tier is not self._host or not keeps_host:
+                digests = tier.pool.evictable_of(expert)
                 freed += sum(self._units[digest].size_bytes for digest in digests)
-                level.evict(digests)
+                tier.evict(digests)
         self.pump()
         return freed
 
@@ -311,20 +311,20 @@ class WeightCache:
         self._reader.close()
         if self._copier is not None:
             self._copier.close()
-        for level in self._levels():
-            level.frames.close()
+        for tier in self._tiers():
+            tier.frames.close()
 
     # -- memory back to the system
 
     @property
     def give_back_due_s(self) -> float | None:
         """When `give_back` has something to do, in monotonic seconds."""
-        return min((due for level in self._levels() if (due := level.frames.arena.due_s) is not None), default=None)
+        return min((due for tier in self._tiers() if (due := tier.frames.arena.due_s) is not None), default=None)
 
     def give_back(self) -> None:
         """Give memory that has been free for long to the system."""
-        for level in self._levels():
-            level.frames.arena.give_back()
+        for tier in self._tiers():
+            tier.frames.arena.give_back()
 
     # -- how units move
 
@@ -398,22 +398,22 @@ class WeightCache:
             units = (*units[1:], units[0])  # as a lease will have it: the embedding goes last over the wire
         return all(sum(self._num_moving.values()) < MAX_PREFETCHES and self._advance(unit, expected) for unit in units)
 
-    def _reserve(self, level: Level, unit: Unit, expected: _Expected | None) -> torch.Tensor | None:
+    def _reserve(self, tier: TierMemory, unit: Unit, expected: _Expected | None) -> torch.Tensor | None:
         """Book a unit of a lease, or of an expected expert, and return memory for it; None if there is none now."""
         if expected is None:
             wanted = {
-                unit.hash: unit for lease in self._leases for unit in lease.claim.units if level.pool.is_absent(unit)
+                unit.hash: unit for lease in self._leases for unit in lease.claim.units if tier.pool.is_absent(unit)
             }
             comer = Comer(unit, sum(each.size_bytes for each in wanted.values()))
         else:
-            comer = Comer(unit, level.pool.missing_bytes(expected.expert), expected.spared, is_leased=False)
-        return level.reserve(comer, partial(self._is_movable, level))
+            comer = Comer(unit, tier.pool.missing_bytes(expected.expert), expected.spared, is_leased=False)
+        return tier.reserve(comer, partial(self._is_movable, tier))
 
-    def _is_movable(self, level: Level, digest: str) -> bool:
+    def _is_movable(self, tier: TierMemory, digest: str) -> bool:
         """Whether nothing writes or copies a unit's bytes."""
         unit = self._units[digest]
-        is_source = level is self._host and self.device is not None and self.device.is_moving(unit)
-        return level.pool.is_ready(unit) and not is_source
+        is_source = tier is self._host and self.device is not None and self.device.is_moving(unit)
+        return tier.pool.is_ready(unit) and not is_source
 
     def _is_idle(self) -> bool:
         """Whether no open lease waits for bytes."""
@@ -462,22 +462,22 @@ class WeightCache:
             moved.load_s += lease.load_s
 
     def _pools(self) -> tuple[Pool, ...]:
-        return tuple(level.pool for level in self._levels())
+        return tuple(tier.pool for tier in self._tiers())
 
-    def _levels(self) -> tuple[Level, ...]:
+    def _tiers(self) -> tuple[TierMemory, ...]:
         """The nearest to the engine first: device copies go before their masters."""
         return (self._host,) if self._device is None else (self._device, self._host)
 
     @property
-    def _front(self) -> Level:
-        return self._levels()[0]
+    def _front(self) -> TierMemory:
+        return self._tiers()[0]
 
     # -- proof
 
     def check_integrity(self) -> None:
         """Raise AssertionError if books, frames and leases disagree."""
-        for level in self._levels():
-            level.check_integrity()
+        for tier in self._tiers():
+            tier.check_integrity()
         assert all(count >= 0 for count in self._num_moving.values())
         for lease in self._leases:
             assert lease.is_open

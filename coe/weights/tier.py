@@ -16,7 +16,7 @@ from coe.weights.memory.frames import Frames
 from coe.weights.residency import Pool
 from coe.weights.unit import Unit
 
-__all__ = ["Comer", "Level"]
+__all__ = ["Comer", "TierMemory"]
 
 log = logging.getLogger("coe.weights.tier")
 
@@ -34,7 +34,7 @@ class Comer(NamedTuple):
     is_leased: bool = True
 
 
-class Level:
+class TierMemory:
     """The residency table of a tier and the frames that its units lie in; one is never changed without the other."""
 
     def __init__(self, pool: Pool, frames: Frames) -> None:
