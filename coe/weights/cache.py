@@ -26,7 +26,7 @@ from coe.weights.memory.frames import Frames
 from coe.weights.memory.unit_location import UnitLocations
 from coe.weights.popularity import Popularity
 from coe.weights.residency import Pool
-from coe.weights.tier import Comer, TierMemory
+from coe.weights.tier import Incoming, TierMemory
 from coe.weights.transfer import Arrived, DiskReader, UnitSource
 from coe.weights.unit import Manifest, Unit
 
@@ -404,10 +404,10 @@ class WeightCache:
             wanted = {
                 unit.hash: unit for lease in self._leases for unit in lease.claim.units if tier.pool.is_absent(unit)
             }
-            comer = Comer(unit, sum(each.size_bytes for each in wanted.values()))
+            incoming = Incoming(unit, sum(each.size_bytes for each in wanted.values()))
         else:
-            comer = Comer(unit, tier.pool.missing_bytes(expected.expert), expected.spared, is_leased=False)
-        return tier.reserve(comer, partial(self._is_movable, tier))
+            incoming = Incoming(unit, tier.pool.missing_bytes(expected.expert), expected.spared, is_leased=False)
+        return tier.reserve(incoming, partial(self._is_movable, tier))
 
     def _is_movable(self, tier: TierMemory, digest: str) -> bool:
         """Whether nothing writes or copies a unit's bytes."""

@@ -16,12 +16,12 @@ from coe.weights.memory.frames import Frames
 from coe.weights.residency import Pool
 from coe.weights.unit import Unit
 
-__all__ = ["Comer", "TierMemory"]
+__all__ = ["Incoming", "TierMemory"]
 
 log = logging.getLogger("coe.weights.tier")
 
 
-class Comer(NamedTuple):
+class Incoming(NamedTuple):
     """A unit that is about to arrive, and for whom.
 
     `wanted_bytes` are what comes with it sooner or later: what goes for them may go in any order. One that no lease
@@ -40,15 +40,15 @@ class TierMemory:
     def __init__(self, pool: Pool, frames: Frames) -> None:
         self.pool, self.frames = pool, frames
 
-    def reserve(self, comer: Comer, is_movable: Callable[[str], bool]) -> torch.Tensor | None:
+    def reserve(self, incoming: Incoming, is_movable: Callable[[str], bool]) -> torch.Tensor | None:
         """Book a unit and return memory for it, evicting what the policy names; None if that cannot be had now.
 
         Where the free bytes are scattered more goes, whatever loses least; where all that is left is leased or pinned,
         frames move together. So a unit that fits by the books fits in one piece, at the latest when nothing is moving.
         """
-        frame = self._make_room(comer, is_movable)
+        frame = self._make_room(incoming, is_movable)
         if frame is not None:
-            self.pool.reserve(comer.unit)
+            self.pool.reserve(incoming.unit)
         return frame
 
     def evict(self, digests: Sequence[str]) -> None:
@@ -56,10 +56,10 @@ class TierMemory:
             self.pool.drop(digest)
             self.frames.drop(digest)
 
-    def _make_room(self, comer: Comer, is_movable: Callable[[str], bool]) -> torch.Tensor | None:
-        unit, spared = comer.unit, comer.spared
-        below = None if comer.is_leased else self.pool.worth(unit)
-        wanted_bytes = max(comer.wanted_bytes if self.frames.has_locations else 0, unit.size_bytes)
+    def _make_room(self, incoming: Incoming, is_movable: Callable[[str], bool]) -> torch.Tensor | None:
+        unit, spared = incoming.unit, incoming.spared
+        below = None if incoming.is_leased else self.pool.worth(unit)
+        wanted_bytes = max(incoming.wanted_bytes if self.frames.has_locations else 0, unit.size_bytes)
         going = self.pool.victims(wanted_bytes, spared=spared, below=below)
         if going is None:
             going = self.pool.victims(unit.size_bytes, spared=spared, below=below)
@@ -73,7 +73,7 @@ class TierMemory:
         more = self.frames.in_the_way(unit.size_bytes, self.pool.losses(spared=spared, below=below))
         if more is not None:
             self.evict(more)
-        elif comer.is_leased:
+        elif incoming.is_leased:
             moved = self.frames.compact(unit.size_bytes, is_movable)
             log.info("compact unit=%s bytes=%d moved_bytes=%s", unit.name, unit.size_bytes, moved)
         return self.frames.put(unit)
