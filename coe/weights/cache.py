@@ -229,7 +229,7 @@ class WeightCache:
         unit = self._units[event.unit_hash]
         self._num_moving[event.tier] -= 1
         if event.tier is Tier.DEVICE:
-            self.host.unshield(unit)
+            self.host.unhold(unit)
         failures = self._commit(unit, event)
         if not failures:  # else the owner closes the failed leases, and that pumps
             self.pump()
@@ -349,13 +349,13 @@ class WeightCache:
             self._let_rows_go(lease)
         elif not lease.holds_rows and self.host.is_ready(first):
             lease.holds_rows = True
-            self.host.shield(first)
+            self.host.hold(first)
         return lease.holds_rows
 
     def _let_rows_go(self, lease: Lease) -> None:
         if lease.holds_rows:
             lease.holds_rows = False
-            self.host.unshield(lease.units[0])
+            self.host.unhold(lease.units[0])
 
     def _advance(self, unit: Unit, expected: _Expected | None = None) -> bool:
         """Take a unit one tier closer; False when there is no room or no free reader now."""
@@ -381,7 +381,7 @@ class WeightCache:
         frame = self._reserve(self._device, unit, expected)
         if frame is None:
             return False
-        self.host.shield(unit)  # the source stays until the copy has ended
+        self.host.hold(unit)  # the source stays until the copy has ended
         self._num_moving[Tier.DEVICE] += 1
         self._copier.copy(unit.hash, self._host.frames[unit.hash].bytes, frame)
         return True
@@ -481,4 +481,4 @@ class WeightCache:
         assert all(count >= 0 for count in self._num_moving.values())
         for lease in self._leases:
             assert lease.is_open
-            assert all(unit.hash in self.front.held_bytes() for unit in lease.claim.units)
+            assert all(unit.hash in self.front.leased_or_pinned() for unit in lease.claim.units)

@@ -54,7 +54,7 @@ class Lease:
     holds_rows: bool = False  # those bytes are there and stay until it has travelled
     _at: int = 0  # the unit that the step under way runs next; a lease that holds everything stays at 0
     _next: int = 0  # all units from `_at` up to this one are ready
-    _shielded: list[Unit] = field(default_factory=list)
+    _held: list[Unit] = field(default_factory=list)
 
     @property
     def kind(self) -> SwitchKind:
@@ -106,12 +106,12 @@ class Lease:
             self._move(0)
 
     def wanted(self) -> Iterator[Unit]:
-        """Units to bring here, the most urgent first; those of a window are shielded by being named."""
+        """Units to bring here, the most urgent first; those of a window are held by being named."""
         if not self.is_streaming:
             yield from self.units[self.num_ready() :]
             return
         yield from self.claim.units
-        yield from self._shielded
+        yield from self._held
 
     def note(self, unit: Unit, event: Arrived, busy_s: float) -> None:
         """Book a transfer that this lease waited for."""
@@ -129,22 +129,22 @@ class Lease:
         self._owner.pump()
 
     def open_window(self) -> None:
-        """Shield the next units that the lease does not hold, as many as its window takes."""
+        """Hold the next units that the lease does not hold, as many as its window takes."""
         front, passing = self._owner.front, self._ahead()
         for unit in passing:
-            front.shield(unit)
-        for unit in self._shielded:
-            front.unshield(unit)
-        self._shielded = passing
+            front.hold(unit)
+        for unit in self._held:
+            front.unhold(unit)
+        self._held = passing
 
     def close_window(self) -> None:
-        for unit in self._shielded:
-            self._owner.front.unshield(unit)
-        self._shielded = []
+        for unit in self._held:
+            self._owner.front.unhold(unit)
+        self._held = []
 
     def _is_here(self, unit: Unit) -> bool:
         """Whether the unit is ready and stays: one that is here by chance, beyond the window, may be evicted."""
-        if self.is_streaming and unit not in self.claim.units and unit not in self._shielded:
+        if self.is_streaming and unit not in self.claim.units and unit not in self._held:
             return False
         if self.gathers and unit is self.units[0] and self.holds_rows:
             return True

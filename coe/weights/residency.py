@@ -1,7 +1,7 @@
 """One tier's books: which units are resident or on the way, what they cost, who may not lose them.
 
 Pure: no bytes, no clock, no threads. A pool never counts more than its budget, units in flight included, and it only
-ever names victims that nobody leases, shields or pins. Eviction takes what is worth least per byte first and, of an
+ever names victims that nobody leases, holds or pins. Eviction takes what is worth least per byte first and, of an
 expert's units, the tail first: the leading units that stay behind hide the next load. Two policies. "value": a unit is
 worth the seconds to bring it back times the chance that it is wanted, summed over the experts that use it. "lru", the
 baseline: a unit is worth the last use of any of them.
@@ -70,7 +70,7 @@ class Pool:
         self._slots: dict[str, _Slot] = {}
         self._claims: dict[str, list[Claim]] = {}  # open leases per expert
         self._leases: Counter[str] = Counter()  # and per unit
-        self._shields: Counter[str] = Counter()
+        self._holds: Counter[str] = Counter()
         self._uses: dict[str, list[_Use]] = {}
         self._units: dict[str, tuple[Unit, ...]] = {}
         self._sizes: dict[str, int] = {}
@@ -149,7 +149,7 @@ class Pool:
 
     # -- leases
 
-    def held_bytes(self, giving_up: Iterable[str] = ()) -> dict[str, int]:
+    def leased_or_pinned(self, giving_up: Iterable[str] = ()) -> dict[str, int]:
         """Hash and size of every unit that is leased or pinned, as if one lease of each `giving_up` were closed."""
         leases = self._leases.copy()
         for claim in self._last_claims(giving_up):
@@ -162,13 +162,13 @@ class Pool:
         """Bytes that leases and pins may fill: what they hold, and the windows of those that stream."""
         windows = sum(claim.window_bytes for claims in self._claims.values() for claim in claims)
         windows -= sum(claim.window_bytes for claim in self._last_claims(giving_up))
-        return sum(self.held_bytes(giving_up).values()) + windows
+        return sum(self.leased_or_pinned(giving_up).values()) + windows
 
     def claim(self, expert: str, giving_up: Iterable[str] = ()) -> Claim | None:
         """What a lease of the expert would hold beside all that is leased or pinned; None if it cannot be had now."""
         units = self._units[expert]
         free = self.budget_bytes - self.promised_bytes(giving_up)
-        held = self.held_bytes(giving_up)
+        held = self.leased_or_pinned(giving_up)
         if not self.is_larger(expert):
             return Claim(units) if _size_of(unit for unit in units if unit.hash not in held) <= free else None
         if expert not in self._streamable:
@@ -197,12 +197,12 @@ class Pool:
         self._claims[expert].remove(claim)
         _take_off(self._leases, _hashes(claim.units))
 
-    def shield(self, unit: Unit) -> None:
+    def hold(self, unit: Unit) -> None:
         """Keep a unit from being evicted without promising it room: a copy reads it, or it passes through a window."""
-        self._shields[unit.hash] += 1
+        self._holds[unit.hash] += 1
 
-    def unshield(self, unit: Unit) -> None:
-        _take_off(self._shields, {unit.hash})
+    def unhold(self, unit: Unit) -> None:
+        _take_off(self._holds, {unit.hash})
 
     # -- bytes
 
@@ -300,7 +300,7 @@ class Pool:
         return any(use.expert in experts for use in self._uses[digest])
 
     def _is_evictable(self, digest: str) -> bool:
-        if not self._slots[digest].is_ready or self._leases[digest] or self._shields[digest]:
+        if not self._slots[digest].is_ready or self._leases[digest] or self._holds[digest]:
             return False
         return not (self._pinned and self._is_used_by(digest, self._pinned))
 
@@ -321,7 +321,7 @@ class Pool:
         claims = [claim for claims in self._claims.values() for claim in claims]
         claimed = Counter(digest for claim in claims for digest in _hashes(claim.units))
         assert claimed == self._leases
-        assert all(count > 0 for count in (*self._leases.values(), *self._shields.values()))
+        assert all(count > 0 for count in (*self._leases.values(), *self._holds.values()))
         assert set(self._slots) <= set(self._uses)
         assert self.promised_bytes() <= self.budget_bytes
 
