@@ -21,7 +21,7 @@ from coe.models.cuda.static_step import Bucket, StaticStep, fill, num_blocks
 from coe.models.kv import KV_BLOCK_TOKENS
 from coe.models.llama.model import LlamaModel, LlamaShape
 from coe.models.model import Row, Step
-from coe.weights.store.reading import read_buffered
+from coe.weights.store.file_reads import read_buffered
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, Unit
 

@@ -18,7 +18,7 @@ from coe.errors import WeightsError
 from coe.models.llama.model import LlamaModel, LlamaShape
 from coe.models.model import Row
 from coe.weights.memory.allocation import SystemMemory
-from coe.weights.store.reading import read_into
+from coe.weights.store.file_reads import read_into
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, Unit
 

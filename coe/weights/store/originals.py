@@ -21,10 +21,10 @@ import torch
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
 from coe.weights.store.checkpoint import Checkpoint, Location, weight_files
+from coe.weights.store.file_reads import PIECE_BYTES, read_buffered
 from coe.weights.store.importer import DTYPES, Import, identity_of, resident_dtype
 from coe.weights.store.layout import padded_bytes
 from coe.weights.store.lora import LoraAdapter
-from coe.weights.store.reading import PIECE_BYTES, read_buffered
 from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
 
 __all__ = ["OriginalFiles"]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from coe.errors import CoeError
-from coe.weights.store.reading import pieces_of
+from coe.weights.store.file_reads import pieces_of
 from coe.weights.unit import Manifest, TensorSpec, Unit
 
 __all__ = ["UnitStore"]

@@ -19,7 +19,7 @@ from coe.weights.cache import ExpertFailure, WeightCache
 from coe.weights.lease import Lease
 from coe.weights.memory.allocation import SystemMemory
 from coe.weights.memory.device import EmulatedDevice
-from coe.weights.store.reading import read_into
+from coe.weights.store.file_reads import read_into
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.transfer import Arrived
 from coe.weights.unit import ALIGNMENT, Manifest, Unit
