@@ -19,7 +19,7 @@ import torch
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
 from coe.weights.store.checkpoint import Checkpoint, weight_files
-from coe.weights.store.layout import Parameter, lay_out, padded_bytes, plan_model
+from coe.weights.store.layout import Parameter, lay_out_model, lay_out_unit, padded_bytes
 from coe.weights.store.lora import LoraAdapter
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
@@ -129,10 +129,10 @@ class Import:
         self.adapter = adapter
         self.dtype = dtype
         self.config = _json(spec.folder / "config.json")
-        self.plan = plan_model(spec.name, self.config)
+        self.layout = lay_out_model(spec.name, self.config)
 
     def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
-        sources, layouts = self.sources(), self.layouts()
+        sources, layouts = self.sources(), self.tensor_specs()
         total = sum(padded_bytes(specs) for specs in layouts.values())
         units: list[Unit] = []
         for name, specs in layouts.items():
@@ -142,7 +142,7 @@ class Import:
                 progress(sum(unit.size_bytes for unit in units), total)
         return self.manifest(key, units)
 
-    def layouts(self) -> dict[str, tuple[TensorSpec, ...]]:
+    def tensor_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
         self.check_adapter()
         name = _NAMES[self.dtype] if self.spec.weights == "full" else "F32"  # computed in, and the rest is little
@@ -155,7 +155,7 @@ class Import:
             is_kept = all(self.checkpoint.dtype(sources[each]) == "BF16" for each in group) and not is_merged
             return "BF16" if self.keeps_bfloat16 and is_kept else name
 
-        return {unit.name: lay_out(unit.parameters, name, matrix_dtype) for unit in self.plan.units}
+        return {unit.name: lay_out_unit(unit.parameters, name, matrix_dtype) for unit in self.layout.units}
 
     def manifest(self, key: str, units: Sequence[Unit]) -> Manifest:
         generation = self.spec.folder / "generation_config.json"
@@ -167,7 +167,7 @@ class Import:
             _json(generation) if generation.is_file() else {},
             str(self.spec.tokenizer_dir),
             tuple(units),
-            dict(self.plan.tied),
+            dict(self.layout.tied),
         )
 
     def dtype_of(self, units: Sequence[Unit]) -> str:
@@ -196,12 +196,12 @@ class Import:
 
     def sources(self) -> dict[str, str]:
         """Return the checkpoint's name for every parameter, having checked that all fit and none is left over."""
-        found = {name: self.find(parameter) for name, parameter in self.plan.parameters.items()}
+        found = {name: self.find(parameter) for name, parameter in self.layout.parameters.items()}
         left = self.checkpoint.names.keys() - set(found.values())
         self.check_tied(left, found)
-        tied = {candidate for name in self.plan.tied for candidate in self.spellings(name)}
+        tied = {candidate for name in self.layout.tied for candidate in self.spellings(name)}
         unknown = sorted(
-            name for name in left - tied if not any(re.search(pattern, name) for pattern in self.plan.ignored)
+            name for name in left - tied if not any(re.search(pattern, name) for pattern in self.layout.ignored)
         )
         if unknown:
             raise self.error(
@@ -211,7 +211,7 @@ class Import:
         return found
 
     def find(self, parameter: Parameter) -> str:
-        aliases = [name for name, owner in self.plan.tied.items() if owner == parameter.name]
+        aliases = [name for name, owner in self.layout.tied.items() if owner == parameter.name]
         candidates = [spelling for name in (parameter.name, *aliases) for spelling in self.spellings(name)]
         name = next((candidate for candidate in candidates if candidate in self.checkpoint.names), None)
         if name is None:
@@ -228,11 +228,11 @@ class Import:
 
     def spellings(self, name: str) -> list[str]:
         """Return a parameter's names: some checkpoints leave out the model's prefix."""
-        prefix = f"{self.plan.prefix}."
+        prefix = f"{self.layout.prefix}."
         return [name, name.removeprefix(prefix)] if name.startswith(prefix) else [name]
 
     def check_tied(self, left: set[str], found: dict[str, str]) -> None:
-        for name, owner in self.plan.tied.items():
+        for name, owner in self.layout.tied.items():
             for spelling in left & set(self.spellings(name)):
                 if not torch.equal(self.checkpoint.read(spelling), self.checkpoint.read(found[owner])):
                     raise self.error(
@@ -242,12 +242,12 @@ class Import:
 
     def check_adapter(self) -> None:
         for name in sorted(self.adapter.targets if self.adapter else ()):
-            if name in self.plan.tied or name in self.plan.tied.values():
+            if name in self.layout.tied or name in self.layout.tied.values():
                 raise self.error(
                     f"the adapter changes {name}, which is tied; merge it with PEFT's merge_and_unload, save the "
                     "model and name that folder"
                 )
-            if name not in self.plan.parameters:
+            if name not in self.layout.parameters:
                 raise self.error(f"the adapter changes {name}, which the base has not; name its base with base = ...")
 
     def error(self, message: str) -> WeightsError:

@@ -1,6 +1,6 @@
 """Which tensor goes where: a model's parameters assigned to units, and a unit's tensors to offsets.
 
-Learns the parameters from transformers' own class on the meta device, so every decoder it knows can be planned.
+Learns the parameters from transformers' own class on the meta device, so every decoder it knows can be laid out.
 Knows nothing about files or values.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from coe.errors import SourceError
 from coe.weights.unit import ALIGNMENT, DTYPE_SIZES, SCALE, TensorSpec
 
-__all__ = ["Parameter", "Plan", "PlannedUnit", "lay_out", "padded_bytes", "plan_model"]
+__all__ = ["ModelLayout", "Parameter", "UnitLayout", "lay_out_model", "lay_out_unit", "padded_bytes"]
 
 TENSOR_ALIGNMENT = 64  # bytes: a cache line, and enough for every kernel
 
@@ -47,7 +47,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedUnit:
+class UnitLayout:
     """The parameters of one step of the forward pass."""
 
     name: str
@@ -55,14 +55,14 @@ class PlannedUnit:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ModelLayout:
     """A model's units in execution order.
 
     `tied` maps a parameter without bytes of its own to the one it shares; `ignored` are patterns of names that a
     checkpoint may have and the model has not; `prefix` is what some checkpoints leave out of every name.
     """
 
-    units: tuple[PlannedUnit, ...]
+    units: tuple[UnitLayout, ...]
     tied: Mapping[str, str]
     ignored: tuple[str, ...]
     prefix: str
@@ -72,10 +72,10 @@ class Plan:
         return {parameter.name: parameter for unit in self.units for parameter in unit.parameters}
 
 
-def plan_model(expert: str, config: Mapping[str, Any]) -> Plan:
+def lay_out_model(expert: str, config: Mapping[str, Any]) -> ModelLayout:
     """Return the units of the model that this config.json describes; raises SourceError when it cannot be built."""
     try:
-        return _plan(json.dumps(config, sort_keys=True))
+        return _layout(json.dumps(config, sort_keys=True))
     except Exception as error:  # third-party edge: each model class complains in its own way
         raise SourceError(
             expert, f"transformers cannot build a '{config.get('model_type')}' from its config.json: {error}"
@@ -83,7 +83,7 @@ def plan_model(expert: str, config: Mapping[str, Any]) -> Plan:
 
 
 @lru_cache(maxsize=64)
-def _plan(config_json: str) -> Plan:
+def _layout(config_json: str) -> ModelLayout:
     import torch
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
@@ -99,7 +99,7 @@ def _plan(config_json: str) -> Plan:
         if name not in tied
     ]
     ignored = (*_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ()))
-    return Plan(tuple(_units(parameters, _output_name(model))), tied, ignored, model.base_model_prefix)
+    return ModelLayout(tuple(_units(parameters, _output_name(model))), tied, ignored, model.base_model_prefix)
 
 
 def _output_name(model: Any) -> str | None:
@@ -108,7 +108,7 @@ def _output_name(model: Any) -> str | None:
     return next((name for name, module in model.named_modules() if module is output), None) if output else None
 
 
-def _units(parameters: list[Parameter], output_name: str | None) -> Iterator[PlannedUnit]:
+def _units(parameters: list[Parameter], output_name: str | None) -> Iterator[UnitLayout]:
     prefix, num_layers = _layer_list(parameters)
     groups: dict[str, list[Parameter]] = {"embed": []}
     groups |= {f"layer.{index}": [] for index in range(num_layers)} | {"head": []}
@@ -120,7 +120,7 @@ def _units(parameters: list[Parameter], output_name: str | None) -> Iterator[Pla
             groups["head"].append(parameter)
         else:
             groups["embed"].append(parameter)
-    return (PlannedUnit(name, tuple(group)) for name, group in groups.items())
+    return (UnitLayout(name, tuple(group)) for name, group in groups.items())
 
 
 def _layer_list(parameters: list[Parameter]) -> tuple[str, int]:
@@ -139,7 +139,7 @@ def _layer_list(parameters: list[Parameter]) -> tuple[str, int]:
     return prefix, len(indices[prefix])
 
 
-def lay_out(
+def lay_out_unit(
     parameters: Iterable[Parameter], dtype: str, matrix_dtype: Callable[[Collection[str]], str] | None = None
 ) -> tuple[TensorSpec, ...]:
     """Return where each tensor lies in its unit, in `dtype` (safetensors' name).

@@ -73,7 +73,7 @@ class OriginalFiles:
 
     def _describe(self, work: Import, checkpoint: Checkpoint) -> Manifest:
         sources, units = work.sources(), []
-        for name, specs in work.layouts().items():
+        for name, specs in work.tensor_specs().items():
             recipe = _recipe(work, checkpoint, specs, sources)
             facts = [[repr(part) for part in recipe.parts], recipe.files]
             digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=32).hexdigest()
