@@ -28,11 +28,11 @@ from coe.types import (
     Decision,
     ExpertStatus,
     Neighbour,
-    Part,
     StoreStatus,
     Switch,
     SwitchKind,
     Tier,
+    UnitStatus,
     Usage,
 )
 
@@ -367,8 +367,8 @@ def _statuses(body: dict[str, Any]) -> list[ExpertStatus]:
 
 def _status(each: dict[str, Any]) -> ExpertStatus:
     known = {field.name: each[field.name] for field in fields(ExpertStatus)}
-    parts = tuple(Part(**{**part, "tier": Tier(part["tier"])}) for part in each["parts"])
-    return ExpertStatus(**{**known, "tier": Tier(each["tier"]), "aliases": tuple(each["aliases"]), "parts": parts})
+    units = tuple(UnitStatus(**{**unit, "tier": Tier(unit["tier"])}) for unit in each["units"])
+    return ExpertStatus(**{**known, "tier": Tier(each["tier"]), "aliases": tuple(each["aliases"]), "units": units})
 
 
 # -- errors

@@ -324,7 +324,7 @@ class Runtime:
             num_parameters=manifest.num_parameters,
             num_requests=self.engine.num_requests(name),
             last_used_s=self.engine.idle_s(name),
-            parts=self.engine.parts(name),
+            units=self.engine.unit_statuses(name),
             error=self.engine.error(name),
             **residency._asdict(),
         )
@@ -492,6 +492,6 @@ def _absent(name: str, error: str) -> ExpertStatus:
         loaded_bytes=0,
         load_s=0.0,
         last_used_s=None,
-        parts=(),
+        units=(),
         error=error,
     )

@@ -19,7 +19,7 @@ from coe.config.schema import Config, describe, load_config
 from coe.errors import CoeError, ConfigError
 
 if TYPE_CHECKING:
-    from coe.types import Decision, ExpertStatus, Part, Router
+    from coe.types import Decision, ExpertStatus, Router, UnitStatus
     from router.artefact import Artefact
     from router.policy import Policy
 
@@ -192,9 +192,9 @@ def _pin(status: ExpertStatus) -> str:
     return "yes" if status.is_pinned else "streams" if status.is_streaming else "-"
 
 
-def _where(parts: Sequence[Part]) -> str:
+def _where(units: Sequence[UnitStatus]) -> str:
     """Runs of units in one tier, in execution order: `13 device, 18 disk`."""
-    runs = [(tier, len(list(run))) for tier, run in itertools.groupby(part.tier for part in parts)]
+    runs = [(tier, len(list(run))) for tier, run in itertools.groupby(unit.tier for unit in units)]
     return ", ".join(f"{count} {tier}" for tier, count in runs) or "-"
 
 
@@ -207,7 +207,7 @@ def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
         sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
         facts = (status.path, status.dtype, _pin(status), status.num_leases, status.num_loads)
         cells = (status.name, status.tier, *map(_in_gib, sizes), *facts, speed, used)
-        cells = (*cells, _where(status.parts), status.error or "-")
+        cells = (*cells, _where(status.units), status.error or "-")
         rows.append(tuple(str(cell) for cell in cells))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

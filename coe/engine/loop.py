@@ -41,7 +41,7 @@ from coe.scheduling.scheduler import (
     Run,
     Scheduler,
 )
-from coe.types import Part, SwitchKind, Tier
+from coe.types import SwitchKind, Tier, UnitStatus
 from coe.weights.cache import ExpertResidency, WeightCache
 from coe.weights.lease import Lease
 from coe.weights.transfer import Arrived
@@ -515,9 +515,9 @@ class Engine:
     def residency(self, expert: str) -> ExpertResidency:
         return self._cache.residency(expert)
 
-    def parts(self, expert: str) -> tuple[Part, ...]:
+    def unit_statuses(self, expert: str) -> tuple[UnitStatus, ...]:
         """Where each unit of the expert is."""
-        return self._cache.parts(expert)
+        return self._cache.unit_statuses(expert)
 
     def missing_bytes(self, expert: str) -> int:
         """Bytes that a lease of the expert would have to move."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from coe.errors import WeightsError
-from coe.types import Part, Tier
+from coe.types import Tier, UnitStatus
 from coe.weights.bandwidth import Bandwidth
 from coe.weights.lease import Bind, Lease
 from coe.weights.memory.allocation import Memory, SystemMemory
@@ -294,10 +294,10 @@ class WeightCache:
             moved.load_s,
         )
 
-    def parts(self, expert: str) -> tuple[Part, ...]:
+    def unit_statuses(self, expert: str) -> tuple[UnitStatus, ...]:
         """Where each unit of an expert is, in execution order."""
         return tuple(
-            Part(unit.name, self._tier_of(unit), unit.size_bytes, self.front.is_shared(unit))
+            UnitStatus(unit.name, self._tier_of(unit), unit.size_bytes, self.front.is_shared(unit))
             for unit in self._experts[expert]
         )
 
