@@ -31,7 +31,7 @@ __all__ = ["OriginalFiles"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _TensorSource:
     """One tensor of a unit, and where its bytes come from."""
 
     spec: TensorSpec
@@ -45,7 +45,7 @@ class _Part:
 class _Recipe:
     """How to make a unit. `files` are what it depends on, as they were at start."""
 
-    parts: tuple[_Part, ...]
+    tensors: tuple[_TensorSource, ...]
     files: tuple[tuple[str, int, int, int], ...]
     expert: str
     adapter: Path | None
@@ -75,7 +75,7 @@ class OriginalFiles:
         sources, units = work.sources(), []
         for name, specs in work.tensor_specs().items():
             recipe = _recipe(work, checkpoint, specs, sources)
-            facts = [[repr(part) for part in recipe.parts], recipe.files]
+            facts = [[repr(tensor) for tensor in recipe.tensors], recipe.files]
             digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=32).hexdigest()
             self._recipes[digest] = recipe
             units.append(Unit(name, digest, padded_bytes(specs), specs))
@@ -85,8 +85,8 @@ class OriginalFiles:
         """Return one call per tensor."""
         recipe = self._recipes[unit.hash]
         return [
-            partial(_fill, recipe, part, target[part.spec.offset : part.spec.offset + part.spec.size_bytes])
-            for part in recipe.parts
+            partial(_fill, recipe, tensor, target[tensor.spec.offset : tensor.spec.offset + tensor.spec.size_bytes])
+            for tensor in recipe.tensors
         ] or [lambda: None]
 
     def check(self, unit: Unit, target: memoryview) -> None:
@@ -99,47 +99,47 @@ class OriginalFiles:
 
 def _recipe(work: Import, checkpoint: Checkpoint, specs: Sequence[TensorSpec], sources: dict[str, str]) -> _Recipe:
     targets = work.adapter.targets if work.adapter else frozenset()
-    parts = []
+    tensors = []
     for spec in specs:
         source = sources[spec.name]
         where, is_merged = checkpoint.location(source), spec.name in targets
-        parts.append(_Part(spec, where, checkpoint.dtype(source), checkpoint.shape(source), is_merged))
-        if parts[-1].dtype not in DTYPE_SIZES:
+        tensors.append(_TensorSource(spec, where, checkpoint.dtype(source), checkpoint.shape(source), is_merged))
+        if tensors[-1].dtype not in DTYPE_SIZES:
             checkpoint.read(source)  # raises, and says why
-    adapter = work.spec.adapter if any(part.is_merged for part in parts) else None
-    paths = {part.location.path for part in parts}
+    adapter = work.spec.adapter if any(tensor.is_merged for tensor in tensors) else None
+    paths = {tensor.location.path for tensor in tensors}
     if adapter is not None:
         paths |= {adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")}
-    return _Recipe(tuple(parts), tuple(identity_of(path) for path in sorted(paths)), work.spec.name, adapter)
+    return _Recipe(tuple(tensors), tuple(identity_of(path) for path in sorted(paths)), work.spec.name, adapter)
 
 
-def _fill(recipe: _Recipe, part: _Part, target: memoryview) -> None:
+def _fill(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
     """Make one tensor's bytes as its unit has them."""
-    if part.is_merged:
-        _merge(recipe, part, target)
-    elif part.dtype == part.spec.dtype:
-        read_buffered(part.location.path, target, part.location.offset)
+    if tensor.is_merged:
+        _merge(recipe, tensor, target)
+    elif tensor.dtype == tensor.spec.dtype:
+        read_buffered(tensor.location.path, target, tensor.location.offset)
     else:
-        _cast(part, target)
+        _cast(tensor, target)
 
 
-def _cast(part: _Part, target: memoryview) -> None:
+def _cast(tensor: _TensorSource, target: memoryview) -> None:
     """Read and cast piece by piece: what is not yet cast must not need a frame of its own."""
-    path, start, size = part.location
-    out = torch.frombuffer(target, dtype=DTYPES[part.spec.dtype])
-    width = DTYPE_SIZES[part.dtype]
+    path, start, size = tensor.location
+    out = torch.frombuffer(target, dtype=DTYPES[tensor.spec.dtype])
+    width = DTYPE_SIZES[tensor.dtype]
     for at in range(0, size, PIECE_BYTES):
         scratch = bytearray(min(PIECE_BYTES, size - at))
         read_buffered(path, memoryview(scratch), start + at)
-        numbers = torch.frombuffer(scratch, dtype=DTYPES[part.dtype])
+        numbers = torch.frombuffer(scratch, dtype=DTYPES[tensor.dtype])
         out[at // width : at // width + numbers.numel()].copy_(numbers)
 
 
-def _merge(recipe: _Recipe, part: _Part, target: memoryview) -> None:
+def _merge(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
     assert recipe.adapter is not None
-    scratch = bytearray(part.location.size_bytes)
-    read_buffered(part.location.path, memoryview(scratch), part.location.offset)
-    weight = torch.frombuffer(scratch, dtype=DTYPES[part.dtype]).view(part.shape)
+    scratch = bytearray(tensor.location.size_bytes)
+    read_buffered(tensor.location.path, memoryview(scratch), tensor.location.offset)
+    weight = torch.frombuffer(scratch, dtype=DTYPES[tensor.dtype]).view(tensor.shape)
     with LoraAdapter(recipe.expert, recipe.adapter) as adapter:
-        merged = adapter.merge(part.spec.name, weight)
-    torch.frombuffer(target, dtype=DTYPES[part.spec.dtype]).view(part.spec.shape).copy_(merged)
+        merged = adapter.merge(tensor.spec.name, weight)
+    torch.frombuffer(target, dtype=DTYPES[tensor.spec.dtype]).view(tensor.spec.shape).copy_(merged)

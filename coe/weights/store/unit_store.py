@@ -29,6 +29,7 @@ from coe.weights.unit import Manifest, TensorSpec, Unit
 __all__ = ["UnitStore"]
 
 HASH_BYTES = 32  # BLAKE2b-256
+SUBFOLDERS = ("units", "manifests", "tmp")
 
 
 class UnitStore:
@@ -38,8 +39,8 @@ class UnitStore:
         self.folder = folder
         self._heals = heals  # a look-up takes no manifest with wrong bytes, so that its expert is imported anew
         self._rehash = rehash  # hash every load, sealed or not
-        for part in ("units", "manifests", "tmp"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        for name in SUBFOLDERS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
 
     def path(self, unit: Unit) -> Path:
         """Return where the unit's bytes lie (or would)."""
@@ -160,8 +161,8 @@ class UnitStore:
         return digest == unit.hash
 
     def _files(self) -> list[Path]:
-        parts = (self.folder / part for part in ("units", "manifests", "tmp"))
-        return [path for part in parts for path in part.rglob("*") if path.is_file()]
+        folders = (self.folder / name for name in SUBFOLDERS)
+        return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
     def _unit_path(self, digest: str) -> Path:
         return self.folder / "units" / digest[:2] / digest
