@@ -306,7 +306,7 @@ def _copy_device(config: Config, device: str, budgets: Budgets, graphs: DecodeGr
     if device == "cuda":
         return cuda_device(_CUDA, budgets.device_bytes, *([] if graphs is None else [graphs.forget]))
     if device == "emulated":
-        return EmulatedDevice(budgets.device_bytes, wire_bytes_per_s=config.engine.wire_bytes_per_s)
+        return EmulatedDevice(budgets.device_bytes, copy_link_bytes_per_s=config.engine.copy_link_bytes_per_s)
     return None
 
 

@@ -42,7 +42,7 @@ async def _capped_wire(stage: Stage, prompt: str, num_runs: int) -> list[dict[st
     rows = []
     for ratio in RATIOS:
         copy_s = ratio * expected_s
-        async with stage.runtime("emulated", fits=1, host_fits=1, wire_bytes_per_s=int(size / copy_s)) as runtime:
+        async with stage.runtime("emulated", fits=1, host_fits=1, copy_link_bytes_per_s=int(size / copy_s)) as runtime:
             prefill_s, first_token_s = await _in_turns(runtime, name, prompt, num_runs)
         bound_s = max(copy_s, prefill_s) + unit_bytes / size * copy_s
         rows.append(

@@ -69,7 +69,7 @@ class Stage:
         *,
         fits: float,
         host_fits: float | None = None,
-        wire_bytes_per_s: int | None = None,
+        copy_link_bytes_per_s: int | None = None,
         source: UnitSource | None = None,
         eviction: str = "value",
         schedule: Mapping[str, Any] | None = None,
@@ -85,7 +85,7 @@ class Stage:
                 self.config.engine,
                 device=device,  # type: ignore[arg-type]
                 kv_bytes=KV_BYTES,
-                wire_bytes_per_s=wire_bytes_per_s,
+                copy_link_bytes_per_s=copy_link_bytes_per_s,
                 prefix_reuse=False,  # the same prompt again is to be computed again: a switch meets a new one
             ),
             scheduler=replace(self.config.scheduler, **(schedule or {})),

@@ -119,7 +119,7 @@ class EngineConfig:
     max_tokens: int = 512
     kv_bytes: int | None = None
     num_threads: int | None = None
-    wire_bytes_per_s: int | None = None
+    copy_link_bytes_per_s: int | None = None
     prefix_reuse: bool = True
     cuda_graphs: bool = True
     graph_bytes: int | None = None
@@ -243,7 +243,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "max_tokens": whole(1),
         "kv_bytes": size,
         "num_threads": whole(1, 1024),
-        "wire_bytes_per_s": size,
+        "copy_link_bytes_per_s": size,
         "prefix_reuse": boolean,
         "cuda_graphs": boolean,
         "graph_bytes": size,
@@ -341,10 +341,10 @@ class _Reading:
         return read_table(raw, f"[{name}]", TABLES[readers or name], self.folder, self.problems)
 
     def check_engine(self, engine: Mapping[str, Any]) -> None:
-        if "wire_bytes_per_s" in engine and engine.get("device") != "emulated":
+        if "copy_link_bytes_per_s" in engine and engine.get("device") != "emulated":
             self.problems.append(
-                f"[engine] wire_bytes_per_s = {engine['wire_bytes_per_s']}: only the emulated device has a "
-                'wire to cap; remove it or write device = "emulated"'
+                f"[engine] copy_link_bytes_per_s = {engine['copy_link_bytes_per_s']}: only the emulated device has a "
+                'copy link to cap; remove it or write device = "emulated"'
             )
 
     def experts(self) -> tuple[ExpertConfig, ...]:

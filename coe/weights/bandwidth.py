@@ -1,4 +1,4 @@
-"""What a wire really carries: bytes per second of busy time, the recent more than the old. Pure."""
+"""What a link really carries: bytes per second of busy time, the recent more than the old. Pure."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class WeightCache:
         self._wishes: tuple[str, ...] = ()  # experts to prefetch, the next one first
         self._num_moving = {Tier.HOST: 0, Tier.DEVICE: 0}  # transfers under way, by where they go
         self._disk = Bandwidth(1e9)
-        self._wire = Bandwidth(8e9)
+        self._copy_link = Bandwidth(8e9)
 
     # -- what the engine asks
 
@@ -178,7 +178,7 @@ class WeightCache:
     def expect(self, experts: Sequence[str]) -> None:
         """Name the experts that will be leased next, in this order; others are expected no more.
 
-        They move closer when no lease needs the wire, and only into room that nothing worth more fills.
+        They move closer when no lease needs the copy link, and only into room that nothing worth more fills.
         """
         if tuple(experts) != self._wishes:
             self._wishes = tuple(experts)
@@ -190,8 +190,8 @@ class WeightCache:
         disk_bytes = self.host.missing_bytes(expert)
         if self.device is None:
             return disk_bytes / self._disk.bytes_per_s
-        wire_bytes = self.device.missing_bytes(expert)
-        return max(min(disk_bytes, wire_bytes) / self._disk.bytes_per_s, wire_bytes / self._wire.bytes_per_s)
+        copied_bytes = self.device.missing_bytes(expert)
+        return max(min(disk_bytes, copied_bytes) / self._disk.bytes_per_s, copied_bytes / self._copy_link.bytes_per_s)
 
     def lease(self, expert: str) -> Lease:
         """Take the right to run an expert that can be leased; absent units start moving at once, in execution order."""
@@ -329,7 +329,7 @@ class WeightCache:
     # -- how units move
 
     def _drive(self, lease: Lease) -> None:
-        """Start what a lease needs, in execution order; over a wire the embedding goes last, after the layers."""
+        """Start what a lease needs, in execution order; over a copy link the embedding goes last, after the layers."""
         first = lease.units[0]
         if not lease.gathers or not self._keeps_rows(lease):
             all(self._advance(unit) for unit in lease.wanted())
@@ -395,7 +395,7 @@ class WeightCache:
             return True
         expected, units = _Expected(expert, spared), self._experts[expert]
         if self.device is not None and expert in self._gathering and self.host.is_ready(units[0]):
-            units = (*units[1:], units[0])  # as a lease will have it: the embedding goes last over the wire
+            units = (*units[1:], units[0])  # as a lease will have it: the embedding goes last over the copy link
         return all(sum(self._num_moving.values()) < MAX_PREFETCHES and self._advance(unit, expected) for unit in units)
 
     def _reserve(self, tier: TierMemory, unit: Unit, expected: _Expected | None) -> torch.Tensor | None:
@@ -421,8 +421,8 @@ class WeightCache:
 
     def _back_on_device_s(self, digest: str) -> float:
         """Seconds per byte until a unit would be on the device again."""
-        wire_s = 1.0 / self._wire.bytes_per_s
-        return wire_s if self.host.is_ready(self._units[digest]) else max(wire_s, 1.0 / self._disk.bytes_per_s)
+        copy_s = 1.0 / self._copy_link.bytes_per_s
+        return copy_s if self.host.is_ready(self._units[digest]) else max(copy_s, 1.0 / self._disk.bytes_per_s)
 
     def _commit(self, unit: Unit, event: Arrived) -> list[ExpertFailure]:
         is_read = event.tier is Tier.HOST
@@ -431,8 +431,8 @@ class WeightCache:
         (self.host if is_read else self.front).commit(unit)
         if not is_read and self._copy_device is not None:
             self._copy_device.join(self._front.frames[unit.hash].bytes)
-        wire = self._disk if is_read else self._wire
-        busy_s = wire.note(unit.size_bytes, event.started_s, event.ended_s)
+        link = self._disk if is_read else self._copy_link
+        busy_s = link.note(unit.size_bytes, event.started_s, event.ended_s)
         for lease in self._waiting_for(unit):
             lease.note(unit, event, busy_s)
         return []

@@ -44,7 +44,7 @@ class Lease:
     claim: Claim
     _owner: Owner
     disk_bytes: int = 0
-    wire_bytes: int = 0  # host -> device
+    copied_bytes: int = 0  # host -> device
     load_s: float = 0.0  # seconds in which bytes of it were moving
     ended_s: float | None = None  # when the last byte of it arrived
     is_open: bool = True
@@ -60,12 +60,12 @@ class Lease:
     def kind(self) -> SwitchKind:
         if self.disk_bytes:
             return SwitchKind.DISK_MISS
-        return SwitchKind.HOST_HIT if self.wire_bytes else SwitchKind.DEVICE_HIT
+        return SwitchKind.HOST_HIT if self.copied_bytes else SwitchKind.DEVICE_HIT
 
     @property
     def loaded_bytes(self) -> int:
         """Bytes that crossed the slowest tier this lease needed."""
-        return self.disk_bytes or self.wire_bytes
+        return self.disk_bytes or self.copied_bytes
 
     @property
     def is_streaming(self) -> bool:
@@ -118,7 +118,7 @@ class Lease:
         if event.tier is Tier.HOST:
             self.disk_bytes += unit.size_bytes
         else:
-            self.wire_bytes += unit.size_bytes
+            self.copied_bytes += unit.size_bytes
         self.load_s += busy_s
         self.ended_s = event.ended_s
 

@@ -32,7 +32,7 @@ class Claim(NamedTuple):
     """What a lease holds: these units, and room for some more that come and go while a step runs.
 
     An expert that fits holds all its units. A larger one holds its leading units and streams the rest through
-    `window_bytes`, two units at a time: one computes while the next is on the wire.
+    `window_bytes`, two units at a time: one computes while the next is on its way.
     """
 
     units: tuple[Unit, ...]

@@ -19,11 +19,11 @@ from coe.weights.transfer import NUM_THREADS, Arrived, Copier, LaneCopier, Strea
 
 __all__ = ["CopyDevice", "EmulatedDevice", "StreamDevice", "Streams", "cuda_device"]
 
-_CHUNK_BYTES = 4 << 20  # the emulated wire is throttled in pieces of this size
+_CHUNK_BYTES = 4 << 20  # the emulated copy link is throttled in pieces of this size
 
 
 class CopyDevice(Protocol):
-    """Memory of its own at the end of a wire. All but the copier's threads belong to the engine thread."""
+    """Memory of its own at the end of a copy link. All but the copier's threads belong to the engine thread."""
 
     arena: Arena
 
@@ -47,25 +47,26 @@ class CopyDevice(Protocol):
 class EmulatedDevice:
     """A second arena in RAM with real copies, so that all device logic runs and is tested on a CPU.
 
-    `wire_bytes_per_s` imitates a slower wire; None copies at the speed of memory, with as many lanes as fill its bus.
+    `copy_link_bytes_per_s` imitates a slower copy link; None copies at the speed of memory, with as many lanes as fill
+    its bus.
     """
 
-    def __init__(self, budget_bytes: int, *, wire_bytes_per_s: float | None = None) -> None:
+    def __init__(self, budget_bytes: int, *, copy_link_bytes_per_s: float | None = None) -> None:
         self.arena = Arena(SystemMemory(budget_bytes))
-        self._wire_bytes_per_s = wire_bytes_per_s
+        self._copy_link_bytes_per_s = copy_link_bytes_per_s
 
     def copier(self, post: Callable[[Arrived], None]) -> Copier:
-        return LaneCopier(post, self.copy, num_lanes=NUM_THREADS if self._wire_bytes_per_s is None else 1)
+        return LaneCopier(post, self.copy, num_lanes=NUM_THREADS if self._copy_link_bytes_per_s is None else 1)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
-        if self._wire_bytes_per_s is None:
+        if self._copy_link_bytes_per_s is None:
             target.copy_(source)
             return
         started_s = time.monotonic()
         for at in range(0, source.numel(), _CHUNK_BYTES):
             target[at : at + _CHUNK_BYTES].copy_(source[at : at + _CHUNK_BYTES])
             sent = min(at + _CHUNK_BYTES, source.numel())
-            time.sleep(max(0.0, started_s + sent / self._wire_bytes_per_s - time.monotonic()))
+            time.sleep(max(0.0, started_s + sent / self._copy_link_bytes_per_s - time.monotonic()))
 
     def retire(self, frame: torch.Tensor) -> None:
         """Nothing: work is done when it was called."""
@@ -134,16 +135,16 @@ class CudaStreams:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._wire = torch.cuda.Stream(device)
+        self._copies = torch.cuda.Stream(device)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor, after: torch.cuda.Event | None) -> torch.cuda.Event:
         if after is not None:
-            self._wire.wait_event(after)
-        with torch.cuda.stream(self._wire):
+            self._copies.wait_event(after)
+        with torch.cuda.stream(self._copies):
             for piece in registered_pieces(source):
                 target[piece].copy_(source[piece], non_blocking=True)
         arrived = torch.cuda.Event(blocking=True)  # whoever waits sleeps: a spinning thread takes a core
-        arrived.record(self._wire)
+        arrived.record(self._copies)
         return arrived
 
     def mark(self) -> torch.cuda.Event:

@@ -230,7 +230,7 @@ REFUSALS = [
     (A + "engine.dtype = 32", "[engine] dtype = 32: unknown value"),
     (A + "engine.max_batch_size = 1.5", "not a whole number; write 1 to 4096"),
     (A + "engine.max_batch_size = 0", "out of range"),
-    (A + 'engine.wire_bytes_per_s = "1GB"', "only the emulated device has a wire"),
+    (A + 'engine.copy_link_bytes_per_s = "1GB"', "only the emulated device has a copy link"),
     (A + 'scheduler.policy = "lru"', 'write one of "value", "fcfs"'),
     (A + "scheduler.deadline_s = inf", "[scheduler] deadline_s = Infinity: out of range"),
     (A + "scheduler.deadline_s = '3'", "not a number"),

@@ -241,7 +241,7 @@ def test_what_is_expected_comes_closer_without_a_lease_in_execution_order(make: 
         assert lease.kind is SwitchKind.DEVICE_HIT
 
 
-def test_over_the_wire_a_prefetch_leaves_the_embedding_for_last_as_a_lease_does(tmp_path: Path) -> None:
+def test_over_the_copy_link_a_prefetch_leaves_the_embedding_for_last_as_a_lease_does(tmp_path: Path) -> None:
     house = House(tmp_path, {"a": names("a", 4)}, host=6, device=6)
     with house.cache.lease("a") as lease:
         house.settle(lease)
@@ -261,7 +261,7 @@ def test_expecting_others_gives_a_prefetch_up(make: MakeHouse) -> None:
     assert len([name for name in house.store.started if name.startswith("a")]) <= 2, "what was under way, and no more"
 
 
-def test_prefetch_waits_while_a_lease_needs_the_wire(make: MakeHouse) -> None:
+def test_prefetch_waits_while_a_lease_needs_the_copy_link(make: MakeHouse) -> None:
     house = make({"a": names("a", 3), "b": names("b", 3)})
     lease = house.cache.lease("a")
     house.cache.expect(["b"])
@@ -348,10 +348,10 @@ def resident_set_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-# -- the embedding over the wire
+# -- the embedding over the copy link
 
 
-def test_over_a_wire_the_first_unit_runs_from_its_host_bytes_and_travels_last(tmp_path: Path) -> None:
+def test_over_a_copy_link_the_first_unit_runs_from_its_host_bytes_and_travels_last(tmp_path: Path) -> None:
     house = House(tmp_path, {"a": names("a", 4), "b": names("b", 4)}, host=8, device=4)
     for expert in ("a", "b"):
         with house.cache.lease(expert) as lease:

@@ -387,14 +387,14 @@ class Queues:
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self.wire: deque[Point | Callable[[], object]] = deque()
+        self.copies: deque[Point | Callable[[], object]] = deque()
         self.compute: deque[Point | Callable[[], object]] = deque()
 
     def copy(self, source: torch.Tensor, target: torch.Tensor, after: Point | None) -> Point:
         if after is not None:
-            self.wire.append(after)
+            self.copies.append(after)
         end = Point()
-        self.wire.append(lambda: (target.copy_(source), end.pass_by()))
+        self.copies.append(lambda: (target.copy_(source), end.pass_by()))
         return end
 
     def mark(self) -> Point:
@@ -407,7 +407,7 @@ class Queues:
 
     def work(self) -> bool:
         """Do the next piece of one of the queues; False when neither can go on."""
-        ready = [each for each in (self.wire, self.compute) if each and self._is_ready(each[0])]
+        ready = [each for each in (self.copies, self.compute) if each and self._is_ready(each[0])]
         if ready:
             piece = self._chance.choice(ready).popleft()
             if not isinstance(piece, Point):
@@ -475,7 +475,7 @@ class QueuedOwner(Owner):
     def end(self) -> None:
         while self.queues.work():
             pass
-        assert not self.queues.wire
+        assert not self.queues.copies
         assert not self.queues.compute, "compute waits for a copy that never was"
         super().end()
 

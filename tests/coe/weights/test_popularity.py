@@ -1,4 +1,4 @@
-"""How soon an expert will be wanted: the queue first, then shares of recent requests; and what a wire carries."""
+"""How soon an expert will be wanted: the queue first, then shares of recent requests; and what a link carries."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_growing_weights_never_overflow() -> None:
 
 
 def test_bandwidth_counts_busy_time_once_and_forgets_its_guess() -> None:
-    wire = Bandwidth(1e12)
-    assert wire.note(1000, 10.0, 11.0) == 1.0
-    assert wire.note(1000, 10.5, 12.0) == 1.0, "half a second of it another transfer was moving too"
-    assert wire.note(1000, 11.0, 11.5) == 0.0
+    link = Bandwidth(1e12)
+    assert link.note(1000, 10.0, 11.0) == 1.0
+    assert link.note(1000, 10.5, 12.0) == 1.0, "half a second of it another transfer was moving too"
+    assert link.note(1000, 11.0, 11.5) == 0.0
     for second in range(20, 60):
-        wire.note(500, float(second), second + 1.0)
-    assert wire.bytes_per_s == pytest.approx(500, rel=0.01)
+        link.note(500, float(second), second + 1.0)
+    assert link.bytes_per_s == pytest.approx(500, rel=0.01)
