@@ -80,7 +80,7 @@ class Stage:
         config = replace(
             self.config,
             router=replace(self.config.router, general=self.names[0]),
-            cache=replace(self.config.cache, host_bytes=host_bytes, device_bytes=device_bytes, policy=eviction),  # type: ignore[arg-type]
+            cache=replace(self.config.cache, host_bytes=host_bytes, device_bytes=device_bytes, eviction=eviction),  # type: ignore[arg-type]
             engine=replace(
                 self.config.engine,
                 device=device,  # type: ignore[arg-type]

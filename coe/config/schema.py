@@ -104,7 +104,7 @@ class CacheConfig:
     host_bytes: int | None = None
     dir: Path = field(default_factory=lambda: cache_dir() / "store")
     store: StoreKind = "units"
-    policy: Eviction = "value"
+    eviction: Eviction = "value"
     rehash_loads: bool = False
 
 
@@ -232,7 +232,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "host_bytes": size,
         "dir": folder_path,
         "store": choice(*get_args(StoreKind)),
-        "policy": choice(*get_args(Eviction)),
+        "eviction": choice(*get_args(Eviction)),
         "rehash_loads": boolean,
     },
     "engine": {

@@ -114,10 +114,10 @@ class WeightCache:
         device_bytes: int,
         post: Callable[[Arrived], None],
         host_memory: Memory | None = None,
-        policy: str = "value",
+        eviction: str = "value",
     ) -> None:
         self._popularity = Popularity()
-        judge = self._popularity if policy == "value" else None
+        judge = self._popularity if eviction == "value" else None
         self.host = Pool(host_bytes, judge, lambda _: 1.0 / self._disk.bytes_per_s)
         self.device = Pool(device_bytes, judge, self._back_on_device_s) if device is not None else None
         self._host = TierMemory(self.host, Frames(Arena(host_memory or SystemMemory(host_bytes))))

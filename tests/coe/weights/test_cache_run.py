@@ -80,7 +80,7 @@ class Owner:
         experts: dict[str, list[tuple[str, int]]],
         host: int,
         device: int | None,
-        policy: str = "value",
+        eviction: str = "value",
         make_device: Callable[[int, Faults], CopyDevice] | None = None,
     ) -> None:
         self.faults = Faults()
@@ -93,7 +93,7 @@ class Owner:
             device=None if device is None else make_device(device * PAGE, self.faults),
             device_bytes=(device or 0) * PAGE,
             post=self.inbox.put,
-            policy=policy,
+            eviction=eviction,
         )
         self.leases: list[Lease] = []
         self.at: dict[int, int] = {}  # how far the step under each lease is
@@ -183,7 +183,7 @@ TIERS = [(9, None), (9, 9), (4, 9), (24, 9)]
 NAMES = ["cpu", "equal", "small host", "large host"]
 
 
-@pytest.mark.parametrize("policy", ["value", "lru"])
+@pytest.mark.parametrize("eviction", ["value", "lru"])
 @pytest.mark.parametrize("faulty", [False, True], ids=["well", "faulty"])
 @pytest.mark.parametrize("tiers", TIERS, ids=NAMES)
 @pytest.mark.parametrize("seed", range(2))
@@ -192,11 +192,11 @@ def test_bytes_and_books_are_right_after_every_event(
     seed: int,
     tiers: tuple[int, int | None],
     faulty: bool,
-    policy: str,
+    eviction: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chance = random.Random(seed)
-    owner = Owner(tmp_path, some_experts(chance), *tiers, policy)
+    owner = Owner(tmp_path, some_experts(chance), *tiers, eviction)
     fill_disk_at_times(owner.faults, monkeypatch)
     for step in range(300):
         one_event(owner, chance, step)
