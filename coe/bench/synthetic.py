@@ -120,7 +120,7 @@ def _write(store: UnitStore, shape: str, number: int, tokenizer: Path, progress:
     units: list[Unit] = []
     key = _key(shape, number)
     layouts, total = _layouts(shape), bytes_of(shape)
-    with store.hold():
+    with store.in_use():
         for index, (name, specs) in enumerate(layouts.items()):
             data = _random_unit(specs, np.random.default_rng([number, index]))
             units.append(Unit(name, store.put(data.data), data.nbytes, specs))

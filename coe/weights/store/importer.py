@@ -50,7 +50,7 @@ def import_expert(
     source cannot become units and WeightsError when bytes are missing, do not fit or cannot be written; either names
     the expert, and nothing half-written stays.
     """
-    with _errors_of(spec, store), store.hold(), ExitStack() as stack:
+    with _errors_of(spec, store), store.in_use(), ExitStack() as stack:
         checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
         dtype = resident_dtype(checkpoint.main_dtype, device) if spec.dtype == "auto" else spec.dtype
         keeps_bfloat16 = keeps_bfloat16 and dtype == "float32" and checkpoint.main_dtype == "BF16"

@@ -117,7 +117,7 @@ class UnitStore:
         return sum(path.stat().st_size for path in self._files())
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def in_use(self) -> Iterator[None]:
         """Keep `gc` away, in this process and others; any number may hold the store at once."""
         with self._lock(fcntl.LOCK_SH):
             yield

@@ -89,7 +89,7 @@ def test_gc_keeps_exactly_what_live_manifests_need(store: UnitStore) -> None:
 
 def test_gc_is_refused_while_the_store_is_held(store: UnitStore) -> None:
     make_manifest(store, "key", b"one")
-    with store.hold(), UnitStore(store.folder).hold(), pytest.raises(CoeError, match="is in use"):
+    with store.in_use(), UnitStore(store.folder).in_use(), pytest.raises(CoeError, match="is in use"):
         store.gc([])
     assert store.gc([]) > 0
 
