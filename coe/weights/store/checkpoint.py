@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from coe.errors import WeightsError
 
-__all__ = ["Checkpoint", "Location", "weight_files"]
+__all__ = ["Checkpoint", "FileRange", "weight_files"]
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted({folder / name for name in json.loads(index.read_text())["weight_map"].values()})
 
 
-class Location(NamedTuple):
+class FileRange(NamedTuple):
     """Where a tensor's bytes lie in its file."""
 
     path: Path
@@ -84,7 +84,7 @@ class Checkpoint:
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._files[name].get_slice(name).get_shape())
 
-    def location(self, name: str) -> Location:
+    def range_of(self, name: str) -> FileRange:
         """Where one tensor's bytes lie, for those who read them past this map of the file."""
         path = self._paths[name]
         if path not in self._headers:
@@ -93,7 +93,7 @@ class Checkpoint:
                 self._headers[path] = (8 + length, json.loads(file.read(length)))
         base, header = self._headers[path]
         start, end = header[name]["data_offsets"]
-        return Location(path, base + start, end - start)
+        return FileRange(path, base + start, end - start)
 
     def read(self, name: str) -> torch.Tensor:
         """Return one tensor; its bytes are those of the mapped file, not to be written to."""

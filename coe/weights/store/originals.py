@@ -20,7 +20,7 @@ import torch
 
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
-from coe.weights.store.checkpoint import Checkpoint, Location, weight_files
+from coe.weights.store.checkpoint import Checkpoint, FileRange, weight_files
 from coe.weights.store.file_reads import PIECE_BYTES, read_buffered
 from coe.weights.store.importer import DTYPES, Import, identity_of, resident_dtype
 from coe.weights.store.layout import padded_bytes
@@ -35,7 +35,7 @@ class _TensorSource:
     """One tensor of a unit, and where its bytes come from."""
 
     spec: TensorSpec
-    location: Location
+    stored: FileRange
     dtype: str  # stored, safetensors' name
     shape: tuple[int, ...]
     is_merged: bool  # an adapter changes it
@@ -101,13 +101,13 @@ def _recipe(work: Import, checkpoint: Checkpoint, specs: Sequence[TensorSpec], s
     targets = work.adapter.targets if work.adapter else frozenset()
     tensors = []
     for spec in specs:
-        source = sources[spec.name]
-        where, is_merged = checkpoint.location(source), spec.name in targets
-        tensors.append(_TensorSource(spec, where, checkpoint.dtype(source), checkpoint.shape(source), is_merged))
+        name = sources[spec.name]
+        file_range, is_merged = checkpoint.range_of(name), spec.name in targets
+        tensors.append(_TensorSource(spec, file_range, checkpoint.dtype(name), checkpoint.shape(name), is_merged))
         if tensors[-1].dtype not in DTYPE_SIZES:
-            checkpoint.read(source)  # raises, and says why
+            checkpoint.read(name)  # raises, and says why
     adapter = work.spec.adapter if any(tensor.is_merged for tensor in tensors) else None
-    paths = {tensor.location.path for tensor in tensors}
+    paths = {tensor.stored.path for tensor in tensors}
     if adapter is not None:
         paths |= {adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")}
     return _Recipe(tuple(tensors), tuple(identity_of(path) for path in sorted(paths)), work.spec.name, adapter)
@@ -118,14 +118,14 @@ def _fill(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
     if tensor.is_merged:
         _merge(recipe, tensor, target)
     elif tensor.dtype == tensor.spec.dtype:
-        read_buffered(tensor.location.path, target, tensor.location.offset)
+        read_buffered(tensor.stored.path, target, tensor.stored.offset)
     else:
         _cast(tensor, target)
 
 
 def _cast(tensor: _TensorSource, target: memoryview) -> None:
     """Read and cast piece by piece: what is not yet cast must not need a frame of its own."""
-    path, start, size = tensor.location
+    path, start, size = tensor.stored
     out = torch.frombuffer(target, dtype=DTYPES[tensor.spec.dtype])
     width = DTYPE_SIZES[tensor.dtype]
     for at in range(0, size, PIECE_BYTES):
@@ -137,8 +137,8 @@ def _cast(tensor: _TensorSource, target: memoryview) -> None:
 
 def _merge(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
     assert recipe.adapter is not None
-    scratch = bytearray(tensor.location.size_bytes)
-    read_buffered(tensor.location.path, memoryview(scratch), tensor.location.offset)
+    scratch = bytearray(tensor.stored.size_bytes)
+    read_buffered(tensor.stored.path, memoryview(scratch), tensor.stored.offset)
     weight = torch.frombuffer(scratch, dtype=DTYPES[tensor.dtype]).view(tensor.shape)
     with LoraAdapter(recipe.expert, recipe.adapter) as adapter:
         merged = adapter.merge(tensor.spec.name, weight)
