@@ -21,10 +21,11 @@ from coe.errors import WeightsError
 from coe.weights.store.checkpoint import Checkpoint, weight_files
 from coe.weights.store.layout import Parameter, lay_out_model, lay_out_unit, padded_bytes
 from coe.weights.store.lora import LoraAdapter
+from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["DTYPES", "Import", "Progress", "identity_of", "import_expert", "quantise", "resident_dtype"]
+__all__ = ["DTYPES", "Import", "Progress", "identity_of", "import_expert", "resident_dtype"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -189,7 +190,7 @@ class Import:
             if self.adapter and name in self.adapter.targets:
                 tensor = self.adapter.merge(name, tensor)
             if places[name].dtype is torch.int8:
-                tensor, scales = quantise(tensor)
+                tensor, scales = quantise_rows(tensor)
                 places[name + SCALE].copy_(scales)
             places[name].copy_(tensor)
         return data
@@ -252,13 +253,6 @@ class Import:
 
     def error(self, message: str) -> WeightsError:
         return WeightsError(self.spec.name, message)
-
-
-def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a matrix (out, in) as int8 and the float32 scale of each row: symmetric, rounded to nearest."""
-    rows = weight.float()
-    scales = rows.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
-    return (rows / scales[:, None]).round().to(torch.int8), scales
 
 
 def _json(path: Path) -> dict[str, Any]:
