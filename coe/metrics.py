@@ -106,10 +106,11 @@ class Metrics:
         with self._lock:
             self._switches[kind] += 1
 
-    def loaded(self, event: Arrived, size_bytes: int) -> None:
+    def loaded(self, event: Arrived) -> None:
+        """Count a transfer of a unit that has ended; one that failed moved nothing."""
         if event.error is None:
             with self._lock:
-                self._loaded_bytes[event.tier] += size_bytes
+                self._loaded_bytes[event.tier] += event.size_bytes
                 took_s = event.ended_s - event.started_s
                 self._load_s[event.tier] = self._load_s.get(event.tier, 0.0) + took_s
 

@@ -33,9 +33,10 @@ from coe.runtime import Runtime, ServedExpert
 from coe.scheduling.scheduler import Limits
 from coe.text.templates import load_text
 from coe.types import Router, Sampling
-from coe.weights.cache import WeightCache, check_fits
+from coe.weights.cache import WeightCache
 from coe.weights.memory.allocation import PinnedMemory
 from coe.weights.memory.device import CopyDevice, EmulatedDevice, StreamDevice, cuda_device
+from coe.weights.residency.fit import check_fits
 from coe.weights.store.importer import import_expert
 from coe.weights.store.originals import OriginalFiles
 from coe.weights.store.unit_store import UnitStore

@@ -42,8 +42,9 @@ from coe.scheduling.scheduler import (
     Scheduler,
 )
 from coe.types import SwitchKind, Tier, UnitStatus
-from coe.weights.cache import ExpertResidency, WeightCache
+from coe.weights.cache import WeightCache
 from coe.weights.lease import Lease
+from coe.weights.report import ExpertResidency
 from coe.weights.transfer import Arrived
 from coe.weights.unit import Manifest
 
@@ -231,7 +232,7 @@ class Engine:
             case Arrived():
                 for failure in self._cache.on_arrived(event):
                     self._fail_expert(failure.expert, failure.error)
-                self._metrics.loaded(event, self._cache.size_of(event.unit_hash))
+                self._metrics.loaded(event)
                 self._settle_loads()
             case Call(work, future):
                 _answer(future, work)
@@ -259,7 +260,7 @@ class Engine:
             sequence.sink(error)
             return
         self._sequences[sequence.id] = sequence
-        self._cache.asked(sequence.expert)
+        self._cache.count_request(sequence.expert)
 
     # -- effects
 
@@ -284,11 +285,11 @@ class Engine:
                 self._end(job_id, error)
 
     def _acquire(self, expert: str) -> None:
-        tier = self._cache.residency(expert).tier
+        tier = self._cache.report.residency(expert).tier
         self._cache.touch(expert, time.monotonic())
         self._leases[expert] = self._cache.lease(expert)
         if tier is not Tier.DEVICE:
-            log.info("lease expert=%s tier=%s missing_bytes=%d", expert, tier, self._cache.front.missing_bytes(expert))
+            log.info("lease expert=%s tier=%s missing_bytes=%d", expert, tier, self._cache.report.missing_bytes(expert))
 
     def _step(self, expert: str, num_tokens: Mapping[str, int] | None) -> None:
         """Begin a step, or resume the one under way; what goes wrong in it ends this expert's requests alone."""
@@ -372,7 +373,7 @@ class Engine:
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
             return
-        kind = SwitchKind.DEVICE_HIT if lease.is_ready and not lease.loaded_bytes else lease.kind
+        kind = SwitchKind.DEVICE_HIT if lease.is_ready and not lease.cost.loaded_bytes else lease.cost.kind
         self._metrics.switched(kind)
         self._last_expert = expert
 
@@ -463,7 +464,7 @@ class Engine:
     def _begin_load(self, expert: str, future: Future[None]) -> None:
         if expert in self._held:
             _chain(self._held[expert][1], future)
-        elif not self._cache.front.can_lease(expert):
+        elif not self._cache.can_lease(expert):
             future.set_exception(
                 WeightsError(expert, "no room for it beside what is pinned or running; unload or unpin another")
             )
@@ -505,23 +506,23 @@ class Engine:
         bind = self._experts[expert].model.bind
         with self._cache.lease(expert) as lease:
             assert lease.is_ready, f"{expert} is not resident"
-            for unit in lease.units:
-                self._cache.payload(expert, unit, bind)
+            for index in range(len(lease.units)):
+                lease.payload(index, bind)
             return time.perf_counter() - started_s
 
     # -- questions, from any thread: counters and set lookups of tables that only the engine thread changes, so an
     #    answer may be one event old, and is never torn
 
     def residency(self, expert: str) -> ExpertResidency:
-        return self._cache.residency(expert)
+        return self._cache.report.residency(expert)
 
     def unit_statuses(self, expert: str) -> tuple[UnitStatus, ...]:
         """Where each unit of the expert is."""
-        return self._cache.unit_statuses(expert)
+        return self._cache.report.unit_statuses(expert)
 
     def missing_bytes(self, expert: str) -> int:
         """Bytes that a lease of the expert would have to move."""
-        return self._cache.front.missing_bytes(expert)
+        return self._cache.report.missing_bytes(expert)
 
     def num_requests(self, expert: str) -> int:
         return self._scheduler.num_requests(expert)
@@ -532,15 +533,14 @@ class Engine:
 
     def idle_s(self, expert: str) -> float | None:
         """Seconds since the expert was last used, None if never."""
-        last_s = self._cache.front.last_used_s(expert)
+        last_s = self._cache.report.last_used_s(expert)
         return None if last_s is None else time.monotonic() - last_s
 
     def gauges(self) -> Gauges:
-        pools = {Tier.HOST: self._cache.host, Tier.DEVICE: self._cache.front}
         return Gauges(
             queued=self._scheduler.queue_lengths(),
-            used_bytes={tier: pool.used_bytes for tier, pool in pools.items()},
-            budget_bytes={tier: pool.budget_bytes for tier, pool in pools.items()},
+            used_bytes=self._cache.report.used_bytes(),
+            budget_bytes=self._cache.report.budget_bytes(),
         )
 
     # -- proof
@@ -567,7 +567,7 @@ class Engine:
         now_s = time.monotonic()
         self._cache.give_back()
         for name, expert in self._experts.items():
-            last_s = self._cache.front.last_used_s(name)
+            last_s = self._cache.report.last_used_s(name)
             if expert.keep_alive_s is None or last_s is None or now_s - last_s < expert.keep_alive_s:
                 continue
             if not self._scheduler.num_requests(name) and (freed := self._cache.unload(name)):
@@ -578,7 +578,7 @@ class Engine:
         now_s = time.monotonic()
         due = [due_s for due_s in (wake_s, self._cache.give_back_due_s) if due_s is not None]
         for name, expert in self._experts.items():
-            last_s = self._cache.front.last_used_s(name)
+            last_s = self._cache.report.last_used_s(name)
             if expert.keep_alive_s is not None and last_s is not None and last_s + expert.keep_alive_s > now_s:
                 due.append(last_s + expert.keep_alive_s)
         return max(0.001, min(due) - now_s) if due else None
@@ -605,17 +605,17 @@ class _Residency:
 
     def is_resident(self, expert: str) -> bool:
         lease = self._leases().get(expert)
-        return lease.is_ready if lease is not None else not self._cache.front.missing_bytes(expert)
+        return lease.is_ready if lease is not None else not self._cache.report.missing_bytes(expert)
 
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
-        return self._cache.front.can_lease(expert, giving_up)
+        return self._cache.can_lease(expert, giving_up)
 
     def num_ready(self, expert: str) -> int:
         lease = self._leases().get(expert)
-        return lease.num_ready() if lease is not None else self._cache.front.num_leading(expert)
+        return lease.num_ready() if lease is not None else self._cache.report.num_leading(expert)
 
     def load_s(self, expert: str) -> float:
-        return self._cache.load_s(expert)
+        return self._cache.report.load_s(expert)
 
 
 def _answer(future: Future[Any], work: Callable[[], Any]) -> None:

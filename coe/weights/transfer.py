@@ -31,6 +31,7 @@ class Arrived:
     """A transfer ended. `error` is None when all bytes are there; `started_s`/`ended_s` are monotonic seconds."""
 
     unit_hash: str
+    size_bytes: int
     tier: Tier  # where the bytes were going
     started_s: float
     ended_s: float
@@ -73,7 +74,7 @@ class DiskReader:
         target = _view(frame)
         reads = self._source.reads(unit, target)
         check = partial(self._source.check, unit, target)
-        countdown = _Countdown(unit.hash, Tier.HOST, len(reads), check, self._post)
+        countdown = _Countdown(unit.hash, unit.size_bytes, Tier.HOST, len(reads), check, self._post)
         for read in reads:
             self._threads.submit(countdown.run, read)
 
@@ -97,7 +98,7 @@ class LaneCopier:
     def copy(self, unit_hash: str, source: torch.Tensor, target: torch.Tensor) -> None:
         size = source.numel() if self._num_lanes == 1 else COPY_PIECE_BYTES
         pieces = [slice(at, at + size) for at in range(0, source.numel(), size)]
-        countdown = _Countdown(unit_hash, Tier.DEVICE, len(pieces), lambda: None, self._post)
+        countdown = _Countdown(unit_hash, source.numel(), Tier.DEVICE, len(pieces), lambda: None, self._post)
         for piece in pieces:
             self._threads.submit(countdown.run, partial(self._copy, source[piece], target[piece]))
 
@@ -107,6 +108,7 @@ class LaneCopier:
 
 class _Queued(NamedTuple):
     unit_hash: str
+    size_bytes: int
     started_s: float
     wait: Callable[[], None]
 
@@ -131,7 +133,7 @@ class StreamCopier:
             wait = self._begin(source, target)
         except Exception as error:  # the edge to the driver: whatever went wrong is reported with the unit
             wait = partial(_raise, error)
-        self._queue.put(_Queued(unit_hash, started_s, wait))
+        self._queue.put(_Queued(unit_hash, source.numel(), started_s, wait))
 
     def close(self) -> None:
         self._queue.put(None)
@@ -140,16 +142,23 @@ class StreamCopier:
     def _wait_for_all(self) -> None:
         while (queued := self._queue.get()) is not None:
             error = _error_of(queued.wait)
-            self._post(Arrived(queued.unit_hash, Tier.DEVICE, queued.started_s, time.monotonic(), error))
+            ended_s = time.monotonic()
+            self._post(Arrived(queued.unit_hash, queued.size_bytes, Tier.DEVICE, queued.started_s, ended_s, error))
 
 
 class _Countdown:
     """The pieces of one unit that are still under way; the last one checks the whole and reports."""
 
     def __init__(
-        self, unit_hash: str, tier: Tier, num_pieces: int, check: Callable[[], None], post: Callable[[Arrived], None]
+        self,
+        unit_hash: str,
+        size_bytes: int,
+        tier: Tier,
+        num_pieces: int,
+        check: Callable[[], None],
+        post: Callable[[Arrived], None],
     ) -> None:
-        self._unit_hash, self._tier, self._left = unit_hash, tier, num_pieces
+        self._unit_hash, self._size_bytes, self._tier, self._left = unit_hash, size_bytes, tier, num_pieces
         self._check, self._post = check, post
         self._lock = threading.Lock()
         self._started_s = float("inf")
@@ -165,7 +174,7 @@ class _Countdown:
             is_last = self._left == 0
         if is_last:
             error = self._error or _error_of(self._check)
-            self._post(Arrived(self._unit_hash, self._tier, self._started_s, time.monotonic(), error))
+            self._post(Arrived(self._unit_hash, self._size_bytes, self._tier, self._started_s, time.monotonic(), error))
 
 
 def _error_of(work: Callable[[], None]) -> Exception | None:

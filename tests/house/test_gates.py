@@ -38,10 +38,6 @@ EXCEPTIONS: frozenset[str] = frozenset(
         "coe/scheduling/scheduler.py: Scheduler: more than 25 methods",
         "coe/scheduling/scheduler.py: Scheduler: more than 350 lines",
         "coe/scheduling/scheduler.py: more than 400 lines",
-        "coe/weights/cache.py: WeightCache: more than 25 methods",
-        "coe/weights/cache.py: WeightCache: more than 350 lines",
-        "coe/weights/cache.py: more than 400 lines",
-        "coe/weights/residency.py: Pool: more than 25 methods",
         "router: more than 15 modules",
     }
 )

@@ -15,10 +15,11 @@ import torch
 
 from coe.errors import WeightsError
 from coe.types import SwitchKind, Tier
-from coe.weights.cache import ExpertFailure, WeightCache
+from coe.weights.cache import WeightCache
 from coe.weights.lease import Lease
 from coe.weights.memory.allocation import SystemMemory
 from coe.weights.memory.device import EmulatedDevice
+from coe.weights.open_leases import ExpertFailure
 from coe.weights.store.file_reads import read_into
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.transfer import Arrived
@@ -77,7 +78,7 @@ class House:
 
     def content(self, expert: str) -> list[bytes]:
         return [
-            bytes(self.cache.payload(expert, unit, lambda _, flat: flat).numpy())  # type: ignore[attr-defined]
+            bytes(self.cache._front.frames.payload(expert, unit, lambda _, flat: flat).numpy())  # type: ignore[attr-defined]
             for unit in self.units[expert]
         ]
 
@@ -102,7 +103,7 @@ def test_bytes_are_those_of_the_store_also_after_eviction_and_reload(make: MakeH
     for expert in ("a", "b", "a", "b"):
         with house.cache.lease(expert) as lease:
             assert house.settle(lease) == []
-            assert lease.kind is not SwitchKind.DEVICE_HIT
+            assert lease.cost.kind is not SwitchKind.DEVICE_HIT
             assert house.content(expert) == house.expected(expert)
         house.cache.check_integrity()
 
@@ -118,11 +119,11 @@ def test_a_switch_moves_only_what_differs(make: MakeHouse) -> None:
     house = make({"a": ["base", "a1"], "b": ["base", "b1"]})
     with house.cache.lease("a") as lease:
         house.settle(lease)
-        assert lease.disk_bytes == 2 * SIZE
+        assert lease.cost.disk_bytes == 2 * SIZE
     with house.cache.lease("b") as lease:
         house.settle(lease)
-        assert lease.disk_bytes == SIZE
-    assert house.cache.residency("a").shared_bytes == SIZE
+        assert lease.cost.disk_bytes == SIZE
+    assert house.cache.report.residency("a").shared_bytes == SIZE
 
 
 def test_host_hit_moves_no_disk_bytes(tmp_path: Path) -> None:
@@ -132,9 +133,9 @@ def test_host_hit_moves_no_disk_bytes(tmp_path: Path) -> None:
             house.settle(lease)
     with house.cache.lease("a") as lease:
         house.settle(lease)
-        assert lease.kind is SwitchKind.HOST_HIT
+        assert lease.cost.kind is SwitchKind.HOST_HIT
         assert house.content("a") == house.expected("a")
-    assert house.cache.residency("b").tier is Tier.HOST
+    assert house.cache.report.residency("b").tier is Tier.HOST
 
 
 def hurt(file: Path, damage: str) -> None:
@@ -178,9 +179,9 @@ def test_unload_frees_and_what_is_leased_stays(make: MakeHouse) -> None:
     with house.cache.lease("a") as lease:
         house.settle(lease)
         assert house.cache.unload("a") in (0, 2 * SIZE)  # host masters may go where there is a device
-        assert house.cache.residency("a").device_bytes == 2 * SIZE
+        assert house.cache.report.residency("a").device_bytes == 2 * SIZE
     house.cache.unload("a")
-    assert house.cache.residency("a").tier is Tier.DISK
+    assert house.cache.report.residency("a").tier is Tier.DISK
 
 
 def test_pins_that_cannot_fit_together_are_refused(make: MakeHouse) -> None:
@@ -226,7 +227,7 @@ def test_read_fills_the_target_from_cold_and_warm_pages(tmp_path: Path) -> None:
 
 def drain(house: House) -> None:
     """Take in arrivals until nothing moves."""
-    while any(house.cache._num_moving.values()):
+    while house.cache._loader.is_busy:
         assert house.cache.on_arrived(house.events.get(timeout=30)) == []
         house.cache.check_integrity()
 
@@ -238,7 +239,7 @@ def test_what_is_expected_comes_closer_without_a_lease_in_execution_order(make: 
     assert house.store.started == [*names("a", 4), *names("b", 2)]
     with house.cache.lease("a") as lease:
         assert lease.is_ready
-        assert lease.kind is SwitchKind.DEVICE_HIT
+        assert lease.cost.kind is SwitchKind.DEVICE_HIT
 
 
 def test_over_the_copy_link_a_prefetch_leaves_the_embedding_for_last_as_a_lease_does(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_prefetch_waits_while_a_lease_needs_the_copy_link(make: MakeHouse) -> No
     house.settle(lease)
     assert house.store.started[:3] == names("a", 3)
     drain(house)
-    assert house.cache.residency("b").tier is Tier.DEVICE
+    assert house.cache.report.residency("b").tier is Tier.DEVICE
 
 
 def test_prefetch_takes_nothing_that_is_leased_pinned_or_wanted_sooner(make: MakeHouse) -> None:
@@ -280,8 +281,8 @@ def test_prefetch_takes_nothing_that_is_leased_pinned_or_wanted_sooner(make: Mak
     with house.cache.lease("leased"):
         house.cache.expect(["soon", "late"])
         drain(house)
-        assert [house.cache.residency(name).tier for name in ("leased", "pinned", "soon")] == [Tier.DEVICE] * 3
-        assert house.cache.residency("late").device_bytes == 0
+        assert [house.cache.report.residency(name).tier for name in ("leased", "pinned", "soon")] == [Tier.DEVICE] * 3
+        assert house.cache.report.residency("late").device_bytes == 0
 
 
 def test_prefetch_takes_the_room_of_what_is_worth_less(make: MakeHouse) -> None:
@@ -290,10 +291,10 @@ def test_prefetch_takes_the_room_of_what_is_worth_less(make: MakeHouse) -> None:
         with house.cache.lease(name) as lease:
             house.settle(lease)
     for _ in range(5):
-        house.cache.asked("hot")
+        house.cache.count_request("hot")
     house.cache.expect(["next"])
     drain(house)
-    tiers = {name: house.cache.residency(name).tier for name in ("hot", "cold", "next")}
+    tiers = {name: house.cache.report.residency(name).tier for name in ("hot", "cold", "next")}
     assert tiers == {"hot": Tier.DEVICE, "cold": Tier.DISK, "next": Tier.DEVICE}
 
 
@@ -303,7 +304,7 @@ def test_a_prefetch_that_fails_is_given_up_and_fails_nobody(make: MakeHouse) -> 
     house.path("bad", 1).unlink()
     house.cache.expect(["bad", "good"])
     drain(house)
-    assert house.cache.residency("good").tier is Tier.DEVICE
+    assert house.cache.report.residency("good").tier is Tier.DEVICE
     assert house.store.started.count("b1") == 1
     with house.cache.lease("bad") as lease:
         assert [failure.expert for failure in house.settle(lease)] == ["bad"]
@@ -333,7 +334,7 @@ def test_a_thousand_random_loads_and_unloads_leave_the_process_as_large_as_it_wa
         with cache.lease(name) as lease:
             while not lease.is_ready:
                 assert cache.on_arrived(events.get(timeout=60)) == []
-            cache.payload(name, lease.units[0], lambda _, flat: flat)
+            lease.payload(0, lambda _, flat: flat)
         if chance.random() < 0.5:
             cache.unload(f"{chance.randrange(12)}", keeps_host=chance.random() < 0.5)
         if load % 100 == 99:

@@ -107,7 +107,7 @@ class Owner:
         return Unit(name, self.store.put(memoryview(content(name, num_pages))), num_pages * PAGE, ())
 
     def lease(self, expert: str) -> None:
-        if self.cache.front.can_lease(expert):
+        if self.cache.can_lease(expert):
             self.leases.append(self.cache.lease(expert))
             self.at[id(self.leases[-1])] = 0
 
@@ -160,7 +160,7 @@ class Owner:
 
     def drain(self) -> None:
         """Until nothing moves any more."""
-        while any(self.cache._num_moving.values()):
+        while self.cache._loader.is_busy:
             self.take()
             self.cache.check_integrity()
 
@@ -219,7 +219,7 @@ def one_event(owner: Owner, chance: random.Random, step: int) -> None:
             owner.lease(expert)
         case "touch":
             owner.cache.touch(expert, float(step))
-            owner.cache.asked(expert)
+            owner.cache.count_request(expert)
         case "unload":
             owner.cache.unload(expert, keeps_host=chance.random() < 0.5)
         case "pin":
@@ -227,9 +227,9 @@ def one_event(owner: Owner, chance: random.Random, step: int) -> None:
                 (owner.cache.pin if chance.random() < 0.4 else owner.cache.unpin)(expert)
         case "expect":  # replaces what was expected before: a prefetch is cancelled by that
             owner.cache.expect(chance.sample(list(owner.units), chance.randrange(4)))
-        case "write" if not any(owner.cache._num_moving.values()):
+        case "write" if not owner.cache._loader.is_busy:
             write_again(owner, chance.choice(owner.units[expert]))
-        case "take" if any(owner.cache._num_moving.values()):
+        case "take" if owner.cache._loader.is_busy:
             owner.take()
     if owner.leases and kind in ("close", "some", "step"):
         lease = chance.choice(owner.leases)
@@ -355,7 +355,7 @@ def test_pins_that_fill_the_device_leave_a_smaller_host_passable(tmp_path: Path)
     for expert in ("pinned", "other", "pinned"):
         owner.lease(expert)
         owner.step(owner.leases[-1])
-    assert owner.cache.residency("pinned").is_pinned
+    assert owner.cache.report.residency("pinned").is_pinned
 
 
 def test_a_unit_that_can_never_pass_the_host_is_refused_with_both_sizes(tmp_path: Path) -> None:
@@ -525,7 +525,7 @@ def test_free_bytes_that_are_scattered_between_pins_and_leases_are_had_by_moving
     owner.lease("big")
     owner.step(owner.leases[-1])
     for expert in ("pinned", "leased"):
-        assert owner.cache.residency(expert).device_bytes == PAGE
+        assert owner.cache.report.residency(expert).device_bytes == PAGE
     owner.step(leased)
     assert bound_at(owner, leased) != before, "it has moved, and what was bound to it was bound anew"
     owner.lease("pinned")
@@ -545,7 +545,7 @@ def test_more_is_evicted_before_anything_moves(tmp_path: Path, tiers: tuple[int,
         owner.cache.touch(expert, [1.0, 8.0, 2.0, 9.0, 7.0, 3.0][at])
     owner.lease("big")
     owner.step(owner.leases[-1])
-    here = [expert for expert in "abcdef" if owner.cache.residency(expert).device_bytes]
+    here = [expert for expert in "abcdef" if owner.cache.report.residency(expert).device_bytes]
     assert here == ["d", "e", "f"], "a and c by their worth, and b, which lies between them"
 
 
