@@ -129,17 +129,19 @@ class Claims:
 
 def _leading(units: Sequence[Unit], free_bytes: int, kept: frozenset[str]) -> tuple[Unit, ...]:
     """Return the leading units that fit into the free bytes; those that others keep cost nothing."""
+    paid = set(kept)
     leading: list[Unit] = []
     for unit in units:
-        free_bytes -= 0 if unit.hash in kept or unit in leading else unit.size_bytes
+        free_bytes -= 0 if unit.hash in paid else unit.size_bytes
         if free_bytes < 0:
             break
+        paid.add(unit.hash)
         leading.append(unit)
     return tuple(leading)
 
 
 def _window_bytes(units: Sequence[Unit]) -> int:
-    """Return room for any two neighbours of the units after the first, which is claimed; the last and second count."""
+    """Return room for any two neighbours among the units after the first; the last one's neighbour is the second."""
     rest = units[1:]
     return max(
         (left.size_bytes + right.size_bytes for left, right in zip(rest, (*rest[1:], *rest[:1]), strict=True)),
