@@ -38,9 +38,6 @@ class Fences(Generic[E]):
     def __init__(self) -> None:
         self._fences: deque[_Fence[E]] = deque()
 
-    def __len__(self) -> int:
-        return len(self._fences)
-
     def add(self, start: int, end: int, event: E) -> None:
         """Note that bytes from `start` to before `end` were given up just before `event` was recorded."""
         self._prune()

@@ -1,7 +1,7 @@
-"""Imports an expert: its tensors cast, merged and packed into units of the store, once.
+"""Imports an expert once: casts its tensors, merges its adapter and packs units into the store.
 
-Owns the order of work and what is checked on the way; memory stays bounded by one unit. A second import of an
-unchanged source is a look-up. Knows nothing about memory tiers: what it leaves behind are files and a manifest.
+Owns the order of the work and the checks on the way; it never has more than one unit in memory. A second import of an
+unchanged source is a look-up. Knows nothing about memory tiers: it leaves files and a manifest behind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["DTYPES", "Import", "Progress", "identity_of", "import_expert", "resi
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
-FORMAT = 1  # part of every manifest's key: raise it when the layout changes
+FORMAT = 1  # part of every manifest's key: increase it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
 _MATRICES = {"bfloat16": "BF16", "int8": "I8"}  # expert option `weights` -> safetensors'
@@ -44,12 +44,12 @@ def import_expert(
     keeps_bfloat16: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Return the expert's manifest, writing what the store lacks.
+    """Return the expert's manifest; units that the store lacks are written.
 
-    `device` (cpu, cuda, emulated) decides what dtype "auto" means. `keeps_bfloat16`: where that is float32, matrices
-    that are stored in bfloat16 and that no adapter changes stay so, which loses nothing. Raises SourceError when the
-    source cannot become units and WeightsError when bytes are missing, do not fit or cannot be written; either names
-    the expert, and nothing half-written stays.
+    `device` (cpu, cuda, emulated) decides what dtype "auto" means. `keeps_bfloat16`: where "auto" means float32,
+    matrices that are stored in bfloat16 and that no adapter changes stay in it, which loses nothing. Raises SourceError
+    if the source cannot become units, and WeightsError if bytes are missing, do not fit or cannot be written; both name
+    the expert, and no file is left half-written.
     """
     with _errors_of(spec, store), store.in_use(), ExitStack() as stack:
         checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
@@ -67,7 +67,7 @@ def import_expert(
 def resident_dtype(stored: str, device: str) -> str:
     """Return the dtype to compute in, given the stored one (safetensors' name).
 
-    A GPU keeps the stored one. A CPU without native bfloat16 or float16 multiplies those 3–4 times slower than
+    A GPU keeps the stored dtype. A CPU without native bfloat16 or float16 multiplies them 3–4 times slower than
     float32, so there they become float32.
     """
     if device == "cuda":
@@ -91,7 +91,7 @@ def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
 
 
 def _key(spec: ExpertSpec, dtype: str, *, keeps_bfloat16: bool) -> str:
-    """Return the identity of what an import reads: paths, sizes, times and inodes, never the bytes themselves."""
+    """Return a key of all that an import reads: paths, sizes, times and inodes of files, never their bytes."""
     folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
     described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
     adapter = (
@@ -107,13 +107,13 @@ def _key(spec: ExpertSpec, dtype: str, *, keeps_bfloat16: bool) -> str:
 
 
 def identity_of(path: Path) -> tuple[str, int, int, int]:
-    """Path, size, time and inode: what changes when a file does."""
+    """Return path, size, modification time and inode: one of them changes when the file does."""
     status = path.stat()
     return str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino
 
 
 class Import:
-    """One import under way: what goes into which unit, and from where."""
+    """One import: which tensors go into which unit, and where each of them comes from."""
 
     def __init__(
         self,
@@ -144,9 +144,9 @@ class Import:
         return self.manifest(key, units)
 
     def tensor_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
-        """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
+        """Return every unit's tensors, units in execution order; raises WeightsError if an adapter does not fit."""
         self.check_adapter()
-        name = _NAMES[self.dtype] if self.spec.weights == "full" else "F32"  # computed in, and the rest is little
+        name = _NAMES[self.dtype] if self.spec.weights == "full" else "F32"  # beside matrices the rest is small
         sources = self.sources()
 
         def matrix_dtype(group: Collection[str]) -> str:
@@ -172,14 +172,14 @@ class Import:
         )
 
     def dtype_of(self, units: Sequence[Unit]) -> str:
-        """What the matrices are in; where an adapter has made some of them wider, what is computed in."""
+        """Return the dtype of the matrices; where an adapter has widened some of them, the one that is computed in."""
         if self.spec.weights != "full":
             return self.spec.weights
         kinds = {spec.dtype for unit in units for spec in unit.tensors if len(spec.shape) > 1}
         return "bfloat16" if kinds == {"BF16"} else self.dtype
 
     def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
-        """Return one unit's flat bytes: cast, merged and quantised tensors at their offsets, zeros between."""
+        """Return one unit's flat bytes: its tensors, cast, merged or quantised, at their offsets, zeros between."""
         data = torch.zeros(padded_bytes(specs), dtype=torch.uint8)
         places = {
             spec.name: data[spec.offset : spec.offset + spec.size_bytes].view(DTYPES[spec.dtype]).view(spec.shape)
@@ -196,7 +196,7 @@ class Import:
         return data
 
     def sources(self) -> dict[str, str]:
-        """Return the checkpoint's name for every parameter, having checked that all fit and none is left over."""
+        """Return the checkpoint's name of every parameter; raises WeightsError if one is missing or left over."""
         found = {name: self.find(parameter) for name, parameter in self.layout.parameters.items()}
         left = self.checkpoint.names.keys() - set(found.values())
         self.check_tied(left, found)
@@ -228,7 +228,7 @@ class Import:
         return name
 
     def spellings(self, name: str) -> list[str]:
-        """Return a parameter's names: some checkpoints leave out the model's prefix."""
+        """Return the names that a checkpoint may have for a parameter: some leave out the model's prefix."""
         prefix = f"{self.layout.prefix}."
         return [name, name.removeprefix(prefix)] if name.startswith(prefix) else [name]
 

@@ -1,9 +1,10 @@
-"""Experts read from their own files, for whom the disk has no room for a copy: `[cache] store = "in-place"`.
+"""Units made from the experts' own files at every load, without a store: `[cache] store = "in-place"`.
 
-Nothing is written. The price: each load is gathered tensor by tensor through the page cache, cast and merged anew, and
-only units made from the very same tensors of the very same files are shared, in memory. Bytes are not hashed; a file
-whose size, time or inode is not what it was at start fails its experts by name. Reads copy through at most 8 MiB a
-thread beside the frame, and one whole tensor where an adapter is merged. Knows nothing about budgets or tiers.
+Nothing is written, for disks without room for a copy. The price: each load gathers, casts and merges tensors anew,
+through the page cache, and units are shared only if they are made from the very same tensors of the very same files.
+Bytes are not hashed; a file whose size, time or inode has changed since the start fails its experts by name. A read
+needs at most 8 MiB a thread beside the frame, and one whole tensor where an adapter is merged. Knows nothing about
+budgets or tiers.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ __all__ = ["OriginalFiles"]
 
 @dataclass(frozen=True, slots=True)
 class _TensorSource:
-    """One tensor of a unit, and where its bytes come from."""
+    """One tensor of a unit, and the file range that its bytes are made from."""
 
     spec: TensorSpec
     stored: FileRange
-    dtype: str  # stored, safetensors' name
+    dtype: str  # of the stored bytes, safetensors' name
     shape: tuple[int, ...]
     is_merged: bool  # an adapter changes it
 
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How to make a unit. `files` are what it depends on, as they were at start."""
+    """How to make a unit. `files` are the identities, at start, of the files that it depends on."""
 
     tensors: tuple[_TensorSource, ...]
     files: tuple[tuple[str, int, int, int], ...]
@@ -52,15 +53,15 @@ class _Recipe:
 
 
 class OriginalFiles:
-    """A source of units (`transfer.UnitSource`) without a store."""
+    """A source of units (`transfer.UnitSource`) in the store's place."""
 
     def __init__(self) -> None:
         self._recipes: dict[str, _Recipe] = {}
 
     def add(self, spec: ExpertSpec, *, device: str = "cpu", keeps_bfloat16: bool = False) -> Manifest:
-        """Describe the units that `import_expert` would make; raises SourceError or WeightsError as it would."""
+        """Return the manifest that `import_expert` would make; raises SourceError and WeightsError as it would."""
         if spec.weights == "int8":
-            raise WeightsError(spec.name, 'weights = "int8" are made by an import; write [cache] store = "units"')
+            raise WeightsError(spec.name, 'weights = "int8" needs an import; write [cache] store = "units"')
         try:
             with ExitStack() as stack:
                 checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
@@ -82,7 +83,7 @@ class OriginalFiles:
         return work.manifest("in-place", units)
 
     def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
-        """Return one call per tensor."""
+        """Return one call for each tensor; see `transfer.UnitSource`."""
         recipe = self._recipes[unit.hash]
         return [
             partial(_fill, recipe, tensor, target[tensor.spec.offset : tensor.spec.offset + tensor.spec.size_bytes])
@@ -90,7 +91,7 @@ class OriginalFiles:
         ] or [lambda: None]
 
     def check(self, unit: Unit, target: memoryview) -> None:
-        """Raise ValueError if a file is not what it was at start."""
+        """Raise ValueError if a file has changed since the start."""
         del target
         for before in self._recipes[unit.hash].files:
             if identity_of(Path(before[0])) != before:
@@ -114,7 +115,7 @@ def _recipe(work: Import, checkpoint: Checkpoint, specs: Sequence[TensorSpec], s
 
 
 def _fill(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
-    """Make one tensor's bytes as its unit has them."""
+    """Make one tensor's bytes in the form that its unit has."""
     if tensor.is_merged:
         _merge(recipe, tensor, target)
     elif tensor.dtype == tensor.spec.dtype:
@@ -124,7 +125,7 @@ def _fill(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
 
 
 def _cast(tensor: _TensorSource, target: memoryview) -> None:
-    """Read and cast piece by piece: what is not yet cast must not need a frame of its own."""
+    """Read and cast piece by piece, so that the stored form needs little memory of its own."""
     path, start, size = tensor.stored
     out = torch.frombuffer(target, dtype=DTYPES[tensor.spec.dtype])
     width = DTYPE_SIZES[tensor.dtype]

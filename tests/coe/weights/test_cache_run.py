@@ -425,10 +425,8 @@ class QueuedArena(Arena):
     def __init__(self, size_bytes: int, queues: Queues) -> None:
         super().__init__(SystemMemory(size_bytes))
         self._queues = queues
-        self.num_moves = 0
 
     def _move(self, move: Move) -> None:
-        self.num_moves += 1
         self._queues.compute.append(lambda: super(QueuedArena, self)._move(move))
 
 
