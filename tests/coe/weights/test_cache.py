@@ -61,7 +61,7 @@ def test_host_hit_moves_no_disk_bytes(tmp_path: Path) -> None:
 
 
 def hurt(file: Path, damage: str) -> None:
-    """Do to a unit's file what disks and people do."""
+    """Damage a unit's file as disks and people do."""
     match damage:
         case "short":
             os.truncate(file, SIZE // 2)
@@ -131,7 +131,7 @@ def test_closing_a_lease_in_flight_loses_nothing(make: MakeCache) -> None:
 
 
 def test_a_thousand_random_loads_and_unloads_leave_the_process_as_large_as_it_was(tmp_path: Path) -> None:
-    """Bytes, not time: the peak of the first round is the level, and what comes later stays within 64 MB of it."""
+    """Resident bytes after each hundred loads stay within 64 MB of those after the first hundred."""
     chance = random.Random(0)
     big = 1 << 20
     store = UnitStore(tmp_path)

@@ -75,8 +75,8 @@ def test_prefetch_takes_the_room_of_what_is_worth_less(make: MakeCache) -> None:
     assert tiers == {"hot": Tier.DEVICE, "cold": Tier.DISK, "next": Tier.DEVICE}
 
 
-def test_a_prefetch_that_fails_is_given_up_and_fails_nobody(make: MakeCache) -> None:
-    """Tried again at once, it failed again at once, for ever."""
+def test_a_prefetch_that_fails_is_given_up_and_fails_no_lease(make: MakeCache) -> None:
+    """A prefetch that was tried again at once failed again at once, without end."""
     real = make({"bad": names("b", 2), "good": names("g", 2)})
     real.path("bad", 1).unlink()
     real.cache.expect(["bad", "good"])

@@ -1,4 +1,4 @@
-"""Pinned memory, with a driver that only keeps books: what CUDA does with it is tests/gpu's."""
+"""Pinned memory, with a driver that only keeps books; tests/gpu has the real one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = ALIGNMENT
 
 
 class Driver:
-    """cudaHostRegister and its opposite as a table; refuses what overlaps, and the piece that it is told to."""
+    """cudaHostRegister and cudaHostUnregister as a table; refuses overlaps, and piece number `fails_at`."""
 
     def __init__(self, fails_at: int | None = None) -> None:
         self.registered: dict[int, int] = {}

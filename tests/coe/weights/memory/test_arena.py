@@ -1,4 +1,4 @@
-"""Frames cut from one piece of memory: what is moved keeps its bytes, what is free for long goes back."""
+"""Frames cut from one piece of memory: moved ones keep their bytes, long free ones return to the system."""
 
 from __future__ import annotations
 

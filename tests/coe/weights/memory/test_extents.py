@@ -1,4 +1,4 @@
-"""Runs of bytes: nothing overlaps, nothing is stranded, and what has to go or move is the least that will do."""
+"""Runs of bytes: none overlap, no free byte is out of reach, and as little as possible is freed or moved for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coe.weights.memory.extents import Extents
 
 
 class Owner:
-    """Extents and what is known of them: which bytes are whose."""
+    """Extents, and beside them which bytes are in use."""
 
     def __init__(self, size: int) -> None:
         self.extents = Extents(size)
@@ -56,7 +56,7 @@ class Owner:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_runs_never_overlap_and_free_bytes_are_never_out_of_reach(seed: int) -> None:
-    """Whatever came and went before: as many bytes as are free can be had in one piece, by freeing or by moving."""
+    """As many bytes as are free can be had in one piece, by freeing or by moving others."""
     chance = random.Random(seed)
     owner = Owner(100)
     for _ in range(600):

@@ -21,7 +21,7 @@ def unit(name: str, num_pages: int = 1, expert: str = "") -> Unit:
 
 
 def test_an_expert_of_the_same_shape_gets_the_addresses_of_the_one_that_left() -> None:
-    """In whatever order its units come: a graph that was captured over these addresses serves it."""
+    """In any order of its units: a graph captured over these addresses serves it."""
     frames = Frames(Arena(SystemMemory(6 * PAGE)), UnitLocations())
     first = [unit("embed", 3, "a"), unit("layer.0", 1, "a"), unit("layer.1", 1, "a"), unit("head", 1, "a")]
     addresses = {each.name: frames.put(each).data_ptr() for each in first}  # type: ignore[union-attr]
@@ -38,7 +38,7 @@ def test_an_expert_of_the_same_shape_gets_the_addresses_of_the_one_that_left() -
 
 
 def test_a_place_that_is_no_more_is_told_once() -> None:
-    """What was captured over a place lives as long as units of its name and size come and go there."""
+    """A graph captured over a place lives as long as units of its name and size come and go there."""
     told: list[tuple[int, int]] = []
     frames = Frames(Arena(SystemMemory(4 * PAGE)), UnitLocations(lambda *place: told.append(place)))
     for expert in "ab":

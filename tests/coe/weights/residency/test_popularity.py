@@ -7,7 +7,7 @@ import pytest
 from coe.weights.residency.popularity import Popularity
 
 
-def test_who_waits_is_wanted_in_order_and_before_anybody_who_does_not() -> None:
+def test_waiting_experts_are_wanted_in_order_and_before_all_others() -> None:
     popularity = Popularity()
     for _ in range(100):
         popularity.count_request("hot")

@@ -1,4 +1,4 @@
-"""One tier's books: eviction order, sharing, leases, pins, budgets."""
+"""The books of one tier: eviction order, sharing, leases, pins, budgets."""
 
 from __future__ import annotations
 

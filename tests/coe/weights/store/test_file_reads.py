@@ -1,4 +1,4 @@
-"""Memory filled from a file, whatever of it the page cache holds."""
+"""A read fills its target, however much of the file the page cache has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters find their unit by what transformers' own classes say, and fused projections lie without gaps."""
+"""transformers' own classes say which unit a parameter belongs to, and fused projections lie without gaps."""
 
 from __future__ import annotations
 

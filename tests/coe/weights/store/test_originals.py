@@ -1,4 +1,4 @@
-"""In place: the units that an import would have written, made from the experts' own files, and nothing on disk."""
+"""In place: units as an import would have written them, made from the experts' own files, and nothing written."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_failed_write_leaves_nothing(store: UnitStore, monkeypatch: pytest.Monke
     assert store.disk_bytes() == 0
 
 
-def test_wrong_bytes_of_the_right_length_are_looked_up_by_nobody_but_one_who_wants_to_see_them(
+def test_a_manifest_with_wrong_bytes_is_returned_only_by_a_store_that_does_not_heal(
     store: UnitStore,
 ) -> None:
     manifest = make_manifest(store, "key", b"one", b"two")
