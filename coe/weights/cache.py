@@ -2,8 +2,8 @@
 
 Owned by the engine thread, which alone calls it; transfer threads only post `Arrived` events, which the owner hands
 back through `on_arrived`. On a CPU there is one tier above the disk, and the engine computes with the host bytes
-themselves. Puts the parts together and passes events between them; each part decides for itself:
-`residency/` which units leave and whether a lease fits, `open_leases` and `prefetch` what is loaded next, `loader` how.
+themselves. Builds the modules' classes and passes events between them; the decisions are theirs: `residency/` decides
+which units leave and whether a lease fits, `open_leases` and `prefetch` which units are loaded next.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class WeightCache:
         return lease
 
     def on_arrived(self, event: Arrived) -> list[ExpertFailure]:
-        """Book a transfer that has ended; returns the experts whose leases the owner has to close as it failed."""
+        """Book a transfer that has ended; if it failed, returns the experts whose leases the owner has to close."""
         self._loader.finish(event)
         if event.error is not None:
             unit = self._units[event.unit_hash]
@@ -187,9 +187,10 @@ class WeightCache:
         return (self._host,) if self._device is None else (self._device, self._host)
 
     def _eviction(self, name: str, reload_s_per_byte: Callable[[str], float]) -> Eviction:
-        if name == "value":
-            return ValueEviction(self._units, self._popularity, reload_s_per_byte)
-        return LruEviction(self._units, self._recency)
+        if name == "lru":
+            return LruEviction(self._units, self._recency)
+        assert name == "value", f"unknown eviction {name!r}"
+        return ValueEviction(self._units, self._popularity, reload_s_per_byte)
 
     def _device_s_per_byte(self, unit_hash: str) -> float:
         is_on_host = self._host.books.residents.is_ready(self._units[unit_hash])

@@ -26,12 +26,12 @@ __all__ = ["Lease", "LoadCost"]
 
 @dataclass(slots=True)
 class LoadCost:
-    """What was moved while a lease waited for it."""
+    """What was moved while a lease waited."""
 
     disk_bytes: int = 0
     copied_bytes: int = 0  # host -> device
-    load_s: float = 0.0  # seconds in which bytes of it were moving
-    ended_s: float | None = None  # when the last byte of it arrived
+    load_s: float = 0.0  # seconds in which these bytes were moving
+    ended_s: float | None = None  # when the last of them arrived
 
     @property
     def kind(self) -> SwitchKind:
@@ -107,7 +107,7 @@ class Lease:
         return self.units[self.num_ready() :]
 
     def num_ready(self) -> int:
-        """Return the unit up to which a step may run, given that it has run those before its position."""
+        """Return how many leading units the step under way may run, or has run."""
         while self._num_ready < len(self.units) and self._may_run(self.units[self._num_ready]):
             self._num_ready += 1
         return 0 if self._runs_whole and self._num_ready < len(self.units) else self._num_ready

@@ -19,7 +19,7 @@ __all__ = ["TierBooks"]
 
 @dataclass(frozen=True, slots=True)
 class TierBooks:
-    """The parts of one tier's books, and what they say of an expert."""
+    """Resident units, claims and eviction order of one tier, and what they say of an expert."""
 
     units: UnitIndex
     residents: ResidentUnits
