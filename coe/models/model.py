@@ -2,7 +2,7 @@
 
 A step is ragged: every sequence brings as many new tokens as it has (one when decoding, a chunk when prefilling), all
 concatenated without padding, so that a token's arithmetic does not depend on its neighbours. It runs unit by unit and
-can stop between any two, which is how compute overlaps with weights that are still on its way.
+can stop between any two, which is how compute overlaps with weights that are still on their way.
 """
 
 from __future__ import annotations
