@@ -62,7 +62,7 @@ class WeightCache:
         self._device = None
         if device is not None:
             books = TierBooks.of(device_bytes, self._units, self._eviction(eviction, self._device_s_per_byte))
-            self._device = TierMemory(books, Frames(device.arena, UnitLocations(device.recut), device.retire))
+            self._device = TierMemory(books, Frames(device.arena, UnitLocations(device.forget), device.retire))
         self._front = self._host if self._device is None else self._device  # the one that the engine computes from
         self._loader = Loader(self._units, source, post, self._host, self._device, device)
         self._leases = OpenLeases(

@@ -35,7 +35,7 @@ class CopyDevice(Protocol):
         """Give a frame up: what is written to its bytes next waits for queued work that may still read them."""
         ...
 
-    def recut(self, offset: int, size_bytes: int) -> None:
+    def forget(self, offset: int, size_bytes: int) -> None:
         """Forget work that was captured over these bytes: no unit will have exactly this place again."""
         ...
 
@@ -71,7 +71,7 @@ class EmulatedDevice:
     def retire(self, frame: torch.Tensor) -> None:
         """Do nothing: no work is queued, each call returns when its work is done."""
 
-    def recut(self, offset: int, size_bytes: int) -> None:
+    def forget(self, offset: int, size_bytes: int) -> None:
         """Do nothing: no work is captured."""
 
     def join(self, frame: torch.Tensor) -> None:
@@ -104,7 +104,7 @@ class StreamDevice(Generic[E]):
 
     def __init__(self, arena: Arena, streams: Streams[E], forget: Callable[[int, int], None] = lambda *_: None) -> None:
         self.arena = arena
-        self._forget = forget
+        self._forget_captured = forget
         self._streams = streams
         self._fences: Fences[E] = Fences()
         self._landing: dict[int, E] = {}  # offset -> end of a copy that compute does not wait for yet
@@ -124,8 +124,8 @@ class StreamDevice(Generic[E]):
         self._landing.pop(start, None)
         self._fences.add(start, start + frame.numel(), self._streams.mark())
 
-    def recut(self, offset: int, size_bytes: int) -> None:
-        self._forget(self.arena.address + offset, size_bytes)
+    def forget(self, offset: int, size_bytes: int) -> None:
+        self._forget_captured(self.arena.address + offset, size_bytes)
 
     def join(self, frame: torch.Tensor) -> None:
         self._streams.join(self._landing.pop(offset_of(frame)))
