@@ -22,7 +22,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Observations in seconds: `counts[i]` of them at most `bounds[i]` (not cumulative), the last beyond all."""
+    """Observations in seconds: `counts[i]` are at most `bounds[i]` (not cumulative), the last count is above all."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -31,7 +31,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What is so right now: queued requests per expert; used and budgeted bytes per tier."""
+    """Values of the moment: queued requests by expert, used bytes and budgets by tier."""
 
     queued: Mapping[str, int] = field(default_factory=dict)
     used_bytes: Mapping[Tier, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Gauges:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """Everything counted since start. `loaded_*` is keyed by the tier that the bytes went to."""
+    """All counts since start. `loaded_bytes` and `load_s` are by the tier that the bytes went to."""
 
     requests: Mapping[tuple[str, str], int]  # (expert, outcome: ok | cancelled | the error's class) -> count
     prompt_tokens: int
@@ -81,7 +81,7 @@ class Metrics:
         self._gauges: Callable[[], Gauges] = Gauges
 
     def read_gauges_with(self, read: Callable[[], Gauges]) -> None:
-        """Name the function that `snapshot` asks for what is so right now."""
+        """Name the function that `snapshot` reads the gauges with."""
         self._gauges = read
 
     def finished(self, expert: str, outcome: str) -> None:
@@ -106,10 +106,11 @@ class Metrics:
         with self._lock:
             self._switches[kind] += 1
 
-    def loaded(self, event: Arrived, size_bytes: int) -> None:
+    def loaded(self, event: Arrived) -> None:
+        """Count a transfer of a unit that has ended; one that failed moved nothing."""
         if event.error is None:
             with self._lock:
-                self._loaded_bytes[event.tier] += size_bytes
+                self._loaded_bytes[event.tier] += event.size_bytes
                 took_s = event.ended_s - event.started_s
                 self._load_s[event.tier] = self._load_s.get(event.tier, 0.0) + took_s
 

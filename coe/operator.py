@@ -59,7 +59,7 @@ class Operator:
             num_parameters=manifest.num_parameters,
             num_requests=status.num_requests(name),
             last_used_s=status.idle_s(name),
-            parts=status.parts(name),
+            units=status.unit_statuses(name),
             error=status.error(name),
             **status.residency(name)._asdict(),
         )
@@ -86,6 +86,6 @@ def _absent(name: str, error: str) -> ExpertStatus:
         loaded_bytes=0,
         load_s=0.0,
         last_used_s=None,
-        parts=(),
+        units=(),
         error=error,
     )

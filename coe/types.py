@@ -23,7 +23,6 @@ __all__ = [
     "Likelihood",
     "Message",
     "Neighbour",
-    "Part",
     "PromptScored",
     "RouteQuery",
     "Routed",
@@ -35,6 +34,7 @@ __all__ = [
     "SwitchKind",
     "Tier",
     "TokenLogprob",
+    "UnitStatus",
     "Usage",
 ]
 
@@ -312,10 +312,10 @@ GenerateEvent = Routed | PromptScored | Delta | Finished
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One unit of an expert: where it is (on its way counts for the tier it comes from), and if others use it too."""
+class UnitStatus:
+    """One unit of an expert. One on its way counts for the tier it comes from; a shared one serves several experts."""
 
-    unit: str
+    name: str
     tier: Tier
     size_bytes: int
     is_shared: bool
@@ -352,5 +352,5 @@ class ExpertStatus:
     loaded_bytes: int
     load_s: float
     last_used_s: float | None  # seconds since last use, None if never
-    parts: tuple[Part, ...]
+    units: tuple[UnitStatus, ...]
     error: str | None

@@ -20,7 +20,7 @@ from coe.errors import ExpertError
 from coe.experts import ServedExpert
 from coe.text.templates import ExpertText, load_text
 from coe.types import Sampling
-from coe.weights.cache import check_fits
+from coe.weights.residency.fit import check_fits
 
 __all__ = ["Prepared", "Readiness", "prepare", "serve"]
 

@@ -136,7 +136,7 @@ def _make_cache(
         device_bytes=budgets.device_bytes,
         post=post,
         host_memory=PinnedMemory(budgets.host_bytes, pinning) if isinstance(copy_device, StreamDevice) else None,
-        policy=cache.eviction,
+        eviction=cache.eviction,
     )
 
 

@@ -15,7 +15,7 @@ import torch
 
 from coe.bench.stage import drop_from_page_cache
 from coe.weights.memory.allocation import PinnedMemory, SystemMemory, registered_pieces
-from coe.weights.store.reading import PIECE_BYTES, pieces_of
+from coe.weights.store.file_reads import PIECE_BYTES, pieces_of
 from coe.weights.transfer import NUM_THREADS, Arrived, DiskReader
 from coe.weights.unit import Unit
 

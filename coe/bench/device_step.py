@@ -23,7 +23,7 @@ from coe.models.kv import KV_BLOCK_TOKENS
 from coe.models.llama.model import kv_shape_of
 from coe.models.llama.shape import LlamaShape
 from coe.models.model import Row, Step
-from coe.weights.store.reading import read_buffered
+from coe.weights.store.file_reads import read_buffered
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, Unit
 

@@ -1,9 +1,9 @@
 """`coe bench policy`: bytes that eviction policies move, on the cache's own books, beside what a clairvoyant would.
 
-A stream of requests, one expert each, runs through a real residency table (`residency.Pool`); nothing is copied and no
-time passes. All policies see the same order and the same prefetch. The optimum is Belady's rule, the same table
-with a judge that knows the whole future; it is exact because all units have one size and no bytes are shared. "Queue"
-is how many requests behind the current one are known, as they are in a server under load; 0 is a server that is
+A stream of requests, one expert each, runs through the real books of a tier (`TierBooks`); nothing is copied and no
+time passes. All policies see the same order and the same prefetch. The optimum is Belady's rule, the same books
+with a forecast that knows the whole future; it is exact because all units have one size and no bytes are shared.
+"Queue" is how many requests behind the current one are known, as they are in a server under load; 0 is a server that is
 never behind. Knows nothing about leases in time, bandwidth or tensors.
 """
 
@@ -20,8 +20,11 @@ from typing import Any, NamedTuple
 
 from coe.bench.report import emit, median, table
 from coe.machine import this_machine
-from coe.weights.popularity import Popularity
-from coe.weights.residency import Judge, Pool
+from coe.weights.residency.eviction import Eviction, LruEviction, ValueEviction
+from coe.weights.residency.popularity import Popularity
+from coe.weights.residency.recency import Recency
+from coe.weights.residency.tier_books import TierBooks
+from coe.weights.residency.unit_index import UnitIndex
 from coe.weights.unit import Unit
 
 __all__ = ["add_arguments", "run"]
@@ -84,45 +87,49 @@ def workloads(num_experts: int) -> list[Workload]:
 
 
 def simulate(requests: Sequence[str], budget_bytes: int, policy: str, queue: int) -> _Moved:
-    """Run one stream through one table; `policy` is lru, value or optimum."""
-    popularity, oracle = Popularity(), _Oracle(requests)
-    judges: dict[str, Judge | None] = {"lru": None, "value": popularity, "optimum": oracle}
-    pool = Pool(budget_bytes, judges[policy])
+    """Run one stream through one tier's books; `policy` is lru, value or optimum."""
+    index, popularity, recency, oracle = UnitIndex(), Popularity(), Recency(), _Oracle(requests)
+    evictions: dict[str, Eviction] = {
+        "lru": LruEviction(index, recency),
+        "value": ValueEviction(index, popularity),
+        "optimum": ValueEviction(index, oracle),
+    }
+    books = TierBooks.of(budget_bytes, index, evictions[policy])
     units = {expert: _units(expert) for expert in sorted(set(requests))}
     for expert, own in units.items():
-        pool.register(expert, own)
+        index.register(expert, own)
     num_bytes = num_whole_hits = 0
     for at, expert in enumerate(requests):
         oracle.now = at
-        popularity.asked(expert)
+        popularity.count_request(expert)
         ahead = list(dict.fromkeys(requests[at + 1 : at + 1 + queue]))
         popularity.expect(ahead)
-        claim = pool.lease(expert)
-        moved = _bring(pool, units[expert])
+        claim = books.claims.lease(expert)
+        moved = _bring(books, units[expert])
         num_whole_hits += moved == 0
-        pool.touch(expert, float(at))
+        recency.touch(expert, float(at))
         if ahead:  # while this one runs, the next one comes closer
-            moved += _bring(pool, units[ahead[0]], spared=(ahead[0],))
+            moved += _bring(books, units[ahead[0]], spared=(ahead[0],))
         num_bytes += moved
-        pool.unlease(expert, claim)
-    pool.check_integrity()
+        books.claims.unlease(expert, claim)
+    books.check_integrity()
     return _Moved(num_bytes, num_whole_hits)
 
 
-def _bring(pool: Pool, units: Sequence[Unit], spared: tuple[str, ...] = ()) -> int:
+def _bring(books: TierBooks, units: Sequence[Unit], spared: tuple[str, ...] = ()) -> int:
     """Make the absent units resident, in order; a prefetch (with `spared`) stops where only its betters could go."""
     num_bytes = 0
     for unit in units:
-        if pool.is_absent(unit):
-            below = pool.worth(unit) if spared else None
-            victims = pool.victims(unit.size_bytes, spared=spared, below=below)
+        if books.residents.is_absent(unit):
+            below = books.eviction.worth_of_wanted(unit) if spared else None
+            victims = books.eviction.victims(unit.size_bytes, spared=spared, below=below)
             if victims is None:
                 assert spared, "a leased expert found no room"
                 break
-            for digest in victims:
-                pool.drop(digest)
-            pool.reserve(unit)
-            pool.commit(unit)
+            for unit_hash in victims:
+                books.residents.drop(unit_hash)
+            books.residents.reserve(unit)
+            books.residents.commit(unit)
             num_bytes += unit.size_bytes
     return num_bytes
 

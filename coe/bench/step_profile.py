@@ -21,7 +21,7 @@ from coe.models.cpu.compiled_llama import CompiledLlama
 from coe.models.llama.torch_llama import TorchLlama
 from coe.models.model import Row, Step
 from coe.weights.memory.allocation import SystemMemory
-from coe.weights.store.reading import read_into
+from coe.weights.store.file_reads import read_into
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, Unit
 

@@ -19,7 +19,7 @@ from coe.assembly.import_experts import Imported, Progress
 from coe.config.catalog import INDEX, ExpertSpec
 from coe.config.schema import CacheConfig, Config, RouterConfig
 from coe.errors import ConfigError
-from coe.weights.store.layout import lay_out, padded_bytes, plan_model
+from coe.weights.store.layout import lay_out_model, lay_out_unit, padded_bytes
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, TensorSpec, Unit
 
@@ -109,7 +109,7 @@ def _tensor(flat: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
 
 
 def _layouts(shape: str) -> dict[str, tuple[TensorSpec, ...]]:
-    return {unit.name: lay_out(unit.parameters, "BF16") for unit in plan_model(shape, SHAPES[shape]).units}
+    return {unit.name: lay_out_unit(unit.parameters, "BF16") for unit in lay_out_model(shape, SHAPES[shape]).units}
 
 
 def _key(shape: str, number: int) -> str:
@@ -120,7 +120,7 @@ def _write(store: UnitStore, shape: str, number: int, tokenizer: Path, progress:
     units: list[Unit] = []
     key = _key(shape, number)
     layouts, total = _layouts(shape), bytes_of(shape)
-    with store.hold():
+    with store.in_use():
         for index, (name, specs) in enumerate(layouts.items()):
             data = _random_unit(specs, np.random.default_rng([number, index]))
             units.append(Unit(name, store.put(data.data), data.nbytes, specs))

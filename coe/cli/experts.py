@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from coe.cli.commands import CommandParser, add_command
 from coe.client import Client
 from coe.progress import in_gib
-from coe.types import ExpertStatus, Part
+from coe.types import ExpertStatus, UnitStatus
 
 __all__ = ["add_arguments", "run"]
 
@@ -74,7 +74,7 @@ def _row(status: ExpertStatus) -> tuple[str, ...]:
     used = "never" if status.last_used_s is None else f"{status.last_used_s:.0f} s ago"
     sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
     facts = (status.backend, status.dtype, _pin(status), str(status.num_leases), str(status.num_loads))
-    where = (speed, used, _where(status.parts), status.error or "-")
+    where = (speed, used, _where(status.units), status.error or "-")
     return (status.name, str(status.tier), *map(in_gib, sizes), *facts, *where)
 
 
@@ -82,7 +82,7 @@ def _pin(status: ExpertStatus) -> str:
     return "yes" if status.is_pinned else "streams" if status.is_streaming else "-"
 
 
-def _where(parts: Sequence[Part]) -> str:
+def _where(units: Sequence[UnitStatus]) -> str:
     """Runs of units in one tier, in execution order: `13 device, 18 disk`."""
-    runs = [(tier, len(list(run))) for tier, run in itertools.groupby(part.tier for part in parts)]
+    runs = [(tier, len(list(run))) for tier, run in itertools.groupby(unit.tier for unit in units)]
     return ", ".join(f"{count} {tier}" for tier, count in runs) or "-"

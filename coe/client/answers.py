@@ -14,11 +14,11 @@ from coe.types import (
     Decision,
     ExpertStatus,
     Neighbour,
-    Part,
     StoreStatus,
     Switch,
     SwitchKind,
     Tier,
+    UnitStatus,
     Usage,
 )
 
@@ -113,8 +113,8 @@ def expert_statuses_from(body: JsonObject) -> list[ExpertStatus]:
 
 def expert_status_from(body: JsonObject) -> ExpertStatus:
     known = {field.name: body[field.name] for field in fields(ExpertStatus)}
-    parts = tuple(Part(**{**part, "tier": Tier(part["tier"])}) for part in body["parts"])
-    return ExpertStatus(**{**known, "tier": Tier(body["tier"]), "aliases": tuple(body["aliases"]), "parts": parts})
+    units = tuple(UnitStatus(**{**unit, "tier": Tier(unit["tier"])}) for unit in body["units"])
+    return ExpertStatus(**{**known, "tier": Tier(body["tier"]), "aliases": tuple(body["aliases"]), "units": units})
 
 
 def store_status_from(body: JsonObject) -> StoreStatus:

@@ -70,7 +70,7 @@ class Engine:
         threads = None if num_threads is None else MathThreads(num_threads)
         self._steps = StepRunner(experts, self._scheduler, self._sequences, self._prefixes, metrics, threads)
         self.operator = OperatorCommands(experts, self._cache, self.call, self._release_idle, self._clear_error)
-        self._idle = IdleExperts(experts, self._cache.front.last_used_s)
+        self._idle = IdleExperts(experts, self._cache.report.last_used_s)
         self.status = EngineStatus(self._cache, self._scheduler, self._errors)
         self._last_expert: str | None = None
         self._is_closing = False
@@ -138,7 +138,7 @@ class Engine:
             case Arrived():
                 for failure in self._cache.on_arrived(event):
                     self._fail_expert(failure.expert, failure.error)
-                self._metrics.loaded(event, self._cache.size_of(event.unit_hash))
+                self._metrics.loaded(event)
                 self.operator.settle()
             case Call(work, future):
                 answer(future, work)
@@ -182,14 +182,14 @@ class Engine:
             sequence.sink(error)
             return
         self._sequences.add(sequence)
-        self._cache.asked(sequence.expert)
+        self._cache.count_request(sequence.expert)
 
     def _acquire(self, expert: str) -> None:
-        tier = self._cache.residency(expert).tier
+        tier = self._cache.report.residency(expert).tier
         self._cache.touch(expert, time.monotonic())
         self._leases[expert] = self._cache.lease(expert)
         if tier is not Tier.DEVICE:
-            log.info("lease expert=%s tier=%s missing_bytes=%d", expert, tier, self._cache.front.missing_bytes(expert))
+            log.info("lease expert=%s tier=%s missing_bytes=%d", expert, tier, self._cache.report.missing_bytes(expert))
 
     def _step(self, expert: str, num_tokens: Mapping[str, int] | None) -> None:
         """Begin a step, or resume the one under way; what goes wrong in it ends this expert's requests alone."""
@@ -208,7 +208,7 @@ class Engine:
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
             return
-        kind = SwitchKind.DEVICE_HIT if lease.is_ready and not lease.loaded_bytes else lease.kind
+        kind = SwitchKind.DEVICE_HIT if lease.is_ready and not lease.cost.loaded_bytes else lease.cost.kind
         self._metrics.switched(kind)
         self._last_expert = expert
 

@@ -82,7 +82,7 @@ class OperatorCommands:
     def _begin(self, expert: str, future: Future[None]) -> None:
         if expert in self._held:
             chain(self._held[expert][1], future)
-        elif not self._cache.front.can_lease(expert):
+        elif not self._cache.can_lease(expert):
             future.set_exception(
                 WeightsError(expert, "no room for it beside what is pinned or running; unload or unpin another")
             )
@@ -100,6 +100,6 @@ class OperatorCommands:
         bind = self._experts[expert].model.bind
         with self._cache.lease(expert) as lease:
             assert lease.is_ready, f"{expert} is not resident"
-            for unit in lease.units:
-                self._cache.payload(expert, unit, bind)
+            for index in range(len(lease.units)):
+                lease.payload(index, bind)
             return time.perf_counter() - started_s

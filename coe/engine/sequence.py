@@ -180,10 +180,10 @@ class Sequence:
         assert self.first_token_s is not None
         lease = self.lease
         # a lease outlives a request: bytes that it moved before this request came are not this request's cost
-        if lease is None or lease.ended_s is None or lease.ended_s <= self.submitted_s:
+        if lease is None or lease.cost.ended_s is None or lease.cost.ended_s <= self.submitted_s:
             kind, loaded_bytes, load_s = SwitchKind.DEVICE_HIT, 0, 0.0
         else:
-            kind, loaded_bytes, load_s = lease.kind, lease.loaded_bytes, lease.load_s
+            kind, loaded_bytes, load_s = lease.cost.kind, lease.cost.loaded_bytes, lease.cost.load_s
         return Switch(
             kind=kind,
             loaded_bytes=loaded_bytes,

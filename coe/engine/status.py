@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from coe.errors import ExpertError
 from coe.metrics import Gauges
 from coe.scheduling.scheduler import Scheduler
-from coe.types import Part, Tier
-from coe.weights.cache import ExpertResidency, WeightCache
+from coe.types import UnitStatus
+from coe.weights.cache import WeightCache
+from coe.weights.report import ExpertResidency
 
 __all__ = ["EngineStatus"]
 
@@ -24,15 +25,15 @@ class EngineStatus:
         self._cache, self._scheduler, self._errors = cache, scheduler, errors
 
     def residency(self, expert: str) -> ExpertResidency:
-        return self._cache.residency(expert)
+        return self._cache.report.residency(expert)
 
-    def parts(self, expert: str) -> tuple[Part, ...]:
+    def unit_statuses(self, expert: str) -> tuple[UnitStatus, ...]:
         """Where each unit of the expert is."""
-        return self._cache.parts(expert)
+        return self._cache.report.unit_statuses(expert)
 
     def missing_bytes(self, expert: str) -> int:
         """Bytes that a lease of the expert would have to move."""
-        return self._cache.front.missing_bytes(expert)
+        return self._cache.report.missing_bytes(expert)
 
     def num_requests(self, expert: str) -> int:
         return self._scheduler.num_requests(expert)
@@ -44,13 +45,12 @@ class EngineStatus:
 
     def idle_s(self, expert: str) -> float | None:
         """Seconds since the expert was last used, None if never."""
-        last_s = self._cache.front.last_used_s(expert)
+        last_s = self._cache.report.last_used_s(expert)
         return None if last_s is None else time.monotonic() - last_s
 
     def gauges(self) -> Gauges:
-        pools = {Tier.HOST: self._cache.host, Tier.DEVICE: self._cache.front}
         return Gauges(
             queued=self._scheduler.queue_lengths(),
-            used_bytes={tier: pool.used_bytes for tier, pool in pools.items()},
-            budget_bytes={tier: pool.budget_bytes for tier, pool in pools.items()},
+            used_bytes=self._cache.report.used_bytes(),
+            budget_bytes=self._cache.report.budget_bytes(),
         )

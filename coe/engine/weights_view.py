@@ -18,14 +18,14 @@ class CacheView:
 
     def is_resident(self, expert: str) -> bool:
         lease = self._leases.get(expert)
-        return lease.is_ready if lease is not None else not self._cache.front.missing_bytes(expert)
+        return lease.is_ready if lease is not None else not self._cache.report.missing_bytes(expert)
 
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
-        return self._cache.front.can_lease(expert, giving_up)
+        return self._cache.can_lease(expert, giving_up)
 
     def num_ready(self, expert: str) -> int:
         lease = self._leases.get(expert)
-        return lease.num_ready() if lease is not None else self._cache.front.num_leading(expert)
+        return lease.num_ready() if lease is not None else self._cache.report.num_leading(expert)
 
     def load_s(self, expert: str) -> float:
-        return self._cache.load_s(expert)
+        return self._cache.report.load_s(expert)

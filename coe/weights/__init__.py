@@ -1,1 +1,1 @@
-"""Weights as a paged, content-addressed, tiered cache: units, leases, residency and transfer."""
+"""Weights as a paged, content-addressed cache in three tiers, disk, host and device; `cache.py` is its door."""

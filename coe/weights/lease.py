@@ -1,173 +1,140 @@
-"""The right to run an expert, and how far its units are: what a step may run now, what has to move next.
+"""The right to run an expert: which of its units a step may run now, and what its load has cost.
 
-Owned by the engine thread. A lease of an expert that fits holds all of it. A lease of a larger one holds its leading
-units and a window that follows the step under way: behind it units may be evicted, before it they are on their way.
-Knows nothing about how bytes move: the cache does that.
+Owned by the engine thread. A lease of an expert that fits keeps all its units. A lease of a larger one keeps its
+leading units and streams the others through a window. Knows nothing about how bytes move: `open_leases.py` loads what
+leases need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
-
-import torch
+from typing import Self
 
 from coe.types import SwitchKind, Tier
-from coe.weights.residency import Claim, Pool
+from coe.weights.host_rows import HostRows
+from coe.weights.memory.frames import Bind
+from coe.weights.residency.claims import Claim
+from coe.weights.tier import TierMemory
 from coe.weights.transfer import Arrived
 from coe.weights.unit import Unit
+from coe.weights.window import StreamingWindow
 
-__all__ = ["Bind", "Lease", "Owner"]
-
-Bind = Callable[[Unit, torch.Tensor], object]
-
-
-class Owner(Protocol):
-    """What a lease needs of the cache."""
-
-    @property
-    def front(self) -> Pool: ...
-    def release(self, lease: Lease) -> None: ...
-    def payload(self, expert: str, unit: Unit, bind: Bind) -> object: ...
-    def host_payload(self, unit: Unit, bind: Bind) -> object: ...
-    def pump(self) -> None: ...
+__all__ = ["Lease", "LoadCost"]
 
 
-@dataclass(slots=True, eq=False)
-class Lease:
-    """Units of an open lease may not leave the device. Use as a context manager."""
+@dataclass(slots=True)
+class LoadCost:
+    """What was moved while a lease waited."""
 
-    expert: str
-    units: tuple[Unit, ...]
-    claim: Claim
-    _owner: Owner
     disk_bytes: int = 0
-    wire_bytes: int = 0  # host -> device
-    load_s: float = 0.0  # seconds in which bytes of it were moving
-    ended_s: float | None = None  # when the last byte of it arrived
-    is_open: bool = True
-    is_failed: bool = False  # a unit of it cannot be loaded; nothing more is tried
-    runs_whole: bool = False  # a step takes all units at once, so that between two steps any of them may be moved
-    gathers: bool = False  # the first unit may run from its host bytes, and then travels last
-    holds_rows: bool = False  # those bytes are there and stay until it has travelled
-    _at: int = 0  # the unit that the step under way runs next; a lease that holds everything stays at 0
-    _next: int = 0  # all units from `_at` up to this one are ready
-    _shielded: list[Unit] = field(default_factory=list)
+    copied_bytes: int = 0  # host -> device
+    load_s: float = 0.0  # seconds in which these bytes were moving
+    ended_s: float | None = None  # when the last of them arrived
 
     @property
     def kind(self) -> SwitchKind:
         if self.disk_bytes:
             return SwitchKind.DISK_MISS
-        return SwitchKind.HOST_HIT if self.wire_bytes else SwitchKind.DEVICE_HIT
+        return SwitchKind.HOST_HIT if self.copied_bytes else SwitchKind.DEVICE_HIT
 
     @property
     def loaded_bytes(self) -> int:
-        """Bytes that crossed the slowest tier this lease needed."""
-        return self.disk_bytes or self.wire_bytes
+        """Bytes that crossed the slowest link that was needed."""
+        return self.disk_bytes or self.copied_bytes
+
+    def add(self, event: Arrived, busy_s: float) -> None:
+        """Add a transfer that has ended; `busy_s` are the seconds of it in which no earlier one was moving."""
+        if event.tier is Tier.HOST:
+            self.disk_bytes += event.size_bytes
+        else:
+            self.copied_bytes += event.size_bytes
+        self.load_s += busy_s
+        self.ended_s = event.ended_s
+
+
+class Lease:
+    """Units that an open lease claims may not leave the tier it runs in. Use as a context manager.
+
+    `tier` is the one that the engine computes from. `runs_whole`: a step takes all units at once, because the model
+    cannot pause between two. `window` is for an expert that is larger than the tier, `host_rows` for one whose first
+    unit may run from host memory. `is_failed`: a unit cannot be loaded, and nothing more is tried.
+    """
+
+    def __init__(
+        self,
+        expert: str,
+        units: tuple[Unit, ...],
+        claim: Claim,
+        tier: TierMemory,
+        *,
+        runs_whole: bool,
+        window: StreamingWindow | None,
+        host_rows: HostRows | None,
+        on_move: Callable[[], None],
+        on_close: Callable[[Lease], None],
+    ) -> None:
+        self.expert, self.units, self.claim = expert, units, claim
+        self.window, self.host_rows = window, host_rows
+        self.cost = LoadCost()
+        self.is_open = True
+        self.is_failed = False
+        self._tier, self._runs_whole = tier, runs_whole
+        self._on_move, self._on_close = on_move, on_close
+        self._num_ready = 0  # all units from the step's position up to here are ready
 
     @property
     def is_streaming(self) -> bool:
         """Whether the expert is larger than the tier it runs in."""
-        return len(self.claim.units) < len(self.units)
+        return self.window is not None
 
     @property
     def is_ready(self) -> bool:
-        """Whether all that the lease holds is here."""
+        """Whether all that the lease claims is here."""
         return self.num_ready() >= len(self.claim.units)
 
     @property
     def is_whole(self) -> bool:
-        """Whether every unit of the expert is here, the first one too, and stays."""
-        return self.is_ready and not self.is_streaming and not self.holds_rows
+        """Whether every unit of the expert is in the tier, the first one too, and stays."""
+        return self.is_ready and not self.is_streaming and not self._runs_from_host
+
+    @property
+    def wanted(self) -> Sequence[Unit]:
+        """Units to bring here, the most urgent first."""
+        if self.window is not None:
+            return (*self.claim.units, *self.window.units)
+        return self.units[self.num_ready() :]
 
     def num_ready(self) -> int:
-        """How many units a step may run up to, given that it has run those it has."""
-        while self._next < len(self.units) and self._is_here(self.units[self._next]):
-            self._next += 1
-        return 0 if self.runs_whole and self._next < len(self.units) else self._next
+        """Return how many leading units the step under way may run, or has run."""
+        while self._num_ready < len(self.units) and self._may_run(self.units[self._num_ready]):
+            self._num_ready += 1
+        return 0 if self._runs_whole and self._num_ready < len(self.units) else self._num_ready
 
     def payload(self, index: int, bind: Bind) -> object:
-        """What `bind` made of a ready unit; a step asks for them in order, and for the first one again at the end.
+        """Return what `bind` made of a ready unit.
 
-        It holds until the step pauses: units may be moved then, and are bound anew.
+        A step asks for its units in order, and for the first one again at the end. The payload is good until the step
+        pauses: units may be moved then, and are bound anew.
         """
-        if self.is_streaming and index not in (0, self._at):
-            self._move(index)
-        if index == 0 and self.holds_rows:
-            return self._owner.host_payload(self.units[0], bind)
-        return self._owner.payload(self.expert, self.units[index], bind)
+        if self.window is not None and index not in (0, self.window.position):
+            self._move_to(self.window, index)
+        if index == 0 and self.host_rows is not None and self.host_rows.are_held:
+            return self.host_rows.payload(bind)
+        return self._tier.frames.payload(self.expert, self.units[index], bind)
 
     def rewind(self) -> None:
-        """The step under way is over: the next one begins at the first unit."""
-        if self.is_streaming and self._at:
-            self._next = 0
-            self._move(0)
-
-    def wanted(self) -> Iterator[Unit]:
-        """Units to bring here, the most urgent first; those of a window are shielded by being named."""
-        if not self.is_streaming:
-            yield from self.units[self.num_ready() :]
-            return
-        yield from self.claim.units
-        yield from self._shielded
-
-    def note(self, unit: Unit, event: Arrived, busy_s: float) -> None:
-        """Book a transfer that this lease waited for."""
-        if event.tier is Tier.HOST:
-            self.disk_bytes += unit.size_bytes
-        else:
-            self.wire_bytes += unit.size_bytes
-        self.load_s += busy_s
-        self.ended_s = event.ended_s
-
-    def _move(self, index: int) -> None:
-        """The step has come to this unit: those behind may go, those ahead come."""
-        self._at = index
-        self.open_window()
-        self._owner.pump()
-
-    def open_window(self) -> None:
-        """Shield the next units that the lease does not hold, as many as its window takes."""
-        front, passing = self._owner.front, self._ahead()
-        for unit in passing:
-            front.shield(unit)
-        for unit in self._shielded:
-            front.unshield(unit)
-        self._shielded = passing
-
-    def close_window(self) -> None:
-        for unit in self._shielded:
-            self._owner.front.unshield(unit)
-        self._shielded = []
-
-    def _is_here(self, unit: Unit) -> bool:
-        """Whether the unit is ready and stays: one that is here by chance, beyond the window, may be evicted."""
-        if self.is_streaming and unit not in self.claim.units and unit not in self._shielded:
-            return False
-        if self.gathers and unit is self.units[0] and self.holds_rows:
-            return True
-        if self.gathers and unit is self.units[-1] and not self._owner.front.is_ready(self.units[0]):
-            return False  # tied: the last unit computes with the first one's matrix
-        return self._owner.front.is_ready(unit)
-
-    def _ahead(self) -> list[Unit]:
-        held = {unit.hash for unit in self.claim.units}
-        passing: list[Unit] = []
-        free = self.claim.window_bytes
-        for unit in (*self.units[self._at :], *self.units[: self._at]):
-            if unit.hash not in held:
-                free -= unit.size_bytes
-                if free < 0:
-                    break
-                passing.append(unit)
-        return passing
+        """End the step: the next one begins at the first unit."""
+        if self.window is not None and self.window.position:
+            self._num_ready = 0
+            self._move_to(self.window, 0)
 
     def close(self) -> None:
+        """Give the lease back: its units may be evicted, and loads for it that have not begun never will."""
         if self.is_open:
             self.is_open = False
-            self._owner.release(self)
+            self._on_close(self)
 
     def __enter__(self) -> Self:
         return self
@@ -176,3 +143,24 @@ class Lease:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def _runs_from_host(self) -> bool:
+        """Whether a step runs the first unit from its host bytes now."""
+        return self.host_rows is not None and self.host_rows.are_held
+
+    def _move_to(self, window: StreamingWindow, index: int) -> None:
+        window.move_to(index)
+        self._on_move()
+
+    def _may_run(self, unit: Unit) -> bool:
+        """Whether the unit is ready and stays: one that is here by chance, beyond the window, may be evicted."""
+        residents = self._tier.books.residents
+        if self.window is not None and not self.window.keeps(unit):
+            return False
+        if self.host_rows is not None:
+            if unit is self.units[0] and self.host_rows.are_held:
+                return True
+            if unit is self.units[-1] and not residents.is_ready(self.units[0]):
+                return False  # the last unit computes with the first one's matrix, where the two are tied
+        return residents.is_ready(unit)

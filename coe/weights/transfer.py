@@ -1,7 +1,7 @@
-"""Moves bytes on threads of its own and reports back with events: disk -> host, host -> device.
+"""Moves units on threads of its own, disk -> host and host -> device, and reports each end with an event.
 
-Knows which bytes go where and nothing else: no budgets, no leases, no decisions. A unit's pieces are shared out to the
-threads; the one that ends last checks the whole and reports.
+Threads share the pieces of a unit; the one that ends last checks the whole unit and reports. Knows which bytes go where
+and nothing else: no budgets, no leases, no decisions.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from coe.weights.unit import Unit
 
 __all__ = ["NUM_THREADS", "Arrived", "Copier", "DiskReader", "LaneCopier", "StreamCopier", "UnitSource"]
 
-NUM_THREADS = 2  # per direction: enough to fill a disk's queue or a CPU's memory bus, few enough to leave cores alone
-COPY_PIECE_BYTES = 16 << 20  # smaller ones cost a tenth of the copy in hand-overs
+NUM_THREADS = 2  # per link: enough to fill a disk's queue or a memory bus, few enough to leave cores to compute
+COPY_PIECE_BYTES = 16 << 20  # with smaller pieces, handing them over costs a tenth of the copy
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A transfer ended. `error` is None when all bytes are there; `started_s`/`ended_s` are monotonic seconds."""
+    """The end of a transfer: `error` is None if all bytes are there. Times are monotonic seconds."""
 
     unit_hash: str
+    size_bytes: int
     tier: Tier  # where the bytes were going
     started_s: float
     ended_s: float
@@ -38,42 +39,42 @@ class Arrived:
 
 
 class UnitSource(Protocol):
-    """Where units are read from: the store, or the experts' own files."""
+    """What units are read from: the store, or the experts' own files."""
 
     def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
-        """Calls that together fill `target`, in any order and on any threads; they raise OSError or EOFError."""
+        """Return calls that together fill `target`, in any order and on any threads; they raise OSError or EOFError."""
         ...
 
     def check(self, unit: Unit, target: memoryview) -> None:
-        """Called once all reads have ended well; raises ValueError when these are not the unit's bytes."""
+        """Raise ValueError if `target` does not have the unit's bytes; called when all reads have succeeded."""
         ...
 
 
 class Copier(Protocol):
-    """Copies host frames to device frames, in the order in which it is asked to."""
+    """Copies host frames to device frames, in the order of the calls."""
 
     def copy(self, unit_hash: str, source: torch.Tensor, target: torch.Tensor) -> None:
-        """Start a copy; an `Arrived` is posted when the bytes are there. Called on the engine thread."""
+        """Start a copy on the engine thread; an `Arrived` is posted when the bytes are there."""
         ...
 
     def close(self) -> None:
-        """Wait for what has begun."""
+        """Wait for copies that have begun."""
         ...
 
 
 class DiskReader:
-    """Reads units into host frames, a unit's pieces in parallel."""
+    """Reads units into host frames, the pieces of a unit in parallel."""
 
     def __init__(self, source: UnitSource, post: Callable[[Arrived], None], *, num_threads: int = NUM_THREADS) -> None:
         self._source, self._post = source, post
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="coe-read", initializer=_one_math_thread)
 
     def read(self, unit: Unit, frame: torch.Tensor) -> None:
-        """Start filling the frame; an `Arrived` is posted when the last byte is there and the whole was checked."""
+        """Start filling the frame; an `Arrived` is posted when the last byte is there and the unit has been checked."""
         target = _view(frame)
         reads = self._source.reads(unit, target)
         check = partial(self._source.check, unit, target)
-        countdown = _Countdown(unit.hash, Tier.HOST, len(reads), check, self._post)
+        countdown = _Countdown(unit.hash, unit.size_bytes, Tier.HOST, len(reads), check, self._post)
         for read in reads:
             self._threads.submit(countdown.run, read)
 
@@ -82,7 +83,7 @@ class DiskReader:
 
 
 class LaneCopier:
-    """Copies with the processor, on threads; where there are several lanes, pieces go side by side."""
+    """Copies with the processor on `num_lanes` threads; several lanes share the pieces of a unit."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class LaneCopier:
     def copy(self, unit_hash: str, source: torch.Tensor, target: torch.Tensor) -> None:
         size = source.numel() if self._num_lanes == 1 else COPY_PIECE_BYTES
         pieces = [slice(at, at + size) for at in range(0, source.numel(), size)]
-        countdown = _Countdown(unit_hash, Tier.DEVICE, len(pieces), lambda: None, self._post)
+        countdown = _Countdown(unit_hash, source.numel(), Tier.DEVICE, len(pieces), lambda: None, self._post)
         for piece in pieces:
             self._threads.submit(countdown.run, partial(self._copy, source[piece], target[piece]))
 
@@ -107,14 +108,15 @@ class LaneCopier:
 
 class _Queued(NamedTuple):
     unit_hash: str
+    size_bytes: int
     started_s: float
     wait: Callable[[], None]
 
 
 class StreamCopier:
-    """Copies that a device makes by itself, one after another: all are queued at once, one thread waits for each.
+    """Queues copies that a device makes by itself, one after another; a thread waits for each of them in turn.
 
-    `begin` queues a copy and returns what waits until its bytes are there.
+    `begin` queues a copy and returns a call that waits until its bytes are there.
     """
 
     def __init__(
@@ -129,9 +131,9 @@ class StreamCopier:
         started_s = time.monotonic()
         try:
             wait = self._begin(source, target)
-        except Exception as error:  # the edge to the driver: whatever went wrong is reported with the unit
+        except Exception as error:  # the edge to the driver: any failure is reported with the unit
             wait = partial(_raise, error)
-        self._queue.put(_Queued(unit_hash, started_s, wait))
+        self._queue.put(_Queued(unit_hash, source.numel(), started_s, wait))
 
     def close(self) -> None:
         self._queue.put(None)
@@ -140,16 +142,23 @@ class StreamCopier:
     def _wait_for_all(self) -> None:
         while (queued := self._queue.get()) is not None:
             error = _error_of(queued.wait)
-            self._post(Arrived(queued.unit_hash, Tier.DEVICE, queued.started_s, time.monotonic(), error))
+            ended_s = time.monotonic()
+            self._post(Arrived(queued.unit_hash, queued.size_bytes, Tier.DEVICE, queued.started_s, ended_s, error))
 
 
 class _Countdown:
-    """The pieces of one unit that are still under way; the last one checks the whole and reports."""
+    """Counts the pieces of one unit that are still under way; the last one checks the unit and reports."""
 
     def __init__(
-        self, unit_hash: str, tier: Tier, num_pieces: int, check: Callable[[], None], post: Callable[[Arrived], None]
+        self,
+        unit_hash: str,
+        size_bytes: int,
+        tier: Tier,
+        num_pieces: int,
+        check: Callable[[], None],
+        post: Callable[[Arrived], None],
     ) -> None:
-        self._unit_hash, self._tier, self._left = unit_hash, tier, num_pieces
+        self._unit_hash, self._size_bytes, self._tier, self._left = unit_hash, size_bytes, tier, num_pieces
         self._check, self._post = check, post
         self._lock = threading.Lock()
         self._started_s = float("inf")
@@ -157,7 +166,7 @@ class _Countdown:
 
     def run(self, work: Callable[[], None]) -> None:
         started_s = time.monotonic()
-        error = _error_of(work) if self._error is None else None  # a unit that has failed is not read on
+        error = _error_of(work) if self._error is None else None  # the rest of a failed unit is not read
         with self._lock:
             self._started_s = min(self._started_s, started_s)
             self._error = self._error or error
@@ -165,13 +174,13 @@ class _Countdown:
             is_last = self._left == 0
         if is_last:
             error = self._error or _error_of(self._check)
-            self._post(Arrived(self._unit_hash, self._tier, self._started_s, time.monotonic(), error))
+            self._post(Arrived(self._unit_hash, self._size_bytes, self._tier, self._started_s, time.monotonic(), error))
 
 
 def _error_of(work: Callable[[], None]) -> Exception | None:
     try:
         work()
-    except Exception as error:  # thread edge: whatever went wrong is reported with the unit
+    except Exception as error:  # thread edge: any failure is reported with the unit
         return error
     return None
 
@@ -181,7 +190,7 @@ def _raise(error: Exception) -> None:
 
 
 def _one_math_thread() -> None:
-    torch.set_num_threads(1)  # the transfer threads' own: a copy must not wait at barriers for the engine's cores
+    torch.set_num_threads(1)  # for this thread: a copy must not wait at a barrier for cores that the engine uses
 
 
 def _view(frame: torch.Tensor) -> memoryview:

@@ -25,9 +25,9 @@ def test_snapshot_has_what_was_counted_and_stays_as_it_was() -> None:
 
 def test_failed_transfers_move_no_bytes() -> None:
     metrics = Metrics()
-    metrics.loaded(Arrived("x", Tier.HOST, 1.0, 3.0), 100)
-    metrics.loaded(Arrived("x", Tier.HOST, 4.0, 5.0, OSError("gone")), 100)
-    metrics.loaded(Arrived("x", Tier.DEVICE, 5.0, 5.5), 100)
+    metrics.loaded(Arrived("x", 100, Tier.HOST, 1.0, 3.0))
+    metrics.loaded(Arrived("x", 100, Tier.HOST, 4.0, 5.0, OSError("gone")))
+    metrics.loaded(Arrived("x", 100, Tier.DEVICE, 5.0, 5.5))
     found = metrics.snapshot()
     assert found.loaded_bytes == {Tier.HOST: 100, Tier.DEVICE: 100}
     assert found.load_s == {Tier.HOST: 2.0, Tier.DEVICE: 0.5}

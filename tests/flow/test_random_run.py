@@ -24,7 +24,7 @@ from coe.models.cpu.compiled_llama import DecodePass
 from coe.models.llama.ragged import RaggedPass
 from coe.runtime import Runtime
 from coe.weights.memory.device import EmulatedDevice
-from coe.weights.store import reading
+from coe.weights.store import file_reads
 
 SHAPES = ("llama", "other_llama", "untied_llama", "qwen2", "qwen3", "gpt2")
 NUM_EVENTS = 150
@@ -49,7 +49,7 @@ class Faults:
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     faults = Faults(random.Random(0))
     for owner, name, rate, error in (
-        (reading, "_read_cached", 0.02, lambda: OSError(errno.EIO, "Input/output error")),
+        (file_reads, "_read_cached", 0.02, lambda: OSError(errno.EIO, "Input/output error")),
         (EmulatedDevice, "copy", 0.01, lambda: RuntimeError("a copy failed")),
         (RaggedPass, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),
         (DecodePass, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),

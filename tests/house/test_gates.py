@@ -26,10 +26,6 @@ EXCEPTIONS: frozenset[str] = frozenset(
     {
         "coe/bench: more than 15 modules",
         "coe/bench/switch.py: more than 400 lines",
-        "coe/weights/cache.py: WeightCache: more than 25 methods",
-        "coe/weights/cache.py: WeightCache: more than 350 lines",
-        "coe/weights/cache.py: more than 400 lines",
-        "coe/weights/residency.py: Pool: more than 25 methods",
     }
 )
 

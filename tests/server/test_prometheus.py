@@ -13,7 +13,7 @@ def test_every_series_is_there_with_its_labels() -> None:
     metrics.finished("code", "ok")
     metrics.stepped(10, 2)
     metrics.switched(SwitchKind.HOST_HIT)
-    metrics.loaded(Arrived("x", Tier.HOST, 1.0, 3.0), 100)
+    metrics.loaded(Arrived("x", 100, Tier.HOST, 1.0, 3.0))
     metrics.read_gauges_with(lambda: Gauges({"code": 2}, {Tier.DEVICE: 5}, {Tier.DEVICE: 9}))
     lines = exposition(metrics).decode().splitlines()
     for line in (

@@ -1,1 +1,1 @@
-"""Memory of a tier: one arena, the frames that units take in it, and the device behind it."""
+"""The memory of a tier: one allocation, the frames that units take in it, and the device that it belongs to."""

@@ -1,8 +1,8 @@
-"""The memory of a tier, had once and in one piece: from the system, pinned for a GPU, or on the GPU.
+"""The memory of a tier, allocated once and in one piece: system memory, memory pinned for a GPU, or a GPU's own.
 
-Anonymous maps, not malloc: O_DIRECT needs page alignment, and what is given back really goes back to the system. Pages
-of the system's memory are touched when they are first used; pinned memory is all there at start, or the start fails
-and says what to change. Knows nothing about units: `arena.py` cuts frames from it.
+System memory is an anonymous map, not malloc's: O_DIRECT needs page alignment, and bytes that are given back really
+return to the system. The system provides its pages when they are first used. Pinned memory is provided as a whole at
+start, or the start fails and says what to change. Knows nothing about units: `arena.py` cuts frames from it.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from coe.weights.unit import ALIGNMENT
 
 __all__ = ["REGISTER_BYTES", "CudaMemory", "Memory", "PinnedMemory", "SystemMemory", "registered_pieces"]
 
-REGISTER_BYTES = 1 << 30  # pinned in pieces of this size, so that progress can be shown
+REGISTER_BYTES = 1 << 30  # memory is pinned in pieces of this size, so that progress can be shown
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # Python 3.11 has no name for it
-PORTABLE = 1  # cudaHostRegisterPortable: pinned for every context
+PORTABLE = 1  # cudaHostRegisterPortable: pinned for every CUDA context
 
 log = logging.getLogger("coe.weights.memory.allocation")
 
 
 class Memory(Protocol):
-    """One piece of memory. `bytes` is flat uint8 and begins at a page."""
+    """One piece of memory. `bytes` is flat uint8 and begins at a page boundary."""
 
     bytes: torch.Tensor
 
     def give_back(self, start: int, end: int) -> None:
-        """Nobody uses these bytes: the system may have them until somebody does; their contents are lost."""
+        """Return bytes to the system until they are used again; their contents are lost."""
         ...
 
     def close(self) -> None:
-        """Give everything back; nothing may read it any more."""
+        """Return all bytes to the system; no reader may be left."""
         ...
 
 
 class SystemMemory:
-    """RAM that is taken page by page when it is first used."""
+    """RAM that the system provides page by page, when it is first used."""
 
     def __init__(self, size_bytes: int) -> None:
         self._pages = _map(max(size_bytes // ALIGNMENT, 1) * ALIGNMENT)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # read-only buffers; this one is writable
+            warnings.simplefilter("ignore", UserWarning)  # torch warns of read-only buffers; this one is writable
             whole = torch.frombuffer(self._pages, dtype=torch.uint8)
         self.bytes = whole[: size_bytes // ALIGNMENT * ALIGNMENT]
 
@@ -60,9 +60,10 @@ class SystemMemory:
 
 
 class PinnedMemory:
-    """RAM that is taken and pinned for a GPU at once, piece by piece; raises ConfigError where that cannot be had.
+    """RAM that is allocated and pinned for a GPU at once; raises ConfigError if the system refuses.
 
-    A copy may not cross from one registered piece into the next: `registered_pieces` cuts it.
+    It is registered in pieces, and a copy may not cross from one into the next: `registered_pieces` cuts it.
+    `progress` is called with the bytes pinned and the bytes in all.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class PinnedMemory:
                 progress(piece.stop, self.bytes.numel())
 
     def give_back(self, start: int, end: int) -> None:
-        """Nothing: pinned pages stay."""
+        """Do nothing: pinned pages stay."""
 
     def close(self) -> None:
         for address in self._pinned:
@@ -88,7 +89,7 @@ class PinnedMemory:
         self._system.close()
 
     def _pin(self, piece: torch.Tensor) -> None:
-        piece.zero_()  # touched by all threads here; the driver would do it with one
+        piece.zero_()  # all threads provide the pages here; the driver would do it with one
         status = self._driver.cudaHostRegister(piece.data_ptr(), piece.numel(), PORTABLE)
         if int(status):
             done, wanted = len(self._pinned) * REGISTER_BYTES, self.bytes.numel()
@@ -102,7 +103,7 @@ class PinnedMemory:
 
 
 class CudaMemory:
-    """Memory of a GPU, one allocation made at start; raises ConfigError where that cannot be had."""
+    """Memory of a GPU, allocated at start; raises ConfigError if the GPU has too little free."""
 
     def __init__(self, size_bytes: int, device: torch.device) -> None:
         try:
@@ -110,13 +111,13 @@ class CudaMemory:
         except torch.OutOfMemoryError as error:
             free, total = torch.cuda.mem_get_info(device)
             raise ConfigError(
-                f"{size_bytes:,} bytes for weights cannot be had on {device}, where {free:,} of {total:,} are free: "
-                "lower [cache] device_bytes, or end what else uses the GPU"
+                f"{size_bytes:,} bytes for weights do not fit on {device}, where {free:,} of {total:,} are free: "
+                "lower [cache] device_bytes, or end other programs that use the GPU"
             ) from error
         self._device = device
 
     def give_back(self, start: int, end: int) -> None:
-        """Nothing: it is one allocation."""
+        """Do nothing: it is one allocation."""
 
     def close(self) -> None:
         torch.cuda.synchronize(self._device)
@@ -125,16 +126,16 @@ class CudaMemory:
 
 
 def registered_pieces(flat: torch.Tensor) -> list[slice]:
-    """Return the parts of a frame (or of the whole memory) that each lie in one registered piece."""
+    """Cut a frame (or the whole memory) so that each slice lies in one registered piece."""
     offset, size = int(flat.storage_offset()), flat.numel()
     edges = [*range(REGISTER_BYTES - offset % REGISTER_BYTES, size, REGISTER_BYTES), size]
     return [slice(start, end) for start, end in zip([0, *edges], edges, strict=False)] if size else []
 
 
 def _map(size_bytes: int) -> mmap.mmap:
-    """Address space for the whole budget, which the system need not promise to fill (a budget is a limit)."""
+    """Map address space for the whole budget; the system need not promise to fill it, as a budget is a limit."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
     pages = mmap.mmap(-1, size_bytes, flags=flags)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)  # first touch in 2 MiB faults instead of 4 KiB ones
+        pages.madvise(mmap.MADV_HUGEPAGE)  # first use faults in 2 MiB at a time instead of 4 KiB
     return pages

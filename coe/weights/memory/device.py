@@ -1,7 +1,7 @@
-"""Devices that hold copies of host bytes: CUDA, and an emulated one that runs the same logic on a CPU.
+"""Devices with memory of their own, to which host bytes are copied: CUDA, and one emulated on a CPU.
 
-A plain CPU has no such device: there the host bytes are what the engine computes with. Knows how bytes get there and
-what may not be overwritten yet; which bytes, and where, is the cache's business.
+A plain CPU has no such device: the engine computes with the host bytes. A device knows how bytes get there and which
+bytes may not be overwritten yet. Knows nothing about units: the cache decides which bytes are copied, and where.
 """
 
 from __future__ import annotations
@@ -19,100 +19,101 @@ from coe.weights.transfer import NUM_THREADS, Arrived, Copier, LaneCopier, Strea
 
 __all__ = ["CopyDevice", "EmulatedDevice", "StreamDevice", "Streams", "cuda_device"]
 
-_CHUNK_BYTES = 4 << 20  # the emulated wire is throttled in pieces of this size
+_CHUNK_BYTES = 4 << 20  # an emulated copy link is throttled after every piece of this size
 
 
 class CopyDevice(Protocol):
-    """Memory of its own at the end of a wire. All but the copier's threads belong to the engine thread."""
+    """A device at the end of a copy link. All calls but those of the copier's threads come from the engine thread."""
 
     arena: Arena
 
     def copier(self, post: Callable[[Arrived], None]) -> Copier:
-        """What copies host frames to frames of `arena` and posts an `Arrived` for each."""
+        """Return a copier from host frames to frames of `arena`, which posts an `Arrived` for each."""
         ...
 
     def retire(self, frame: torch.Tensor) -> None:
-        """The frame is given up; work already queued may still read it, so whoever writes there next comes after."""
+        """Give a frame up: what is written to its bytes next waits for queued work that may still read them."""
         ...
 
-    def recut(self, offset: int, size_bytes: int) -> None:
-        """These bytes of the arena are no unit's place any more: what was captured over them will not be run again."""
+    def forget(self, offset: int, size_bytes: int) -> None:
+        """Forget work that was captured over these bytes: no unit will have exactly this place again."""
         ...
 
     def join(self, frame: torch.Tensor) -> None:
-        """A copy into the frame has arrived: work queued from now on reads what it brought."""
+        """Let work that is queued from now on read what a copy into the frame has brought."""
         ...
 
 
 class EmulatedDevice:
     """A second arena in RAM with real copies, so that all device logic runs and is tested on a CPU.
 
-    `copy_link_bytes_per_s` imitates a slower wire; None copies at the speed of memory, with as many lanes as fill its
-    bus.
+    `copy_link_bytes_per_s` caps the speed of the copies; None copies at the speed of memory, with as many lanes as fill
+    its bus.
     """
 
     def __init__(self, budget_bytes: int, *, copy_link_bytes_per_s: float | None = None) -> None:
         self.arena = Arena(SystemMemory(budget_bytes))
-        self._wire_bytes_per_s = copy_link_bytes_per_s
+        self._copy_link_bytes_per_s = copy_link_bytes_per_s
 
     def copier(self, post: Callable[[Arrived], None]) -> Copier:
-        return LaneCopier(post, self.copy, num_lanes=NUM_THREADS if self._wire_bytes_per_s is None else 1)
+        return LaneCopier(post, self.copy, num_lanes=NUM_THREADS if self._copy_link_bytes_per_s is None else 1)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
-        if self._wire_bytes_per_s is None:
+        if self._copy_link_bytes_per_s is None:
             target.copy_(source)
             return
         started_s = time.monotonic()
         for at in range(0, source.numel(), _CHUNK_BYTES):
             target[at : at + _CHUNK_BYTES].copy_(source[at : at + _CHUNK_BYTES])
             sent = min(at + _CHUNK_BYTES, source.numel())
-            time.sleep(max(0.0, started_s + sent / self._wire_bytes_per_s - time.monotonic()))
+            time.sleep(max(0.0, started_s + sent / self._copy_link_bytes_per_s - time.monotonic()))
 
     def retire(self, frame: torch.Tensor) -> None:
-        """Nothing: work is done when it was called."""
+        """Do nothing: no work is queued, each call returns when its work is done."""
 
-    def recut(self, offset: int, size_bytes: int) -> None:
-        """Nothing: no work is captured."""
+    def forget(self, offset: int, size_bytes: int) -> None:
+        """Do nothing: no work is captured."""
 
     def join(self, frame: torch.Tensor) -> None:
-        """Nothing: the same."""
+        """Do nothing: no work is queued."""
 
 
 class Streams(Protocol[E]):
     """Two queues of a device: one for copies, one for compute."""
 
     def copy(self, source: torch.Tensor, target: torch.Tensor, after: E | None) -> E:
-        """Queue a copy of pinned bytes, not to begin before `after` is over; returns the event of its end."""
+        """Queue a copy of pinned bytes that begins after the event `after`; returns the event of its end."""
         ...
 
     def mark(self) -> E:
-        """An event after all compute that has been queued."""
+        """Return an event after all compute that has been queued."""
         ...
 
     def join(self, event: E) -> None:
-        """Let compute that is queued from now on wait for the event."""
+        """Let compute that is queued from now on begin after the event."""
         ...
 
 
 class StreamDevice(Generic[E]):
-    """A device that copies and computes by itself, each in its own queue; here is what one has to wait for the other.
+    """A device that copies in one queue and computes in another; this class lets either wait for the other.
 
-    Copies are queued at once by the engine thread, so that the copy engine goes from one to the next by itself. A copy
-    into bytes that were given up waits, on the device, for the compute that was queued until then.
+    The engine thread queues copies at once, so that the device goes from one to the next by itself. A copy into bytes
+    that were given up waits, on the device, for the compute that was queued until then. `forget` is called with the
+    address and size of bytes whose captured work will not run again.
     """
 
     def __init__(self, arena: Arena, streams: Streams[E], forget: Callable[[int, int], None] = lambda *_: None) -> None:
         self.arena = arena
-        self._forget = forget  # told the address and size of what is no unit's place any more
+        self._forget_captured = forget
         self._streams = streams
         self._fences: Fences[E] = Fences()
-        self._landing: dict[int, E] = {}  # by offset: copies that compute has not been told to wait for
+        self._landing: dict[int, E] = {}  # offset -> end of a copy that compute does not wait for yet
 
     def copier(self, post: Callable[[Arrived], None]) -> Copier:
         return StreamCopier(post, self.begin)
 
     def begin(self, source: torch.Tensor, target: torch.Tensor) -> Callable[[], None]:
-        """Queue a copy; returns what waits, on the host, until the bytes are there."""
+        """Queue a copy; returns a call that waits, on the host, until the bytes are there."""
         start = offset_of(target)
         event = self._streams.copy(source, target, self._fences.before(start, start + target.numel()))
         self._landing[start] = event
@@ -123,28 +124,28 @@ class StreamDevice(Generic[E]):
         self._landing.pop(start, None)
         self._fences.add(start, start + frame.numel(), self._streams.mark())
 
-    def recut(self, offset: int, size_bytes: int) -> None:
-        self._forget(self.arena.address + offset, size_bytes)
+    def forget(self, offset: int, size_bytes: int) -> None:
+        self._forget_captured(self.arena.address + offset, size_bytes)
 
     def join(self, frame: torch.Tensor) -> None:
         self._streams.join(self._landing.pop(offset_of(frame)))
 
 
 class CudaStreams:
-    """A stream of its own for copies; compute is on whatever stream the engine thread has made current."""
+    """A stream of its own for copies; compute runs on the stream that the engine thread has made current."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._wire = torch.cuda.Stream(device)
+        self._copies = torch.cuda.Stream(device)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor, after: torch.cuda.Event | None) -> torch.cuda.Event:
         if after is not None:
-            self._wire.wait_event(after)
-        with torch.cuda.stream(self._wire):
+            self._copies.wait_event(after)
+        with torch.cuda.stream(self._copies):
             for piece in registered_pieces(source):
                 target[piece].copy_(source[piece], non_blocking=True)
-        arrived = torch.cuda.Event(blocking=True)  # whoever waits sleeps: a spinning thread takes a core
-        arrived.record(self._wire)
+        arrived = torch.cuda.Event(blocking=True)  # a waiting thread sleeps; a spinning one would take a core
+        arrived.record(self._copies)
         return arrived
 
     def mark(self) -> torch.cuda.Event:
@@ -159,5 +160,5 @@ class CudaStreams:
 def cuda_device(
     device: torch.device, budget_bytes: int, forget: Callable[[int, int], None] = lambda *_: None
 ) -> StreamDevice[torch.cuda.Event]:
-    """A CUDA device with all memory for weights taken now; raises ConfigError where that cannot be had."""
+    """Return a CUDA device and allocate its memory for weights; raises ConfigError if it has too little free."""
     return StreamDevice(Arena(CudaMemory(budget_bytes, device)), CudaStreams(device), forget)

@@ -1,8 +1,8 @@
-"""Which bytes of one piece of memory are in use: runs are cut from it, given back, merged and moved. Pure.
+"""Which bytes of one piece of memory are in use: runs of bytes are allocated, freed, merged and moved. Pure.
 
-The smallest free run that fits is cut (the lowest of equals), from its low end; neighbours merge when they are freed.
-Bytes that are free but scattered can always be had as one run: `cheapest_run` names what would have to go, `slide` what
-would have to move. Knows nothing about units, memory or why something goes.
+An allocation takes the low end of the smallest free run that fits (the lowest of equals); free neighbours merge. Where
+the free bytes are scattered, `cheapest_run` names the runs to free and `slide` those to move so that they become one
+run. Knows nothing about units or memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Extents", "Move"]
 
 
 class Move(NamedTuple):
-    """Bytes that lie at `start` shall lie at `to`, which is lower; the two may overlap."""
+    """Bytes that move from `start` to the lower `to`; the two ranges may overlap."""
 
     start: int
     to: int
@@ -33,7 +33,7 @@ class _Run(NamedTuple):
 
 
 class Extents:
-    """Runs of bytes in [0, size). Nothing overlaps, and what is not in use is free."""
+    """Runs of bytes in [0, size): they never overlap, and what is not in use is free."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -42,10 +42,10 @@ class Extents:
         self._free: dict[int, int] = {0: size} if size else {}
         self._starts = list(self._free)  # of the free runs, in order
 
-    # -- cutting and giving back
+    # -- allocating and freeing
 
     def allocate(self, size: int, at: int | None = None) -> int | None:
-        """Return where a run of `size` begins now, `at` if those bytes are free; None if no free run is long enough."""
+        """Allocate a run, at `at` if those bytes are free; returns its start, None if no free run is long enough."""
         start = at if at is not None and self.is_free(at, size) else self._best_fit(size)
         if start is None:
             return None
@@ -59,7 +59,7 @@ class Extents:
         return start
 
     def free(self, start: int) -> None:
-        """Give a run back; it merges with the free ones beside it."""
+        """Free a run; it merges with the free runs beside it."""
         size = self._used.pop(start)
         self.used_bytes -= size
         end = start + size
@@ -82,9 +82,10 @@ class Extents:
     # -- when free bytes are scattered
 
     def cheapest_run(self, size: int, cost: Callable[[int], float | None]) -> list[int] | None:
-        """Return the used runs (their starts) to free so that `size` bytes lie in one piece, at the least cost.
+        """Return the starts of the used runs to free so that `size` bytes lie in one piece, at the least cost.
 
-        `cost` of a run's start is what freeing it loses, None if it has to stay. None if there is no such place.
+        `cost` returns what freeing the run at a start loses, None if it has to stay. Returns None if runs that stay
+        leave no such place.
         """
         best: tuple[float, list[int]] | None = None
         for runs in self._between(lambda start: cost(start) is None):
@@ -96,9 +97,9 @@ class Extents:
         return None if best is None else best[1]
 
     def slide(self, size: int, is_movable: Callable[[int], bool]) -> list[Move] | None:
-        """Move runs together, the fewest bytes, so that `size` bytes are free in one piece; returns what was moved.
+        """Move runs together so that `size` bytes are free in one piece, moving the fewest bytes.
 
-        The bytes are to be moved in that order. None if runs that cannot be moved now stand between the free ones.
+        Returns the moves, to be made in that order; None if runs that cannot be moved stand between the free ones.
         """
         best: tuple[int, list[_Run]] | None = None
         for runs in self._between(lambda start: not is_movable(start)):
@@ -119,7 +120,7 @@ class Extents:
             self.allocate(move.size, move.to)
         return moves
 
-    # -- small parts
+    # -- small pieces
 
     def _best_fit(self, size: int) -> int | None:
         fitting = ((self._free[start], start) for start in self._starts if self._free[start] >= size)
@@ -143,7 +144,7 @@ class Extents:
         return self._free.pop(start)
 
     def _between(self, is_barrier: Callable[[int], bool]) -> Iterator[list[_Run]]:
-        """All runs in order, in groups with no barrier in them."""
+        """All runs in order, in groups that used runs for which `is_barrier` holds separate."""
         runs = [_Run(start, size, False) for start, size in self._used.items()]
         runs += [_Run(start, size, True) for start, size in self._free.items()]
         group: list[_Run] = []
@@ -174,7 +175,7 @@ class Extents:
 
 
 def _windows(runs: list[_Run], gain: Callable[[_Run], int], size: int) -> Iterator[list[_Run]]:
-    """Every shortest run of neighbours whose gains together reach `size`: one that ends at each place."""
+    """For each last run, the shortest group of neighbours up to it whose gains together reach `size`."""
     first, gained = 0, 0
     for last, run in enumerate(runs):
         gained += gain(run)

@@ -1,7 +1,8 @@
-"""Where units of a name and size have been: places in a memory that do not overlap, for the next such unit to take.
+"""Where units of a name and size have been in a tier's memory, so that the next such unit takes the same place.
 
-Experts of one architecture have units of the same names and sizes, so they take each other's places, and what was
-captured over those addresses serves them all. A place is forgotten when something else takes a byte of it. Pure.
+Experts of one architecture have units of the same names and sizes, so they take each other's places, and a decode step
+captured over those addresses serves them all. Places do not overlap: one is forgotten when a unit of another kind takes
+a byte of it. Pure.
 """
 
 from __future__ import annotations
@@ -12,34 +13,35 @@ from typing import NamedTuple
 
 from coe.weights.unit import Unit
 
-__all__ = ["Homes", "Kind"]
+__all__ = ["UnitKind", "UnitLocations"]
 
 
-class Kind(NamedTuple):
-    """What units must have in common to take each other's place."""
+class UnitKind(NamedTuple):
+    """What units have in common that may take each other's place."""
 
     name: str
     size_bytes: int
 
     @classmethod
-    def of(cls, unit: Unit) -> Kind:
+    def of(cls, unit: Unit) -> UnitKind:
         return cls(unit.name, unit.size_bytes)
 
 
-class Homes:
-    """Offsets of places by kind, the lowest first. `forgotten` hears of the offset and size of each that is no more."""
+class UnitLocations:
+    """Offsets by kind of unit. `forgotten` is called with the offset and size of each place that is forgotten."""
 
     def __init__(self, forgotten: Callable[[int, int], None] = lambda *_: None) -> None:
         self._forgotten = forgotten
-        self._kinds: dict[int, Kind] = {}  # by offset
+        self._kinds: dict[int, UnitKind] = {}  # by offset
         self._starts: list[int] = []
-        self._of: dict[Kind, list[int]] = {}
+        self._of: dict[UnitKind, list[int]] = {}
 
-    def of(self, kind: Kind) -> Sequence[int]:
+    def of(self, kind: UnitKind) -> Sequence[int]:
+        """Return the offsets where units of this kind have been, the lowest first."""
         return self._of.get(kind, ())
 
-    def settle(self, kind: Kind, offset: int) -> None:
-        """A unit of this kind lies there now; places that it overlaps with are no more."""
+    def settle(self, kind: UnitKind, offset: int) -> None:
+        """Note that a unit of this kind lies there now, and forget the places that it overlaps with."""
         if self._kinds.get(offset) == kind:
             return
         for start in self._overlapping(offset, offset + kind.size_bytes):

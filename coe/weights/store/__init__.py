@@ -1,1 +1,1 @@
-"""Weights on disk: importing sources, the layout of units, the content-addressed unit store."""
+"""Weights on disk: the import of sources, the layout of units, the content-addressed store."""

@@ -1,7 +1,7 @@
-"""A folder of safetensors, single or sharded, read one tensor at a time.
+"""A model's safetensors files, single or sharded, read one tensor at a time.
 
-Owns the open files and the errors for tensors that are missing, twice there, or do not fit. Knows nothing about
-models, units or the store.
+Owns the open files and the errors for files that are missing or damaged and tensors that are there twice or quantised.
+Knows nothing about models, units or the store.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from safetensors import SafetensorError, safe_open
 
 from coe.errors import WeightsError
 
-__all__ = ["Checkpoint", "Location", "weight_files"]
+__all__ = ["Checkpoint", "FileRange", "weight_files"]
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold a model's weights: those of its index, else model.safetensors."""
+    """Return the files with a model's weights: those that its index names, else model.safetensors."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return [folder / "model.safetensors"]
     return sorted({folder / name for name in json.loads(index.read_text())["weight_map"].values()})
 
 
-class Location(NamedTuple):
+class FileRange(NamedTuple):
     """Where a tensor's bytes lie in its file."""
 
     path: Path
@@ -39,7 +39,7 @@ class Location(NamedTuple):
 
 
 class Checkpoint:
-    """The tensors of some safetensors files by name. Raises WeightsError by expert, file and tensor."""
+    """The tensors of safetensors files by name; a WeightsError names the expert, the file and the tensor."""
 
     def __init__(self, expert: str, files: list[Path]) -> None:
         self.expert = expert
@@ -68,12 +68,12 @@ class Checkpoint:
 
     @property
     def names(self) -> Mapping[str, Path]:
-        """Every tensor with its file."""
+        """Every tensor's name with its file."""
         return self._paths
 
     @property
     def main_dtype(self) -> str:
-        """The dtype of most tensors, by safetensors' name; float32 if there is no tensor at all."""
+        """The dtype of most tensors, by safetensors' name; float32 if there are no tensors."""
         if not self._files:
             return "F32"
         return Counter(self.dtype(name) for name in self._files).most_common(1)[0][0]
@@ -84,8 +84,8 @@ class Checkpoint:
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._files[name].get_slice(name).get_shape())
 
-    def location(self, name: str) -> Location:
-        """Where one tensor's bytes lie, for those who read them past this map of the file."""
+    def range_of(self, name: str) -> FileRange:
+        """Return where one tensor's bytes lie, for a caller that reads the file itself."""
         path = self._paths[name]
         if path not in self._headers:
             with path.open("rb") as file:
@@ -93,10 +93,10 @@ class Checkpoint:
                 self._headers[path] = (8 + length, json.loads(file.read(length)))
         base, header = self._headers[path]
         start, end = header[name]["data_offsets"]
-        return Location(path, base + start, end - start)
+        return FileRange(path, base + start, end - start)
 
     def read(self, name: str) -> torch.Tensor:
-        """Return one tensor; its bytes are those of the mapped file, not to be written to."""
+        """Return one tensor; it is a view of the mapped file and must not be written to."""
         try:
             tensor: torch.Tensor = self._files[name].get_tensor(name)
         except SafetensorError as error:

@@ -1,7 +1,7 @@
-"""Imports an expert: its tensors cast, merged and packed into units of the store, once.
+"""Imports an expert once: casts its tensors, merges its adapter and packs units into the store.
 
-Owns the order of work and what is checked on the way; memory stays bounded by one unit. A second import of an
-unchanged source is a look-up. Knows nothing about memory tiers: what it leaves behind are files and a manifest.
+Owns the order of the work and the checks on the way; it never has more than one unit in memory. A second import of an
+unchanged source is a look-up. Knows nothing about memory tiers: it leaves files and a manifest behind.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ import torch
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
 from coe.weights.store.checkpoint import Checkpoint, weight_files
-from coe.weights.store.layout import Parameter, lay_out, padded_bytes, plan_model
+from coe.weights.store.layout import Parameter, lay_out_model, lay_out_unit, padded_bytes
 from coe.weights.store.lora import LoraAdapter
+from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "identity_of", "import_expert", "quantise"]
+__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "identity_of", "import_expert"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
-FORMAT = 1  # part of every manifest's key: raise it when the layout changes
+FORMAT = 1  # part of every manifest's key: increase it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
 _MATRICES = {"bfloat16": "BF16", "int8": "I8"}  # `StoredForm.matrices` -> safetensors'
@@ -58,12 +59,12 @@ def import_expert(
     *,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Return the expert's manifest, writing what the store lacks.
+    """Return the expert's manifest; units that the store lacks are written.
 
-    Raises SourceError when the source cannot become units and WeightsError when bytes are missing, do not fit or cannot
-    be written; either names the expert, and nothing half-written stays.
+    Raises SourceError if the source cannot become units, and WeightsError if bytes are missing, do not fit or cannot be
+    written; both name the expert, and no file is left half-written.
     """
-    with _errors_of(spec, store), store.hold():
+    with _errors_of(spec, store), store.in_use():
         key = _key(spec, form)
         if (manifest := store.lookup(key)) is not None:
             return manifest
@@ -87,7 +88,7 @@ def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
 
 
 def _key(spec: ExpertSpec, form: StoredForm) -> str:
-    """Return the identity of what an import reads: paths, sizes, times and inodes, never the bytes themselves."""
+    """Return a key of all that an import reads: paths, sizes, times and inodes of files, never their bytes."""
     folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
     described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
     adapter = (
@@ -99,13 +100,13 @@ def _key(spec: ExpertSpec, form: StoredForm) -> str:
 
 
 def identity_of(path: Path) -> tuple[str, int, int, int]:
-    """Path, size, time and inode: what changes when a file does."""
+    """Return path, size, modification time and inode: one of them changes when the file does."""
     status = path.stat()
     return str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino
 
 
 class Import:
-    """One import under way: what goes into which unit, and from where."""
+    """One import: which tensors go into which unit, and where each of them comes from."""
 
     def __init__(
         self,
@@ -119,10 +120,10 @@ class Import:
         self.adapter = adapter
         self.form = form
         self.config = _json(spec.folder / "config.json")
-        self.plan = plan_model(spec.name, self.config)
+        self.layout = lay_out_model(spec.name, self.config)
 
     def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
-        sources, layouts = self.sources(), self.layouts()
+        sources, layouts = self.sources(), self.tensor_specs()
         total = sum(padded_bytes(specs) for specs in layouts.values())
         units: list[Unit] = []
         for name, specs in layouts.items():
@@ -132,8 +133,8 @@ class Import:
                 progress(sum(unit.size_bytes for unit in units), total)
         return self.manifest(key, units)
 
-    def layouts(self) -> dict[str, tuple[TensorSpec, ...]]:
-        """Return every unit's tensors in execution order; raises WeightsError if an adapter does not fit."""
+    def tensor_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        """Return every unit's tensors, units in execution order; raises WeightsError if an adapter does not fit."""
         self.check_adapter()
         name = _NAMES[self.form.dtype]
         sources = self.sources()
@@ -145,7 +146,7 @@ class Import:
             is_kept = all(self.checkpoint.dtype(sources[each]) == "BF16" for each in group) and not is_merged
             return "BF16" if self.form.matrices == "kept-bfloat16" and is_kept else name
 
-        return {unit.name: lay_out(unit.parameters, name, matrix_dtype) for unit in self.plan.units}
+        return {unit.name: lay_out_unit(unit.parameters, name, matrix_dtype) for unit in self.layout.units}
 
     def manifest(self, key: str, units: Sequence[Unit]) -> Manifest:
         generation = self.spec.folder / "generation_config.json"
@@ -157,18 +158,18 @@ class Import:
             _json(generation) if generation.is_file() else {},
             str(self.spec.tokenizer_dir),
             tuple(units),
-            dict(self.plan.tied),
+            dict(self.layout.tied),
         )
 
     def dtype_of(self, units: Sequence[Unit]) -> str:
-        """What the matrices are in; where an adapter has made some of them wider, what is computed in."""
+        """Return the dtype of the matrices; where an adapter has widened some of them, the one that is computed in."""
         if self.form.matrices in _MATRICES:
             return self.form.matrices
         kinds = {spec.dtype for unit in units for spec in unit.tensors if len(spec.shape) > 1}
         return "bfloat16" if kinds == {"BF16"} else self.form.dtype
 
     def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
-        """Return one unit's flat bytes: cast, merged and quantised tensors at their offsets, zeros between."""
+        """Return one unit's flat bytes: its tensors, cast, merged or quantised, at their offsets, zeros between."""
         data = torch.zeros(padded_bytes(specs), dtype=torch.uint8)
         places = {
             spec.name: data[spec.offset : spec.offset + spec.size_bytes].view(DTYPES[spec.dtype]).view(spec.shape)
@@ -179,19 +180,19 @@ class Import:
             if self.adapter and name in self.adapter.targets:
                 tensor = self.adapter.merge(name, tensor)
             if places[name].dtype is torch.int8:
-                tensor, scales = quantise(tensor)
+                tensor, scales = quantise_rows(tensor)
                 places[name + SCALE].copy_(scales)
             places[name].copy_(tensor)
         return data
 
     def sources(self) -> dict[str, str]:
-        """Return the checkpoint's name for every parameter, having checked that all fit and none is left over."""
-        found = {name: self.find(parameter) for name, parameter in self.plan.parameters.items()}
+        """Return the checkpoint's name of every parameter; raises WeightsError if one is missing or left over."""
+        found = {name: self.find(parameter) for name, parameter in self.layout.parameters.items()}
         left = self.checkpoint.names.keys() - set(found.values())
         self.check_tied(left, found)
-        tied = {candidate for name in self.plan.tied for candidate in self.spellings(name)}
+        tied = {candidate for name in self.layout.tied for candidate in self.spellings(name)}
         unknown = sorted(
-            name for name in left - tied if not any(re.search(pattern, name) for pattern in self.plan.ignored)
+            name for name in left - tied if not any(re.search(pattern, name) for pattern in self.layout.ignored)
         )
         if unknown:
             raise self.error(
@@ -201,7 +202,7 @@ class Import:
         return found
 
     def find(self, parameter: Parameter) -> str:
-        aliases = [name for name, owner in self.plan.tied.items() if owner == parameter.name]
+        aliases = [name for name, owner in self.layout.tied.items() if owner == parameter.name]
         candidates = [spelling for name in (parameter.name, *aliases) for spelling in self.spellings(name)]
         name = next((candidate for candidate in candidates if candidate in self.checkpoint.names), None)
         if name is None:
@@ -217,12 +218,12 @@ class Import:
         return name
 
     def spellings(self, name: str) -> list[str]:
-        """Return a parameter's names: some checkpoints leave out the model's prefix."""
-        prefix = f"{self.plan.prefix}."
+        """Return the names that a checkpoint may have for a parameter: some leave out the model's prefix."""
+        prefix = f"{self.layout.prefix}."
         return [name, name.removeprefix(prefix)] if name.startswith(prefix) else [name]
 
     def check_tied(self, left: set[str], found: dict[str, str]) -> None:
-        for name, owner in self.plan.tied.items():
+        for name, owner in self.layout.tied.items():
             for spelling in left & set(self.spellings(name)):
                 if not torch.equal(self.checkpoint.read(spelling), self.checkpoint.read(found[owner])):
                     raise self.error(
@@ -232,23 +233,16 @@ class Import:
 
     def check_adapter(self) -> None:
         for name in sorted(self.adapter.targets if self.adapter else ()):
-            if name in self.plan.tied or name in self.plan.tied.values():
+            if name in self.layout.tied or name in self.layout.tied.values():
                 raise self.error(
                     f"the adapter changes {name}, which is tied; merge it with PEFT's merge_and_unload, save the "
                     "model and name that folder"
                 )
-            if name not in self.plan.parameters:
+            if name not in self.layout.parameters:
                 raise self.error(f"the adapter changes {name}, which the base has not; name its base with base = ...")
 
     def error(self, message: str) -> WeightsError:
         return WeightsError(self.spec.name, message)
-
-
-def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a matrix (out, in) as int8 and the float32 scale of each row: symmetric, rounded to nearest."""
-    rows = weight.float()
-    scales = rows.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
-    return (rows / scales[:, None]).round().to(torch.int8), scales
 
 
 def _json(path: Path) -> dict[str, Any]:

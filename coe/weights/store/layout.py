@@ -1,7 +1,7 @@
-"""Which tensor goes where: a model's parameters assigned to units, and a unit's tensors to offsets.
+"""The layout of a model: which of its parameters go into which unit, and at which offset of the unit's bytes.
 
-Learns the parameters from transformers' own class on the meta device, so every decoder it knows can be planned.
-Knows nothing about files or values.
+The parameters come from transformers' own class on the meta device, so that every decoder which transformers knows can
+be laid out. Knows nothing about files or values.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any
 from coe.errors import SourceError
 from coe.weights.unit import ALIGNMENT, DTYPE_SIZES, SCALE, TensorSpec
 
-__all__ = ["Parameter", "Plan", "PlannedUnit", "lay_out", "padded_bytes", "plan_model"]
+__all__ = ["ModelLayout", "Parameter", "UnitLayout", "lay_out_model", "lay_out_unit", "padded_bytes"]
 
-TENSOR_ALIGNMENT = 64  # bytes: a cache line, and enough for every kernel
+TENSOR_ALIGNMENT = 64  # bytes: a cache line, which satisfies every kernel
 
 _LAYER = re.compile(r"(.+?)\.(\d+)\.")
-# what runs after the last layer, by the name of its module; all else outside the layers runs before the first
+# modules that run after the last layer; all others outside the layers run before the first
 _FINAL = re.compile(r"(^|\.)(norm|norm_f|ln_f|final_norm|final_layer_?norm|project_out)\.[^.]+$")
-# tensors in this order without gaps: a fused projection is one view
+# these tensors lie in this order without gaps, so that a fused projection is one view
 _ADJACENT = (
     ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
     ("q_proj.bias", "k_proj.bias", "v_proj.bias"),
     ("gate_proj.weight", "up_proj.weight"),
     ("gate_proj.bias", "up_proj.bias"),
 )
-# what int8 weights are int8 in: matrices that are multiplied with, and the embedding that is often one of them
+# matrices whose dtype may differ: those of products, and the embedding, which is often tied to one
 _MATRIX = re.compile(r"(_proj|lm_head|embed_tokens)\.weight$")
-# in old checkpoints, computed by today's models
+# tensors of old checkpoints that today's models compute
 _COMPUTED = (r"rotary_emb\.inv_freq$", r"\.attn\.(masked_)?bias$", r"\.attention\.(masked_)?bias$")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One tensor of the model. `is_float32`: transformers never stores or computes it in less."""
+    """One tensor of the model. `is_float32`: transformers always stores and computes it in float32."""
 
     name: str
     shape: tuple[int, ...]
@@ -47,22 +47,22 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedUnit:
-    """The parameters of one step of the forward pass."""
+class UnitLayout:
+    """The parameters of one unit: of one stage of the forward pass."""
 
     name: str
     parameters: tuple[Parameter, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ModelLayout:
     """A model's units in execution order.
 
-    `tied` maps a parameter without bytes of its own to the one it shares; `ignored` are patterns of names that a
-    checkpoint may have and the model has not; `prefix` is what some checkpoints leave out of every name.
+    `tied` maps a parameter without bytes of its own to the one whose bytes it uses. `ignored` are patterns of names
+    that a checkpoint may have and the model has not. `prefix` is the part of every name that some checkpoints omit.
     """
 
-    units: tuple[PlannedUnit, ...]
+    units: tuple[UnitLayout, ...]
     tied: Mapping[str, str]
     ignored: tuple[str, ...]
     prefix: str
@@ -72,18 +72,18 @@ class Plan:
         return {parameter.name: parameter for unit in self.units for parameter in unit.parameters}
 
 
-def plan_model(expert: str, config: Mapping[str, Any]) -> Plan:
-    """Return the units of the model that this config.json describes; raises SourceError when it cannot be built."""
+def lay_out_model(expert: str, config: Mapping[str, Any]) -> ModelLayout:
+    """Return the layout of the model that this config.json describes; raises SourceError if it cannot be built."""
     try:
-        return _plan(json.dumps(config, sort_keys=True))
-    except Exception as error:  # third-party edge: each model class complains in its own way
+        return _layout(json.dumps(config, sort_keys=True))
+    except Exception as error:  # third-party edge: each model class raises errors of its own
         raise SourceError(
             expert, f"transformers cannot build a '{config.get('model_type')}' from its config.json: {error}"
         ) from error
 
 
 @lru_cache(maxsize=64)
-def _plan(config_json: str) -> Plan:
+def _layout(config_json: str) -> ModelLayout:
     import torch
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
@@ -99,7 +99,7 @@ def _plan(config_json: str) -> Plan:
         if name not in tied
     ]
     ignored = (*_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ()))
-    return Plan(tuple(_units(parameters, _output_name(model))), tied, ignored, model.base_model_prefix)
+    return ModelLayout(tuple(_units(parameters, _output_name(model))), tied, ignored, model.base_model_prefix)
 
 
 def _output_name(model: Any) -> str | None:
@@ -108,7 +108,7 @@ def _output_name(model: Any) -> str | None:
     return next((name for name, module in model.named_modules() if module is output), None) if output else None
 
 
-def _units(parameters: list[Parameter], output_name: str | None) -> Iterator[PlannedUnit]:
+def _units(parameters: list[Parameter], output_name: str | None) -> Iterator[UnitLayout]:
     prefix, num_layers = _layer_list(parameters)
     groups: dict[str, list[Parameter]] = {"embed": []}
     groups |= {f"layer.{index}": [] for index in range(num_layers)} | {"head": []}
@@ -120,7 +120,7 @@ def _units(parameters: list[Parameter], output_name: str | None) -> Iterator[Pla
             groups["head"].append(parameter)
         else:
             groups["embed"].append(parameter)
-    return (PlannedUnit(name, tuple(group)) for name, group in groups.items())
+    return (UnitLayout(name, tuple(group)) for name, group in groups.items())
 
 
 def _layer_list(parameters: list[Parameter]) -> tuple[str, int]:
@@ -139,14 +139,14 @@ def _layer_list(parameters: list[Parameter]) -> tuple[str, int]:
     return prefix, len(indices[prefix])
 
 
-def lay_out(
+def lay_out_unit(
     parameters: Iterable[Parameter], dtype: str, matrix_dtype: Callable[[Collection[str]], str] | None = None
 ) -> tuple[TensorSpec, ...]:
-    """Return where each tensor lies in its unit, in `dtype` (safetensors' name).
+    """Return the dtype and offset of each tensor of a unit; `dtype` has safetensors' name.
 
-    Tensors start at multiples of TENSOR_ALIGNMENT, except inside a group that is adjacent on purpose. `matrix_dtype`
-    says, by a group's names, what its matrices are in instead; int8 ones have a float32 scale per row, and the scales
-    of a group follow it and are adjacent too.
+    Tensors start at multiples of TENSOR_ALIGNMENT, except inside a group that lies adjacent on purpose. `matrix_dtype`
+    returns another dtype for the matrices of a group, given their names. int8 matrices have a float32 scale per row;
+    the scales of a group follow its matrices and are adjacent too.
     """
     left = {parameter.name: parameter for parameter in parameters}
     specs: list[TensorSpec] = []
@@ -176,7 +176,7 @@ def padded_bytes(specs: Iterable[TensorSpec]) -> int:
 
 
 def _adjacent_to(name: str, left: Mapping[str, Parameter]) -> list[str]:
-    """Return the group that `name` opens or belongs to, in its order; alone if the group is not complete."""
+    """Return the names of the adjacent group that `name` belongs to, in order; `name` alone if some are missing."""
     for suffixes in _ADJACENT:
         for suffix in suffixes:
             if name.endswith(suffix):

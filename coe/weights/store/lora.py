@@ -1,8 +1,8 @@
 """A plain LoRA adapter in PEFT's format, merged into one weight at a time: W + scale * B A, in float32.
 
-Covered: rank and rank_pattern, rsLoRA's scale, transposed (Conv1D) weights. Not covered, and refused by the
-catalogue: DoRA, biases, saved modules, alpha patterns. Source: Hu et al., LoRA (arXiv 2106.09685); rsLoRA
-(arXiv 2312.03732). Knows nothing about units or the store.
+Covered: rank and rank_pattern, rsLoRA's scale, transposed (Conv1D) weights. Not covered, and refused by the catalogue:
+DoRA, biases, saved modules, alpha patterns. Sources: Hu et al., LoRA (arXiv 2106.09685); rsLoRA (arXiv 2312.03732).
+Knows nothing about units or the store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 
 
 class LoraAdapter:
-    """An open adapter; `targets` are the names of the parameters that it changes."""
+    """An open adapter."""
 
     def __init__(self, expert: str, folder: Path) -> None:
         self.expert = expert
@@ -50,12 +50,13 @@ class LoraAdapter:
 
     @property
     def targets(self) -> frozenset[str]:
+        """The names of the parameters that the adapter changes."""
         return frozenset(self._pairs)
 
     def merge(self, name: str, weight: torch.Tensor) -> torch.Tensor:
-        """Return the merged weight in float32; raises WeightsError when the shapes do not fit."""
+        """Return the merged weight in float32; raises WeightsError if the shapes do not fit."""
         pair = self._pairs[name]
-        a, b = (self._checkpoint.read(pair[part]).float() for part in "AB")  # (rank, in), (out, rank)
+        a, b = (self._checkpoint.read(pair[factor]).float() for factor in "AB")  # (rank, in), (out, rank)
         rank = a.shape[0]
         delta = (b @ a) * (self._settings["lora_alpha"] / (rank**0.5 if self._settings.get("use_rslora") else rank))
         if self._settings.get("fan_in_fan_out"):
@@ -64,7 +65,7 @@ class LoraAdapter:
             raise WeightsError(
                 self.expert,
                 f"the adapter's {name} is {tuple(delta.shape)} and its base's is {tuple(weight.shape)}; it was "
-                "trained on another base: name that one with base = ...",
+                "trained on another base: name that base with base = ...",
             )
         return weight.float().add(delta)
 

@@ -1,9 +1,10 @@
-"""Experts read from their own files, for whom the disk has no room for a copy: `[cache] store = "in-place"`.
+"""Units made from the experts' own files at every load, without a store: `[cache] store = "in-place"`.
 
-Nothing is written. The price: each load is gathered tensor by tensor through the page cache, cast and merged anew, and
-only units made from the very same tensors of the very same files are shared, in memory. Bytes are not hashed; a file
-whose size, time or inode is not what it was at start fails its experts by name. Reads copy through at most 8 MiB a
-thread beside the frame, and one whole tensor where an adapter is merged. Knows nothing about budgets or tiers.
+Nothing is written, for disks without room for a copy. The price: each load gathers, casts and merges tensors anew,
+through the page cache, and units are shared only if they are made from the very same tensors of the very same files.
+Bytes are not hashed; a file whose size, time or inode has changed since the start fails its experts by name. A read
+needs at most 8 MiB a thread beside the frame, and one whole tensor where an adapter is merged. Knows nothing about
+budgets or tiers.
 """
 
 from __future__ import annotations
@@ -20,47 +21,47 @@ import torch
 
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
-from coe.weights.store.checkpoint import Checkpoint, Location, weight_files
+from coe.weights.store.checkpoint import Checkpoint, FileRange, weight_files
+from coe.weights.store.file_reads import PIECE_BYTES, read_buffered
 from coe.weights.store.importer import DTYPES, Import, StoredForm, identity_of
 from coe.weights.store.layout import padded_bytes
 from coe.weights.store.lora import LoraAdapter
-from coe.weights.store.reading import PIECE_BYTES, read_buffered
 from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
 
 __all__ = ["OriginalFiles"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One tensor of a unit, and where its bytes come from."""
+class _TensorSource:
+    """One tensor of a unit, and the file range that its bytes are made from."""
 
     spec: TensorSpec
-    location: Location
-    dtype: str  # stored, safetensors' name
+    stored: FileRange
+    dtype: str  # of the stored bytes, safetensors' name
     shape: tuple[int, ...]
     is_merged: bool  # an adapter changes it
 
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How to make a unit. `files` are what it depends on, as they were at start."""
+    """How to make a unit. `files` are the identities, at start, of the files that it depends on."""
 
-    parts: tuple[_Part, ...]
+    tensors: tuple[_TensorSource, ...]
     files: tuple[tuple[str, int, int, int], ...]
     expert: str
     adapter: Path | None
 
 
 class OriginalFiles:
-    """A source of units (`transfer.UnitSource`) without a store."""
+    """A source of units (`transfer.UnitSource`) in the store's place."""
 
     def __init__(self) -> None:
         self._recipes: dict[str, _Recipe] = {}
 
     def add(self, spec: ExpertSpec, form: StoredForm) -> Manifest:
-        """Describe the units that `import_expert` would make; raises SourceError or WeightsError as it would."""
+        """Return the manifest that `import_expert` would make; raises SourceError and WeightsError as it would."""
         if form.matrices == "int8":
-            raise WeightsError(spec.name, 'weights = "int8" are made by an import; write [cache] store = "units"')
+            raise WeightsError(spec.name, 'weights = "int8" needs an import; write [cache] store = "units"')
         try:
             with ExitStack() as stack:
                 checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
@@ -71,24 +72,24 @@ class OriginalFiles:
 
     def _describe(self, work: Import, checkpoint: Checkpoint) -> Manifest:
         sources, units = work.sources(), []
-        for name, specs in work.layouts().items():
+        for name, specs in work.tensor_specs().items():
             recipe = _recipe(work, checkpoint, specs, sources)
-            facts = [[repr(part) for part in recipe.parts], recipe.files]
+            facts = [[repr(tensor) for tensor in recipe.tensors], recipe.files]
             digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=32).hexdigest()
             self._recipes[digest] = recipe
             units.append(Unit(name, digest, padded_bytes(specs), specs))
         return work.manifest("in-place", units)
 
     def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
-        """Return one call per tensor."""
+        """Return one call for each tensor; see `transfer.UnitSource`."""
         recipe = self._recipes[unit.hash]
         return [
-            partial(_fill, recipe, part, target[part.spec.offset : part.spec.offset + part.spec.size_bytes])
-            for part in recipe.parts
+            partial(_fill, recipe, tensor, target[tensor.spec.offset : tensor.spec.offset + tensor.spec.size_bytes])
+            for tensor in recipe.tensors
         ] or [lambda: None]
 
     def check(self, unit: Unit, target: memoryview) -> None:
-        """Raise ValueError if a file is not what it was at start."""
+        """Raise ValueError if a file has changed since the start."""
         del target
         for before in self._recipes[unit.hash].files:
             if identity_of(Path(before[0])) != before:
@@ -97,47 +98,47 @@ class OriginalFiles:
 
 def _recipe(work: Import, checkpoint: Checkpoint, specs: Sequence[TensorSpec], sources: dict[str, str]) -> _Recipe:
     targets = work.adapter.targets if work.adapter else frozenset()
-    parts = []
+    tensors = []
     for spec in specs:
-        source = sources[spec.name]
-        where, is_merged = checkpoint.location(source), spec.name in targets
-        parts.append(_Part(spec, where, checkpoint.dtype(source), checkpoint.shape(source), is_merged))
-        if parts[-1].dtype not in DTYPE_SIZES:
-            checkpoint.read(source)  # raises, and says why
-    adapter = work.spec.adapter if any(part.is_merged for part in parts) else None
-    paths = {part.location.path for part in parts}
+        name = sources[spec.name]
+        file_range, is_merged = checkpoint.range_of(name), spec.name in targets
+        tensors.append(_TensorSource(spec, file_range, checkpoint.dtype(name), checkpoint.shape(name), is_merged))
+        if tensors[-1].dtype not in DTYPE_SIZES:
+            checkpoint.read(name)  # raises, and says why
+    adapter = work.spec.adapter if any(tensor.is_merged for tensor in tensors) else None
+    paths = {tensor.stored.path for tensor in tensors}
     if adapter is not None:
         paths |= {adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")}
-    return _Recipe(tuple(parts), tuple(identity_of(path) for path in sorted(paths)), work.spec.name, adapter)
+    return _Recipe(tuple(tensors), tuple(identity_of(path) for path in sorted(paths)), work.spec.name, adapter)
 
 
-def _fill(recipe: _Recipe, part: _Part, target: memoryview) -> None:
-    """Make one tensor's bytes as its unit has them."""
-    if part.is_merged:
-        _merge(recipe, part, target)
-    elif part.dtype == part.spec.dtype:
-        read_buffered(part.location.path, target, part.location.offset)
+def _fill(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
+    """Make one tensor's bytes in the form that its unit has."""
+    if tensor.is_merged:
+        _merge(recipe, tensor, target)
+    elif tensor.dtype == tensor.spec.dtype:
+        read_buffered(tensor.stored.path, target, tensor.stored.offset)
     else:
-        _cast(part, target)
+        _cast(tensor, target)
 
 
-def _cast(part: _Part, target: memoryview) -> None:
-    """Read and cast piece by piece: what is not yet cast must not need a frame of its own."""
-    path, start, size = part.location
-    out = torch.frombuffer(target, dtype=DTYPES[part.spec.dtype])
-    width = DTYPE_SIZES[part.dtype]
+def _cast(tensor: _TensorSource, target: memoryview) -> None:
+    """Read and cast piece by piece, so that the stored form needs little memory of its own."""
+    path, start, size = tensor.stored
+    out = torch.frombuffer(target, dtype=DTYPES[tensor.spec.dtype])
+    width = DTYPE_SIZES[tensor.dtype]
     for at in range(0, size, PIECE_BYTES):
         scratch = bytearray(min(PIECE_BYTES, size - at))
         read_buffered(path, memoryview(scratch), start + at)
-        numbers = torch.frombuffer(scratch, dtype=DTYPES[part.dtype])
+        numbers = torch.frombuffer(scratch, dtype=DTYPES[tensor.dtype])
         out[at // width : at // width + numbers.numel()].copy_(numbers)
 
 
-def _merge(recipe: _Recipe, part: _Part, target: memoryview) -> None:
+def _merge(recipe: _Recipe, tensor: _TensorSource, target: memoryview) -> None:
     assert recipe.adapter is not None
-    scratch = bytearray(part.location.size_bytes)
-    read_buffered(part.location.path, memoryview(scratch), part.location.offset)
-    weight = torch.frombuffer(scratch, dtype=DTYPES[part.dtype]).view(part.shape)
+    scratch = bytearray(tensor.stored.size_bytes)
+    read_buffered(tensor.stored.path, memoryview(scratch), tensor.stored.offset)
+    weight = torch.frombuffer(scratch, dtype=DTYPES[tensor.dtype]).view(tensor.shape)
     with LoraAdapter(recipe.expert, recipe.adapter) as adapter:
-        merged = adapter.merge(part.spec.name, weight)
-    torch.frombuffer(target, dtype=DTYPES[part.spec.dtype]).view(part.spec.shape).copy_(merged)
+        merged = adapter.merge(tensor.spec.name, weight)
+    torch.frombuffer(target, dtype=DTYPES[tensor.spec.dtype]).view(tensor.spec.shape).copy_(merged)

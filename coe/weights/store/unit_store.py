@@ -1,11 +1,11 @@
-"""The unit store: flat files named by the hash of their bytes, and one manifest per imported source.
+"""The unit store: flat files named by the hash of their bytes, and one manifest for each imported source.
 
-Owns a folder (units/, manifests/, tmp/) and the promise that a file under units/ is whole: everything is written under
-tmp/, flushed and renamed. A unit whose bytes were hashed carries a seal: its modification time is derived from its
-hash, so whoever writes to the file, replaces it or swaps it with another breaks the seal, and looking at it costs one
-`stat`. A load trusts a sealed unit and hashes any other. Covered: a process killed at any moment, several processes at
-once, changes through the file system. Not covered: a disk that changes bytes by itself; `verify` and `rehash` find
-those. Knows nothing about torch, sources or what the bytes mean.
+Owns a folder (units/, manifests/, tmp/) and the promise that a file under units/ is whole: files are written under
+tmp/, flushed and renamed. A unit whose bytes were hashed has a seal: a modification time derived from its hash. A
+program that writes to the file, replaces it or swaps it with another breaks the seal, and checking it costs one `stat`.
+A load trusts a sealed unit and hashes any other. Covered: a process killed at any moment, several processes at once,
+changes through the file system. Not covered: a disk that changes bytes by itself; `verify` and `rehash` find that.
+Knows nothing about torch, sources or what the bytes mean.
 """
 
 from __future__ import annotations
@@ -23,30 +23,34 @@ from pathlib import Path
 from typing import Any
 
 from coe.errors import CoeError
-from coe.weights.store.reading import pieces_of
+from coe.weights.store.file_reads import pieces_of
 from coe.weights.unit import Manifest, TensorSpec, Unit
 
 __all__ = ["UnitStore"]
 
 HASH_BYTES = 32  # BLAKE2b-256
+SUBFOLDERS = ("units", "manifests", "tmp")
 
 
 class UnitStore:
-    """A content-addressed folder of units. All methods may raise OSError; callers know whose bytes they were."""
+    """A content-addressed folder of units. All methods may raise OSError, to which callers add the expert's name.
+
+    `rehash` hashes units at every load, sealed or not. With `heals`, a look-up returns no manifest with wrong bytes, so
+    that its expert is imported anew.
+    """
 
     def __init__(self, folder: Path, *, rehash: bool = False, heals: bool = True) -> None:
         self.folder = folder
-        self._heals = heals  # a look-up takes no manifest with wrong bytes, so that its expert is imported anew
-        self._rehash = rehash  # hash every load, sealed or not
-        for part in ("units", "manifests", "tmp"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        self._heals, self._rehash = heals, rehash
+        for name in SUBFOLDERS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
 
     def path(self, unit: Unit) -> Path:
-        """Return where the unit's bytes lie (or would)."""
+        """Return the path of the unit's file, whether it exists or not."""
         return self._unit_path(unit.hash)
 
     def put(self, data: memoryview) -> str:
-        """Store these bytes unless they are there already; return their hash in hex."""
+        """Store these bytes unless they are stored already; returns their hash in hex."""
         digest = _hash_of(data)
         path = self._unit_path(digest)
         if not (_has_size(path, data.nbytes) and _is_sealed(path, digest)):
@@ -55,11 +59,11 @@ class UnitStore:
         return digest
 
     def reads(self, unit: Unit, target: memoryview) -> Sequence[Callable[[], None]]:
-        """Return calls that together read the unit into `target`."""
+        """Return calls that together read the unit into `target`; see `transfer.UnitSource`."""
         return pieces_of(self.path(unit), target)
 
     def check(self, unit: Unit, target: memoryview) -> None:
-        """Raise ValueError if `target` is not the unit; only an unsealed file is hashed, and sealed by that."""
+        """Raise ValueError if `target` does not have the unit's bytes; an unsealed file is hashed, then sealed."""
         path = self.path(unit)
         if not self._rehash and _is_sealed(path, unit.hash):
             return
@@ -71,14 +75,14 @@ class UnitStore:
         _seal(path, unit.hash)
 
     def save(self, manifest: Manifest) -> None:
-        """Make an import visible; its units must be stored."""
+        """Store a manifest, which makes an import visible; its units must be stored already."""
         text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
         self._write(self._manifest_path(manifest.key), memoryview(text.encode()))
 
     def lookup(self, key: str) -> Manifest | None:
-        """Return the manifest with this key if all its units are there and right; only unsealed ones are hashed.
+        """Return the manifest with this key if all its units have the right bytes; only unsealed ones are hashed.
 
-        A store that does not heal looks at their sizes alone: for those who want to see what is wrong.
+        A store that does not heal checks sizes alone, so that `verify` can show what is wrong.
         """
         path = self._manifest_path(key)
         if not path.is_file():
@@ -88,18 +92,18 @@ class UnitStore:
         return manifest if all(is_right(unit) for unit in manifest.units) else None
 
     def verify(self, manifest: Manifest) -> list[Unit]:
-        """Read and re-hash every unit; return those that are missing, short or changed."""
+        """Hash every unit anew; returns those that are missing, short or changed."""
         return [unit for unit in manifest.units if not self._is_right(unit, rehash=True)]
 
     def drop(self, units: Iterable[Unit]) -> None:
-        """Remove units (bad ones, so that the next import writes them anew)."""
+        """Remove units with wrong bytes, so that the next import writes them anew."""
         for unit in units:
             self.path(unit).unlink(missing_ok=True)
 
     def gc(self, live: Iterable[Manifest]) -> int:
-        """Remove all that no live manifest needs, orphaned temporary files included; return the bytes freed.
+        """Remove all files that no live manifest needs, temporary ones included; returns the bytes freed.
 
-        Raises CoeError while anybody holds the store.
+        Raises CoeError while the store is in use.
         """
         manifests = list(live)
         kept = {self.path(unit) for manifest in manifests for unit in manifest.units}
@@ -116,8 +120,8 @@ class UnitStore:
         return sum(path.stat().st_size for path in self._files())
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keep `gc` away, in this process and others; any number may hold the store at once."""
+    def in_use(self) -> Iterator[None]:
+        """Keep `gc` from running, in this process and others; any number of users may use the store at once."""
         with self._lock(fcntl.LOCK_SH):
             yield
 
@@ -133,13 +137,13 @@ class UnitStore:
             yield
 
     def _write(self, path: Path, data: memoryview, digest: str | None = None) -> None:
-        """Write a file that is there in full or not at all, sealed if it has a hash."""
+        """Write a file in full or not at all, and seal it if it has a hash."""
         handle, name = tempfile.mkstemp(dir=self.folder / "tmp")
         try:
             with open(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fdatasync(file.fileno())  # a rename must not outlive its bytes in a power cut
+                os.fdatasync(file.fileno())  # after a power cut a renamed file must have its bytes
             if digest is not None:
                 _seal(Path(name), digest)
             os.replace(name, path)
@@ -160,8 +164,8 @@ class UnitStore:
         return digest == unit.hash
 
     def _files(self) -> list[Path]:
-        parts = (self.folder / part for part in ("units", "manifests", "tmp"))
-        return [path for part in parts for path in part.rglob("*") if path.is_file()]
+        folders = (self.folder / name for name in SUBFOLDERS)
+        return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
     def _unit_path(self, digest: str) -> Path:
         return self.folder / "units" / digest[:2] / digest
@@ -182,7 +186,7 @@ def _hash_of(data: memoryview) -> str:
 
 
 def _seal(path: Path, digest: str) -> None:
-    """Say that these bytes were hashed; a store that may only be read stays unsealed and is hashed each time."""
+    """Mark a file as hashed; in a read-only store files stay unsealed and are hashed at every load."""
     try:
         os.utime(path, (_seal_s(digest), _seal_s(digest)))
     except OSError as error:
@@ -195,7 +199,7 @@ def _is_sealed(path: Path, digest: str) -> bool:
 
 
 def _seal_s(digest: str) -> int:
-    """A whole, even second between 2001 and 2035: every file system keeps those."""
+    """Return a whole, even second between 2001 and 2035, which every file system can store."""
     return (1 << 30) + (int(digest[:8], 16) & 0x3FFF_FFFE)
 
 

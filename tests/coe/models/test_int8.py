@@ -18,7 +18,8 @@ from coe.models.llama.shape import LlamaShape
 from coe.models.matmul import Int8, embedded, int8_is_exact
 from coe.models.model import Row, Step
 from coe.runtime import Runtime
-from coe.weights.store.importer import StoredForm, import_expert, quantise
+from coe.weights.store.importer import StoredForm, import_expert
+from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest
 
@@ -53,7 +54,7 @@ def matmul(x: torch.Tensor, weight: Int8) -> torch.Tensor:
 def test_matmul_is_the_exact_sum_of_what_was_quantised(num_rows: int) -> None:
     stream = torch.Generator().manual_seed(num_rows)
     x, w = torch.randn(num_rows, 96, generator=stream), torch.randn(3500, 96, generator=stream)  # more than one block
-    weight = Int8(*quantise(w))
+    weight = Int8(*quantise_rows(w))
     step = x.abs().amax(1, keepdim=True) * (1 / 127)
     sums = (x / step).round().double() @ weight.values.double().t()
     torch.testing.assert_close(matmul(x, weight), (sums * weight.scales * step).float(), rtol=1e-6, atol=1e-6)
@@ -66,9 +67,9 @@ def test_two_digits_keep_what_one_outlier_hides(num_rows: int) -> None:
     """The MLP's last matmul: one value of 500 makes an int8 step of 4, and everything else would be rounded away."""
     fused, stream = RowOps(), torch.Generator().manual_seed(num_rows)
     x = torch.randn(num_rows, 64, generator=stream)
-    first = Int8(*quantise(torch.randn(192, 64, generator=stream)))
+    first = Int8(*quantise_rows(torch.randn(192, 64, generator=stream)))
     first.scales[96 + 5] = 1.0  # of an up projection: its matmul is the outlier
-    w = Int8(*quantise(torch.randn(64, 96, generator=stream)))
+    w = Int8(*quantise_rows(torch.randn(64, 96, generator=stream)))
     gated = fused.gated(fused.matmul(fused.quantised(x), first))
     expected = gated @ (w.values * w.scales[:, None]).t()
     zeros = torch.zeros(num_rows, 64)
@@ -79,7 +80,7 @@ def test_two_digits_keep_what_one_outlier_hides(num_rows: int) -> None:
 
 
 def test_rows_of_zeros_stay_zeros() -> None:
-    values, scales = quantise(torch.zeros(3, 8))
+    values, scales = quantise_rows(torch.zeros(3, 8))
     assert torch.equal(matmul(torch.zeros(2, 8), Int8(values, scales)), torch.zeros(2, 3))
     assert torch.equal(embedded(torch.tensor([1]), Int8(values, scales), torch.float32), torch.zeros(1, 8))
 
@@ -112,7 +113,7 @@ def test_logits_are_those_of_transformers_with_the_same_rounding(tmp_path: Path,
     theirs = AutoModelForCausalLM.from_pretrained(llama_folder, dtype=torch.float32).eval()
     for name, parameter in theirs.named_parameters():
         if parameter.dim() == 2:
-            values, scales = quantise(parameter.data)
+            values, scales = quantise_rows(parameter.data)
             assert values.abs().max() == 127, name
             parameter.data = values * scales[:, None]
     for module in theirs.modules():

@@ -1,4 +1,4 @@
-"""The scheduler over a real residency table under a virtual clock: memory is never promised twice, and every job ends.
+"""The scheduler over a tier's real books under a virtual clock: memory is never promised twice, and every job ends.
 
 Loads move one unit at a time; arrivals, failures, cancellations and pins come in a seeded random order.
 """
@@ -16,20 +16,25 @@ from coe.scheduling.effects import Acquire, Fail, Release, Resume, Run
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
 from coe.scheduling.scheduler import Scheduler
-from coe.weights.residency import Claim, Pool
+from coe.weights.residency.claims import Claim
+from coe.weights.residency.eviction import LruEviction
+from coe.weights.residency.recency import Recency
+from coe.weights.residency.tier_books import TierBooks
+from coe.weights.residency.unit_index import UnitIndex
 from coe.weights.unit import Unit
 
 
 class World:
-    """Experts of several units in one pool; every turn decides, does, steps and lets one unit arrive."""
+    """Experts of several units in one tier; every turn decides, does, steps and lets one unit arrive."""
 
     def __init__(
         self, experts: dict[str, tuple[Unit, ...]], budget: int, *, policy: str = "value", **limits: float
     ) -> None:
         self.experts = experts
-        self.pool = Pool(budget)
+        index, self.recency = UnitIndex(), Recency()
+        self.books = TierBooks.of(budget, index, LruEviction(index, self.recency))
         for name, units in experts.items():
-            self.pool.register(name, units)
+            index.register(name, units)
         self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 100, **limits}), POLICIES[policy]())  # type: ignore[arg-type]
         self.now_s = 0.0
         self.leases: list[str] = []  # in order of acquisition
@@ -41,16 +46,16 @@ class World:
 
     # the scheduler's view
     def is_resident(self, expert: str) -> bool:
-        return not self.pool.missing_bytes(expert)
+        return not self.books.missing_bytes(expert)
 
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
-        return self.pool.can_lease(expert, giving_up)
+        return self.books.claims.can_lease(expert, giving_up)
 
     def num_ready(self, expert: str) -> int:
-        return self.pool.num_leading(expert)
+        return self.books.num_leading(expert)
 
     def load_s(self, expert: str) -> float:
-        return self.pool.missing_bytes(expert) / 100
+        return self.books.missing_bytes(expert) / 100
 
     # events
     def arrive(self, job_id: str, expert: str, num_tokens: int = 3, prompt: int = 5, kv: int = 10) -> bool:
@@ -71,19 +76,19 @@ class World:
             self.ended[job_id] = "failed"
         if expert in self.leases:
             self.leases.remove(expert)
-            self.pool.unlease(expert, self.claims.pop(expert))
+            self.books.claims.unlease(expert, self.claims.pop(expert))
 
     def turn(self) -> None:
         schedule = self.scheduler.decide(self.now_s)
         for effect in schedule.effects:
             match effect:
                 case Acquire(expert):
-                    self.claims[expert] = self.pool.lease(expert)
-                    self.pool.touch(expert, self.now_s)
+                    self.claims[expert] = self.books.claims.lease(expert)
+                    self.recency.touch(expert, self.now_s)
                     self.leases.append(expert)
                 case Release(expert):
                     self.leases.remove(expert)
-                    self.pool.unlease(expert, self.claims.pop(expert))
+                    self.books.claims.unlease(expert, self.claims.pop(expert))
                 case Fail(job_id, _):
                     self.ended[job_id] = "failed"
                 case Run(expert, _):
@@ -97,8 +102,8 @@ class World:
 
     def check(self) -> None:
         self.scheduler.check_integrity()
-        self.pool.check_integrity()
-        assert self.pool.promised_bytes() <= self.pool.budget_bytes, "memory was promised twice"
+        self.books.check_integrity()
+        assert self.books.claims.promised_bytes() <= self.books.claims.budget_bytes, "memory was promised twice"
 
     def _step(self, expert: str) -> None:
         if not self.is_resident(expert):
@@ -116,16 +121,17 @@ class World:
             self.ended[job_id] = "cancelled"
 
     def _arrive_unit(self) -> None:
-        absent = (unit for expert in self.leases for unit in self.experts[expert] if self.pool.is_absent(unit))
+        residents = self.books.residents
+        absent = (unit for expert in self.leases for unit in self.experts[expert] if residents.is_absent(unit))
         unit = next(absent, None)
         if unit is None:
             return
-        victims = self.pool.victims(unit.size_bytes)
+        victims = self.books.eviction.victims(unit.size_bytes)
         assert victims is not None, "a lease was given for memory that cannot be had"
-        for digest in victims:
-            self.pool.drop(digest)
-        self.pool.reserve(unit)
-        self.pool.commit(unit)
+        for unit_hash in victims:
+            residents.drop(unit_hash)
+        residents.reserve(unit)
+        residents.commit(unit)
 
     def run(self, max_turns: int = 5000) -> None:
         while self.scheduler.queues.jobs:
@@ -144,8 +150,8 @@ def test_two_warm_experts_are_not_leased_into_the_room_of_a_load_under_way() -> 
     world = World({"cold": units("x", 4), "a": units("a", 3), "b": units("b", 3)}, 95, slice_steps=4)
     for expert in ("a", "b"):
         for unit in world.experts[expert]:
-            world.pool.reserve(unit)
-            world.pool.commit(unit)
+            world.books.residents.reserve(unit)
+            world.books.residents.commit(unit)
     world.arrive("cold-1", "cold")
     world.turn()
     for turn in range(60):
@@ -186,11 +192,12 @@ def test_every_job_ends_and_memory_is_never_promised_twice(seed: int, policy: st
         elif kind < 0.44:
             world.fail(expert)
         elif kind < 0.48:
-            (world.pool.pin if world.pool.can_lease(expert) and chance.random() < 0.4 else world.pool.unpin)(expert)
+            claims = world.books.claims
+            (claims.pin if claims.can_lease(expert) and chance.random() < 0.4 else claims.unpin)(expert)
         else:
             world.turn()
         world.check()
     for expert in "abcdef":
-        world.pool.unpin(expert)
+        world.books.claims.unpin(expert)
     world.run()
     assert world.ended.keys() == set(accepted)

@@ -1,9 +1,9 @@
 """A long random run over the real cache, a real store and real copies: books balance and bytes are right throughout.
 
-The owner here does what the engine does: it leases only what `can_lease` allows, closes failed leases, hands arrivals
-back. The host may be smaller than the device, and one expert is larger than it. Faults are real where a file can be
-made so (short, missing, changed, unreadable) and injected where a machine would have to break (I/O error, full disk,
-no memory, a copy that fails).
+The owner here does as the engine does: it leases only what `can_lease` allows, closes failed leases and hands arrivals
+back. The host may be smaller than the device, and one expert is larger than the device. Faults are real where a file
+can have them (short, missing, changed, unreadable) and injected where a machine would have to break (I/O error, full
+disk, no memory, a copy that fails).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAGE = ALIGNMENT
 
 
 class Faults:
-    """What goes wrong next: how many reads, copies and writes fail before things are well again."""
+    """How many of the next reads, copies and writes fail."""
 
     def __init__(self) -> None:
         self.armed = dict.fromkeys(("read", "copy", "write"), 0)
@@ -72,7 +72,7 @@ class Device(EmulatedDevice):
 
 
 class Owner:
-    """What the engine thread does to a cache, in whatever order a test asks for."""
+    """Uses a cache as the engine thread does, in the order that a test asks for."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Owner:
         experts: dict[str, list[tuple[str, int]]],
         host: int,
         device: int | None,
-        policy: str = "value",
+        eviction: str = "value",
         make_device: Callable[[int, Faults], CopyDevice] | None = None,
     ) -> None:
         self.faults = Faults()
@@ -93,7 +93,7 @@ class Owner:
             device=None if device is None else make_device(device * PAGE, self.faults),
             device_bytes=(device or 0) * PAGE,
             post=self.inbox.put,
-            policy=policy,
+            eviction=eviction,
         )
         self.leases: list[Lease] = []
         self.at: dict[int, int] = {}  # how far the step under each lease is
@@ -107,7 +107,7 @@ class Owner:
         return Unit(name, self.store.put(memoryview(content(name, num_pages))), num_pages * PAGE, ())
 
     def lease(self, expert: str) -> None:
-        if self.cache.front.can_lease(expert):
+        if self.cache.can_lease(expert):
             self.leases.append(self.cache.lease(expert))
             self.at[id(self.leases[-1])] = 0
 
@@ -116,7 +116,7 @@ class Owner:
         lease.close()
 
     def take(self) -> None:
-        """Take one arrival in, waiting for it; there must be one under way."""
+        """Wait for one arrival, which must be under way, and take it in."""
         for failure in self.cache.on_arrived(self.inbox.get(timeout=60)):
             self.failed.add(failure.expert)
             self.errors.append(str(failure.error))
@@ -124,7 +124,7 @@ class Owner:
                 self.close(lease)
 
     def step(self, lease: Lease) -> None:
-        """A whole step, its units' bytes compared one after another; a load that stops moving waits here for ever."""
+        """Run a whole step and compare the bytes of its units; a load that stopped moving would wait here for ever."""
         for index in range(self.at[id(lease)], len(lease.units)):
             while lease.is_open and lease.num_ready() <= index:
                 self.take()
@@ -137,7 +137,7 @@ class Owner:
         self.cache.check_integrity()
 
     def some_units(self, lease: Lease) -> None:
-        """As much of a step as can be done without waiting."""
+        """Run as much of a step as is possible without waiting."""
         ready = lease.num_ready()
         for index in range(self.at[id(lease)], ready):
             self.look(lease, index)
@@ -152,15 +152,15 @@ class Owner:
         self.read(flat, content(unit.name, unit.size_bytes // PAGE))
 
     def read(self, flat: torch.Tensor, expected: bytes) -> None:
-        """What a kernel does."""
+        """Read bytes as a kernel does."""
         assert bytes(flat.numpy()) == expected
 
     def end(self) -> None:
         self.cache.close()
 
     def drain(self) -> None:
-        """Until nothing moves any more."""
-        while any(self.cache._num_moving.values()):
+        """Take arrivals in until nothing moves."""
+        while self.cache._loader.is_busy:
             self.take()
             self.cache.check_integrity()
 
@@ -170,7 +170,7 @@ def content(name: str, num_pages: int) -> bytes:
 
 
 def some_experts(chance: random.Random) -> dict[str, list[tuple[str, int]]]:
-    """Five of various sizes, two with a common base; the sixth is larger than nine pages."""
+    """Five experts of various sizes, two with a common base; the sixth is larger than nine pages."""
     shared = [("common0", 2), ("common1", 1)]
     experts = {
         name: [*(shared if name in "ab" else ()), *((f"{name}{at}", chance.randrange(1, 4)) for at in range(2))]
@@ -183,7 +183,7 @@ TIERS = [(9, None), (9, 9), (4, 9), (24, 9)]
 NAMES = ["cpu", "equal", "small host", "large host"]
 
 
-@pytest.mark.parametrize("policy", ["value", "lru"])
+@pytest.mark.parametrize("eviction", ["value", "lru"])
 @pytest.mark.parametrize("faulty", [False, True], ids=["well", "faulty"])
 @pytest.mark.parametrize("tiers", TIERS, ids=NAMES)
 @pytest.mark.parametrize("seed", range(2))
@@ -192,11 +192,11 @@ def test_bytes_and_books_are_right_after_every_event(
     seed: int,
     tiers: tuple[int, int | None],
     faulty: bool,
-    policy: str,
+    eviction: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chance = random.Random(seed)
-    owner = Owner(tmp_path, some_experts(chance), *tiers, policy)
+    owner = Owner(tmp_path, some_experts(chance), *tiers, eviction)
     fill_disk_at_times(owner.faults, monkeypatch)
     for step in range(300):
         one_event(owner, chance, step)
@@ -219,7 +219,7 @@ def one_event(owner: Owner, chance: random.Random, step: int) -> None:
             owner.lease(expert)
         case "touch":
             owner.cache.touch(expert, float(step))
-            owner.cache.asked(expert)
+            owner.cache.count_request(expert)
         case "unload":
             owner.cache.unload(expert, keeps_host=chance.random() < 0.5)
         case "pin":
@@ -227,9 +227,9 @@ def one_event(owner: Owner, chance: random.Random, step: int) -> None:
                 (owner.cache.pin if chance.random() < 0.4 else owner.cache.unpin)(expert)
         case "expect":  # replaces what was expected before: a prefetch is cancelled by that
             owner.cache.expect(chance.sample(list(owner.units), chance.randrange(4)))
-        case "write" if not any(owner.cache._num_moving.values()):
+        case "write" if not owner.cache._loader.is_busy:
             write_again(owner, chance.choice(owner.units[expert]))
-        case "take" if any(owner.cache._num_moving.values()):
+        case "take" if owner.cache._loader.is_busy:
             owner.take()
     if owner.leases and kind in ("close", "some", "step"):
         lease = chance.choice(owner.leases)
@@ -237,7 +237,7 @@ def one_event(owner: Owner, chance: random.Random, step: int) -> None:
 
 
 def write_again(owner: Owner, unit: Unit) -> None:
-    """Lose a unit's file and write it anew on a disk that may be full: then nothing is half there."""
+    """Lose a unit's file and write it anew; a full disk leaves no half-written file."""
     path = owner.store.path(unit)
     path.unlink(missing_ok=True)
     data = memoryview(content(unit.name, unit.size_bytes // PAGE))
@@ -260,7 +260,7 @@ def fill_disk_at_times(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def end_well(owner: Owner) -> None:
-    """When nothing goes wrong any more every expert runs, from the beginning, with the right bytes."""
+    """Without faults, every expert runs again from its first unit with the right bytes."""
     owner.faults.armed = dict.fromkeys(owner.faults.armed, 0)
     owner.cache.expect(())
     for lease in list(owner.leases):
@@ -313,7 +313,7 @@ def test_whatever_is_wrong_with_a_shared_file_fails_its_users_and_leaves_the_boo
 
 
 def test_two_units_that_changed_places_are_found_by_the_first_load(tmp_path: Path) -> None:
-    """Right length, right folder, wrong bytes: the seal is the file's own and went with it."""
+    """The length and the folder are right and the bytes wrong: the seal moved with its file."""
     owner = Owner(tmp_path, {"a": [("a0", 2)], "b": [("b0", 2)], "c": [("c0", 2)]}, 9, None)
     a, b = (owner.store.path(owner.units[name][0]) for name in "ab")
     away = tmp_path / "away"
@@ -331,7 +331,7 @@ def test_two_units_that_changed_places_are_found_by_the_first_load(tmp_path: Pat
 def test_bytes_that_change_behind_the_file_system_are_found_when_every_load_is_hashed(
     tmp_path: Path, rehash: bool
 ) -> None:
-    """What a dying disk does: other bytes, nothing else. Only hashing finds it, so it is an option with its price."""
+    """A dying disk changes bytes and nothing else. Only hashing finds that, so it is an option with its price."""
     store = UnitStore(tmp_path, rehash=rehash)
     unit = Unit("u", store.put(memoryview(content("u", 1))), PAGE, ())
     times = store.path(unit).stat()
@@ -349,13 +349,13 @@ def test_bytes_that_change_behind_the_file_system_are_found_when_every_load_is_h
 
 
 def test_pins_that_fill_the_device_leave_a_smaller_host_passable(tmp_path: Path) -> None:
-    """Pins held the host tier too: with a host smaller than they are nothing else could pass through it, for ever."""
+    """Pins kept units in the host tier too: nothing else could pass through a host smaller than the pinned experts."""
     owner = Owner(tmp_path, {"pinned": [("p0", 2), ("p1", 2)], "other": [("o0", 2), ("o1", 2)]}, 4, 8)
     owner.cache.pin("pinned")
     for expert in ("pinned", "other", "pinned"):
         owner.lease(expert)
         owner.step(owner.leases[-1])
-    assert owner.cache.residency("pinned").is_pinned
+    assert owner.cache.report.residency("pinned").is_pinned
 
 
 def test_a_unit_that_can_never_pass_the_host_is_refused_with_both_sizes(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_a_unit_that_can_never_pass_the_host_is_refused_with_both_sizes(tmp_path
 
 
 class Point:
-    """An event: over when the queue has come to it."""
+    """An event that is over when the queue has come to it."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
@@ -383,18 +383,18 @@ class Point:
 
 
 class Queues:
-    """Copies and compute in two queues that `work` takes from in random order; within each the order is kept."""
+    """Two queues, copies and compute: `work` takes from either at random, and each keeps its order."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self.wire: deque[Point | Callable[[], object]] = deque()
+        self.copies: deque[Point | Callable[[], object]] = deque()
         self.compute: deque[Point | Callable[[], object]] = deque()
 
     def copy(self, source: torch.Tensor, target: torch.Tensor, after: Point | None) -> Point:
         if after is not None:
-            self.wire.append(after)
+            self.copies.append(after)
         end = Point()
-        self.wire.append(lambda: (target.copy_(source), end.pass_by()))
+        self.copies.append(lambda: (target.copy_(source), end.pass_by()))
         return end
 
     def mark(self) -> Point:
@@ -406,8 +406,8 @@ class Queues:
         self.compute.append(event)
 
     def work(self) -> bool:
-        """Do the next piece of one of the queues; False when neither can go on."""
-        ready = [each for each in (self.wire, self.compute) if each and self._is_ready(each[0])]
+        """Do the next piece of one of the queues; returns False if neither can go on."""
+        ready = [each for each in (self.copies, self.compute) if each and self._is_ready(each[0])]
         if ready:
             piece = self._chance.choice(ready).popleft()
             if not isinstance(piece, Point):
@@ -425,10 +425,8 @@ class QueuedArena(Arena):
     def __init__(self, size_bytes: int, queues: Queues) -> None:
         super().__init__(SystemMemory(size_bytes))
         self._queues = queues
-        self.num_moves = 0
 
     def _move(self, move: Move) -> None:
-        self.num_moves += 1
         self._queues.compute.append(lambda: super(QueuedArena, self)._move(move))
 
 
@@ -444,7 +442,7 @@ class QueuedDevice(StreamDevice[Point]):
 
 
 class QueuedOwner(Owner):
-    """Kernels read when the device comes to them, long after the cache has gone on."""
+    """Its kernels read when the device comes to them, long after the cache has gone on."""
 
     def __init__(self, folder: Path, experts: dict[str, list[tuple[str, int]]], seed: int, host: int) -> None:
         self.queues = Queues(random.Random(seed))
@@ -475,7 +473,7 @@ class QueuedOwner(Owner):
     def end(self) -> None:
         while self.queues.work():
             pass
-        assert not self.queues.wire
+        assert not self.queues.copies
         assert not self.queues.compute, "compute waits for a copy that never was"
         super().end()
 
@@ -486,7 +484,7 @@ class QueuedOwner(Owner):
 def test_a_kernel_reads_its_own_bytes_however_late_it_comes(
     tmp_path: Path, seed: int, host: int, faulty: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Evicted while compute is queued, overwritten by the next copy, moved: in stream order all is as it was."""
+    """Units are evicted, overwritten and moved while compute is queued; in the queues' order it reads its own bytes."""
     chance = random.Random(seed)
     owner = QueuedOwner(tmp_path, some_experts(chance), seed, host)
     fill_disk_at_times(owner.faults, monkeypatch)
@@ -508,7 +506,7 @@ def test_a_kernel_reads_its_own_bytes_however_late_it_comes(
 def test_free_bytes_that_are_scattered_between_pins_and_leases_are_had_by_moving_those(
     tmp_path: Path, tiers: tuple[int, int | None]
 ) -> None:
-    """By the books it fits and nothing may go: without moving, the lease would wait for ever."""
+    """The lease fits by the books and no unit may leave: without moving some it would wait for ever."""
     experts = {"pinned": [("p0", 1)], "x": [("x0", 2)], "leased": [("l0", 1)], "y": [("y0", 2)], "big": [("z0", 4)]}
     owner = Owner(tmp_path, experts, *tiers)
     owner.cache.pin("pinned")
@@ -525,7 +523,7 @@ def test_free_bytes_that_are_scattered_between_pins_and_leases_are_had_by_moving
     owner.lease("big")
     owner.step(owner.leases[-1])
     for expert in ("pinned", "leased"):
-        assert owner.cache.residency(expert).device_bytes == PAGE
+        assert owner.cache.report.residency(expert).device_bytes == PAGE
     owner.step(leased)
     assert bound_at(owner, leased) != before, "it has moved, and what was bound to it was bound anew"
     owner.lease("pinned")
@@ -535,7 +533,7 @@ def test_free_bytes_that_are_scattered_between_pins_and_leases_are_had_by_moving
 
 @pytest.mark.parametrize("tiers", [(6, None), (12, 6)], ids=["cpu", "emulated"])
 def test_more_is_evicted_before_anything_moves(tmp_path: Path, tiers: tuple[int, int | None]) -> None:
-    """Two pages are free by the books once the least valuable is gone, but only its neighbour makes them one piece."""
+    """Once the least valuable unit has left, two pages are free by the books; its neighbour makes them one piece."""
     experts = {name: [(f"{name}0", 1)] for name in "abcdef"} | {"big": [("z0", 2)]}
     owner = Owner(tmp_path, experts, *tiers, "lru")
     for at, expert in enumerate("abcdef"):
@@ -545,12 +543,12 @@ def test_more_is_evicted_before_anything_moves(tmp_path: Path, tiers: tuple[int,
         owner.cache.touch(expert, [1.0, 8.0, 2.0, 9.0, 7.0, 3.0][at])
     owner.lease("big")
     owner.step(owner.leases[-1])
-    here = [expert for expert in "abcdef" if owner.cache.residency(expert).device_bytes]
+    here = [expert for expert in "abcdef" if owner.cache.report.residency(expert).device_bytes]
     assert here == ["d", "e", "f"], "a and c by their worth, and b, which lies between them"
 
 
 def test_experts_of_one_shape_take_turns_at_the_same_addresses(tmp_path: Path) -> None:
-    """Any one of them fits: a graph that was captured over its addresses serves all of that shape."""
+    """One of them fits at a time: a graph captured over its addresses serves all experts of that shape."""
     store, inbox = UnitStore(tmp_path), SimpleQueue[Arrived]()
     cache = WeightCache(
         store, host_bytes=99 * PAGE, device=EmulatedDevice(9 * PAGE), device_bytes=9 * PAGE, post=inbox.put

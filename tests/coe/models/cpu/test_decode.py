@@ -18,7 +18,8 @@ from coe.models.cpu.decode import Block, CompiledLayers, Heads
 from coe.models.kv import KvShape, SequenceKv
 from coe.models.matmul import Int8
 from coe.models.model import Kv, Row
-from coe.weights.store.importer import StoredForm, import_expert, quantise
+from coe.weights.store.importer import StoredForm, import_expert
+from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 
 HIDDEN, INNER, DIM, VOCABULARY, LAYERS, EPS = 96, 160, 32, 200, 3, 1e-5
@@ -33,7 +34,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def matrix(kind: str, outputs: int, inputs: int, seed: int) -> torch.Tensor | Int8:
     full = random(outputs, inputs, seed=seed) / inputs**0.5
-    return Int8(*quantise(full)) if kind == "int8" else full.to(getattr(torch, kind))
+    return Int8(*quantise_rows(full)) if kind == "int8" else full.to(getattr(torch, kind))
 
 
 def dense(weight: torch.Tensor | Int8) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from coe.models.cpu.row_ops import RowOps, Rows
 from coe.models.matmul import Int8
-from coe.weights.store.importer import quantise
+from coe.weights.store.quantise import quantise_rows
 
 EPS = 1e-5
 ROWS = pytest.mark.parametrize("num_rows", [1, 2, 7])
@@ -59,7 +59,7 @@ def test_halves_round_to_even_as_torch_rounds() -> None:
 @ROWS
 def test_norm_before_a_matmul_and_sum_after_it_are_the_separate_ones(num_rows: int) -> None:
     fused, x, norm = RowOps(), random(num_rows, 64), random(64, seed=1)
-    weight = Int8(*quantise(random(64, 64, seed=2)))
+    weight = Int8(*quantise_rows(random(64, 64, seed=2)))
     rows = fused.quantised_norm(x, norm, EPS)
     torch.testing.assert_close(dense(rows), dense(fused.quantised(fused.normed(x, norm, EPS))), atol=1e-5, rtol=0)
     hidden, after = fused.add_matmul_and_norm(x, rows, weight, norm, EPS)
@@ -69,7 +69,7 @@ def test_norm_before_a_matmul_and_sum_after_it_are_the_separate_ones(num_rows: i
 
 def test_bias_is_added() -> None:
     fused, bias = RowOps(), random(32)
-    weight, rows = Int8(*quantise(random(32, 64))), fused.quantised(random(3, 64, seed=1))
+    weight, rows = Int8(*quantise_rows(random(32, 64))), fused.quantised(random(3, 64, seed=1))
     torch.testing.assert_close(fused.matmul(rows, weight, bias), fused.matmul(rows, weight) + bias)
 
 

@@ -112,7 +112,7 @@ def test_progress_ends_at_the_bytes_of_the_manifest(store: UnitStore, llama_fold
 
 
 def test_killed_import_keeps_its_units_and_is_finished_by_the_next(store: UnitStore, llama_folder: Path) -> None:
-    """What a kill leaves: some units, no manifest, half a temporary file."""
+    """A killed import leaves some units, no manifest and half a temporary file."""
     manifest = import_expert(store, spec_of(llama_folder))
     for path in (store.folder / "manifests").iterdir():
         path.unlink()

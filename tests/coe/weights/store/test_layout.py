@@ -1,4 +1,4 @@
-"""Parameters find their unit by what transformers' own classes say, and fused projections lie without gaps."""
+"""transformers' own classes say which unit a parameter belongs to, and fused projections lie without gaps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from coe.errors import SourceError
-from coe.weights.store.layout import Parameter, lay_out, padded_bytes, plan_model
+from coe.weights.store.layout import Parameter, lay_out_model, lay_out_unit, padded_bytes
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -41,8 +41,8 @@ GPT2 = {"model_type": "gpt2", "vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_h
 
 
 def outside_layers(config: dict[str, Any]) -> dict[str, list[str]]:
-    plan = plan_model("x", config)
-    units = {unit.name: [parameter.name for parameter in unit.parameters] for unit in plan.units}
+    layout = lay_out_model("x", config)
+    units = {unit.name: [parameter.name for parameter in unit.parameters] for unit in layout.units}
     assert list(units) == ["embed", "layer.0", "layer.1", "head"]
     for index in range(2):
         assert all(f".{index}." in name for name in units[f"layer.{index}"])
@@ -83,22 +83,22 @@ def test_what_runs_before_the_layers_is_embed_and_after_is_head(
 
 
 def test_tied_output_has_no_parameter_of_its_own() -> None:
-    plan = plan_model("x", LLAMA)
-    assert plan.tied == {"lm_head.weight": "model.embed_tokens.weight"}
-    assert "lm_head.weight" not in plan.parameters
-    assert not any("inv_freq" in name for name in plan.parameters)
+    layout = lay_out_model("x", LLAMA)
+    assert layout.tied == {"lm_head.weight": "model.embed_tokens.weight"}
+    assert "lm_head.weight" not in layout.parameters
+    assert not any("inv_freq" in name for name in layout.parameters)
 
 
 def test_model_that_transformers_cannot_build_is_refused_by_expert() -> None:
     with pytest.raises(SourceError, match="expert 'x': transformers cannot build a 'llama'"):
-        plan_model("x", {**LLAMA, "hidden_size": "wide"})
+        lay_out_model("x", {**LLAMA, "hidden_size": "wide"})
 
 
 def test_projections_that_can_be_fused_lie_without_gaps_in_order() -> None:
     shapes = {"up_proj": (3, 5), "v_proj": (1, 5), "q_proj": (3, 5), "gate_proj": (3, 5), "k_proj": (1, 5)}
     weights = [Parameter(f"l.{name}.weight", shape) for name, shape in shapes.items()]
     biases = [Parameter(f"l.{name}.bias", shape[:1]) for name, shape in shapes.items()]
-    specs = {spec.name: spec for spec in lay_out([*weights, *biases], "BF16")}
+    specs = {spec.name: spec for spec in lay_out_unit([*weights, *biases], "BF16")}
     assert len(specs) == 10
     for kind in ("weight", "bias"):
         for group in (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")):
@@ -111,7 +111,7 @@ def test_projections_that_can_be_fused_lie_without_gaps_in_order() -> None:
 
 
 def test_tensors_never_overlap_and_units_are_whole_pages() -> None:
-    specs = lay_out([Parameter("a", (7,)), Parameter("b", (5000,)), Parameter("c", (1,), is_float32=True)], "F16")
+    specs = lay_out_unit([Parameter("a", (7,)), Parameter("b", (5000,)), Parameter("c", (1,), is_float32=True)], "F16")
     ends = [spec.offset + spec.size_bytes for spec in specs]
     assert all(spec.offset >= end for spec, end in zip(specs[1:], ends, strict=False))
     assert [spec.dtype for spec in specs] == ["F16", "F16", "F32"]
@@ -121,4 +121,4 @@ def test_tensors_never_overlap_and_units_are_whole_pages() -> None:
 
 def test_projections_of_different_widths_are_not_grouped() -> None:
     odd = [Parameter("q_proj.weight", (2, 3)), Parameter("k_proj.weight", (2, 4)), Parameter("v_proj.weight", (2, 3))]
-    assert [spec.offset for spec in lay_out(odd, "F32")] == [0, 64, 128]
+    assert [spec.offset for spec in lay_out_unit(odd, "F32")] == [0, 64, 128]

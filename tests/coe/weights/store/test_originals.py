@@ -1,9 +1,8 @@
-"""In place: the units that an import would have written, made from the experts' own files, and nothing on disk."""
+"""In place: units as an import would have written them, made from the experts' own files, and nothing written."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,6 @@ from coe.weights.store.importer import StoredForm, import_expert
 from coe.weights.store.originals import OriginalFiles
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Unit
-
-Make = Callable[[Path], ExpertSpec]
 
 
 def spec(folder: Path, **more: object) -> ExpertSpec:

@@ -89,7 +89,7 @@ def test_gc_keeps_exactly_what_live_manifests_need(store: UnitStore) -> None:
 
 def test_gc_is_refused_while_the_store_is_held(store: UnitStore) -> None:
     make_manifest(store, "key", b"one")
-    with store.hold(), UnitStore(store.folder).hold(), pytest.raises(CoeError, match="is in use"):
+    with store.in_use(), UnitStore(store.folder).in_use(), pytest.raises(CoeError, match="is in use"):
         store.gc([])
     assert store.gc([]) > 0
 
@@ -105,7 +105,7 @@ def test_failed_write_leaves_nothing(store: UnitStore, monkeypatch: pytest.Monke
     assert store.disk_bytes() == 0
 
 
-def test_wrong_bytes_of_the_right_length_are_looked_up_by_nobody_but_one_who_wants_to_see_them(
+def test_a_manifest_with_wrong_bytes_is_returned_only_by_a_store_that_does_not_heal(
     store: UnitStore,
 ) -> None:
     manifest = make_manifest(store, "key", b"one", b"two")

@@ -1,8 +1,8 @@
-"""Fills memory from a file: what the page cache holds first, the rest directly, in pieces that threads share out.
+"""Reads files into memory, in pieces that threads can share.
 
-A read takes what the page cache already holds (RWF_NOWAIT) and fetches the rest with O_DIRECT, so that no second copy
-fills the page cache. Covered: Linux. Where preadv2 flags or O_DIRECT are missing, plain buffered reads. Knows nothing
-about units, tiers or threads.
+A read takes the bytes that the page cache already has (RWF_NOWAIT) and fetches the rest with O_DIRECT, so that no
+second copy fills the page cache. Covered: Linux; where preadv2's flags or O_DIRECT are missing, plain buffered reads.
+Knows nothing about units, tiers or threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from coe.weights.unit import ALIGNMENT
 
 __all__ = ["PIECE_BYTES", "pieces_of", "read_buffered", "read_into"]
 
-PIECE_BYTES = 8 << 20  # one read call: large enough for the disk, small enough to spread a unit over threads
+PIECE_BYTES = 8 << 20  # of one read: large enough for the disk, small enough to spread a unit over threads
 
 
 def pieces_of(path: Path, target: memoryview) -> list[Callable[[], None]]:
@@ -28,7 +28,7 @@ def pieces_of(path: Path, target: memoryview) -> list[Callable[[], None]]:
 
 
 def read_into(path: Path, target: memoryview, offset: int) -> None:
-    """Fill `target` from `path` at `offset` (page-aligned, like the target); raises OSError, EOFError if short."""
+    """Fill `target` from `path` at `offset`, both page-aligned; raises OSError, and EOFError if the file ends first."""
     done = _read_cached(path, target, offset)
     if done < len(target):
         done = done // ALIGNMENT * ALIGNMENT
@@ -36,12 +36,12 @@ def read_into(path: Path, target: memoryview, offset: int) -> None:
 
 
 def read_buffered(path: Path, target: memoryview, offset: int) -> None:
-    """Fill `target` from `path` at any offset, through the page cache; raises OSError, EOFError if short."""
+    """Fill `target` from `path` at any offset, through the page cache; raises as `read_into` does."""
     _read_fully(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path, target, offset)
 
 
 def _read_cached(path: Path, target: memoryview, offset: int) -> int:
-    """Take leading bytes that are already in the page cache; never waits for the disk."""
+    """Fill the start of `target` from the page cache, without waiting for the disk; returns the bytes filled."""
     flags = getattr(os, "RWF_NOWAIT", None)
     if flags is None:
         return 0
@@ -69,7 +69,7 @@ def _read_fully(fd: int, path: Path, target: memoryview, offset: int) -> None:
         while done < len(target):
             count = os.preadv(fd, [target[done:]], offset + done)
             if count == 0:
-                size_bytes = os.fstat(fd).st_size  # it may end before this piece begins
+                size_bytes = os.fstat(fd).st_size  # the file may end before this piece begins
                 raise EOFError(f"{path} ends at byte {size_bytes}, {offset + len(target) - size_bytes} bytes short")
             done += count
     finally:

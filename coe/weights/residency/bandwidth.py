@@ -1,4 +1,4 @@
-"""What a wire really carries: bytes per second of busy time, the recent more than the old. Pure."""
+"""The measured bandwidth of one link: bytes per second of busy time, in which recent transfers weigh more. Pure."""
 
 from __future__ import annotations
 
