@@ -18,7 +18,6 @@ from coe.models.matmul import Int8, Weight, full, matmul, quantised
 
 __all__ = ["Bfloat16Math", "FloatMath", "Int8Math"]
 
-_GATE_ROWS = 16  # more are worth all cores, and the transposed matmuls of a prompt no copy
 _TILED_ROWS = 128  # times a bfloat16 matrix read as it is; for more it is widened once for MKL
 
 
@@ -45,8 +44,8 @@ class FloatMath(_RowMath):
 
     def rest(self, hidden: torch.Tensor, mixed: torch.Tensor, w: LayerWeights) -> torch.Tensor:
         hidden = hidden + self.matmul(mixed, full(w.out))
-        gate_up = self.matmul(self._norm(hidden, w.mlp_norm), full(w.gate_up))
-        return hidden + self.matmul(self._gated(gate_up), full(w.down))
+        gate, up = self.matmul(self._norm(hidden, w.mlp_norm), full(w.gate_up)).chunk(2, dim=-1)
+        return hidden + self.matmul(F.silu(gate) * up, full(w.down))
 
     def logits(self, hidden: torch.Tensor, norm: torch.Tensor, lm_head: Weight) -> torch.Tensor:
         return self.matmul(self._norm(hidden, norm), full(lm_head))
@@ -56,12 +55,6 @@ class FloatMath(_RowMath):
         if weight.dtype is not x.dtype and len(x) <= _TILED_ROWS and self._layers.takes(weight):
             return self._layers.matmul(x, weight, bias)
         return matmul(x, weight, bias)
-
-    def _gated(self, gate_up: torch.Tensor) -> torch.Tensor:
-        if gate_up.shape[0] <= _GATE_ROWS:
-            return self._ops.gated(gate_up)
-        gate, up = gate_up.chunk(2, dim=-1)
-        return F.silu(gate) * up
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return self._ops.normed(x, weight, self._eps)

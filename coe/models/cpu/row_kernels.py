@@ -18,7 +18,6 @@ __all__ = [
     "add_norm_quantise",
     "add_two_digits",
     "dequantise",
-    "gate",
     "gate_quantise",
     "norm_quantise",
     "quantise",
@@ -213,21 +212,9 @@ def add_norm_quantise(sums, scales, row_scales, hidden, weight, eps, rows, size,
         news[r] = quantise_row(normed, qs[r * size : (r + 1) * size])
 
 
-@_kernel(_A, _A, _A, _A)
-def gate(gate_up, rows, size, out):
-    """out (rows, size) = SiLU(gate) * up; gate_up (rows, 2 size) has the gate first."""
-    both, outs = floats(gate_up, 2 * rows * size), floats(out, rows * size)
-    for r in range(rows):
-        left = both[2 * r * size : (2 * r + 1) * size]
-        right = both[(2 * r + 1) * size : (2 * r + 2) * size]
-        to = outs[r * size : (r + 1) * size]
-        for i in range(size):
-            to[i] = silu(left[i]) * right[i]
-
-
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
 def gate_quantise(sums, scales, row_scales, rows, size, q, new_scales):
-    """`gate` of dequantised sums (rows, 2 size), in two int8 digits: q (2 rows, size), the first digits first."""
+    """SiLU(gate) * up of dequantised sums (rows, 2 size), in two int8 digits: q (2 rows, size), the first digits first."""
     ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, 2 * size), floats(row_scales, rows)
     qs, news = bytes_at(q, 2 * rows * size), floats(new_scales, rows)
     gated = np.empty(size, np.float32)

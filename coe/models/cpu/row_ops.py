@@ -1,4 +1,4 @@
-"""Row operations on tensors: norms, gate and rotary embedding of float32 rows, and int8 matmuls fused with them.
+"""Row operations on tensors: norms and rotary embedding of float32 rows, and int8 matmuls fused with their neighbours.
 
 Calls the compiled loops of `row_kernels.py`; needs numba (the extra `cpu`). With int8 weights every token is
 quantised by itself and int32 sums are exact, so a token's result never depends on the others in its batch. Knows
@@ -38,13 +38,6 @@ class RowOps:
         x, out = x.contiguous(), torch.empty(x.shape)
         size = x.shape[-1]
         self._run.rms_norm(x.data_ptr(), weight.data_ptr(), eps, x.numel() // size, size, out.data_ptr())
-        return out
-
-    def gated(self, gate_up: torch.Tensor) -> torch.Tensor:
-        """SiLU(gate) * up of (rows, 2 size)."""
-        gate_up = gate_up.contiguous()
-        out = torch.empty(gate_up.shape[0], gate_up.shape[1] // 2)
-        self._run.gate(gate_up.data_ptr(), *out.shape, out.data_ptr())
         return out
 
     def rotate_(
@@ -96,7 +89,7 @@ class RowOps:
         return out, new
 
     def quantised_gate(self, rows: Rows, weight: Int8) -> Rows:
-        """`gated` of the matmul, in two digits: a few of these values dwarf the rest of their row."""
+        """SiLU(gate) * up of the matmul, in two digits: a few of these values dwarf the rest of their row."""
         sums = int8_matmul(rows.values, weight.values)
         num_rows, size = sums.shape[0], sums.shape[1] // 2
         new = Rows(torch.empty(2 * num_rows, size, dtype=torch.int8), torch.empty(num_rows))
