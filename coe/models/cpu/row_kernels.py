@@ -214,7 +214,7 @@ def add_norm_quantise(sums, scales, row_scales, hidden, weight, eps, rows, size,
 
 @_kernel(_A, _A, _A, _A, _A, _A, _A)
 def gate_quantise(sums, scales, row_scales, rows, size, q, new_scales):
-    """SiLU(gate) * up of dequantised sums (rows, 2 size), in two int8 digits: q (2 rows, size), the first digits first."""
+    """SiLU(gate) * up of dequantised sums (rows, 2 size) in two int8 digits: q (2 rows, size), first digits first."""
     ns, cs, ss = ints(sums, 2 * rows * size), floats(scales, 2 * size), floats(row_scales, rows)
     qs, news = bytes_at(q, 2 * rows * size), floats(new_scales, rows)
     gated = np.empty(size, np.float32)
