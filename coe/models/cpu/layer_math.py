@@ -24,6 +24,8 @@ _TILED_ROWS = 128  # times a bfloat16 matrix read as it is; for more it is widen
 class _RowMath:
     """What both have in common: heads are normalised and rotated by one loop over rows."""
 
+    attention_dtype: torch.dtype | None = None
+
     def __init__(self, shape: LlamaShape, ops: RowOps) -> None:
         self._shape, self._ops, self._eps = shape, ops, shape.norm_eps
 
@@ -64,8 +66,17 @@ class Bfloat16Math(FloatMath):
     """FloatMath whose bfloat16 matrices are multiplied with activations rounded to bfloat16, as the processor does
     natively.
 
-    Sums are taken in float32 and rounded to bfloat16 by torch; residuals, norms and attention stay float32.
+    Sums are taken in float32 and rounded to bfloat16 by torch; residuals and norms stay float32.
     """
+
+    attention_dtype = torch.bfloat16
+
+    def rest(self, hidden: torch.Tensor, mixed: torch.Tensor, w: LayerWeights) -> torch.Tensor:
+        if full(w.gate_up).dtype is not torch.bfloat16 or full(w.down).dtype is not torch.bfloat16:
+            return super().rest(hidden, mixed, w)
+        hidden = hidden + self.matmul(mixed, full(w.out))
+        gate, up = F.linear(self._norm(hidden, w.mlp_norm).to(torch.bfloat16), full(w.gate_up)).chunk(2, dim=-1)
+        return hidden + F.linear(F.silu(gate) * up, full(w.down))
 
     def matmul(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         if weight.dtype is not torch.bfloat16:

@@ -25,7 +25,13 @@ __all__ = ["LayerMath", "RaggedBatch", "RaggedPass", "Span"]
 
 
 class LayerMath(Protocol):
-    """What a ragged pass computes outside attention, in one arithmetic. All tensors are (tokens, …)."""
+    """What a ragged pass computes outside attention, in one arithmetic. All tensors are (tokens, …).
+
+    `attention_dtype` is what queries, keys and values are rounded to for the attention of more than one token; None
+    for the dtype they have.
+    """
+
+    attention_dtype: torch.dtype | None
 
     def qkv(self, hidden: torch.Tensor, w: LayerWeights) -> torch.Tensor:
         """Return queries, keys and values of the normalised hidden state, contiguous."""
@@ -132,7 +138,10 @@ class RaggedPass:
         heads = qkv.view(len(qkv), -1, shape.head_dim)
         self._math.rotate_(heads, w, None if layer in shape.unrotated else self._batch.table)
         for span in self._batch.spans:
-            out[span.start : span.end] = _attended(heads[span.start : span.end], shape.num_heads, span, layer)
+            keys, values = _put(heads[span.start : span.end], shape.num_heads, span, layer)
+            queries = heads[span.start : span.end, : shape.num_heads]
+            attended = _attend(queries, keys, values, span.mask, self._math.attention_dtype)
+            out[span.start : span.end] = attended.reshape(span.num_tokens, -1)
         return out
 
 
@@ -145,15 +154,16 @@ def _chunk_mask(past: int, new: int, window: int | None, device: torch.device) -
     return mask.triu(past - window + 1) if slides and window is not None else mask
 
 
-def _attended(qkv: torch.Tensor, num_heads: int, span: Span, layer: int) -> torch.Tensor:
-    """Store one sequence's new keys and values and return its attention, (new, heads * head dim)."""
+def _put(qkv: torch.Tensor, num_heads: int, span: Span, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Store one sequence's new keys and values and return all that it sees, (kv heads, length, dim) each."""
     num_kv_heads = (qkv.shape[1] - num_heads) // 2
-    q, k, v = qkv.split((num_heads, num_kv_heads, num_kv_heads), dim=1)
-    keys, values = span.window.put(layer, k.transpose(0, 1), v.transpose(0, 1))
-    return _attend(q, keys, values, span.mask).reshape(len(qkv), -1)
+    k, v = qkv[:, num_heads:].split(num_kv_heads, dim=1)
+    return span.window.put(layer, k.transpose(0, 1), v.transpose(0, 1))
 
 
-def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def _attend(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None, dtype: torch.dtype | None
+) -> torch.Tensor:
     """Attention of one sequence: q (new, heads, dim), keys and values (kv heads, length, dim) -> like q."""
     new, num_heads, head_dim = q.shape
     num_kv_heads = keys.shape[0]
@@ -161,6 +171,8 @@ def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: tor
         grouped = q.view(1, num_kv_heads, num_heads // num_kv_heads, head_dim)
         return F.scaled_dot_product_attention(grouped, keys[None], values[None]).view(1, num_heads, head_dim)
     groups = num_heads // num_kv_heads
+    if dtype is not None:
+        q, keys, values = q.to(dtype), keys.to(dtype), values.to(dtype)
     out = F.scaled_dot_product_attention(
         q.transpose(0, 1)[None],
         keys.repeat_interleave(groups, dim=0)[None],

@@ -42,6 +42,8 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
 class TorchMath:
     """A layer's arithmetic by torch's operators; see `ragged.LayerMath`."""
 
+    attention_dtype: torch.dtype | None = None
+
     def __init__(self, shape: LlamaShape) -> None:
         self._shape = shape
 
