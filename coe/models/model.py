@@ -128,9 +128,10 @@ class Step:
         return self.next_unit == self.num_units
 
     def advance(self, num_ready: int, weights_of: Callable[[int], Any]) -> None:
-        """Run units up to the first absent one; `num_ready` leading units are present.
+        """Run the units that have not run yet and whose index is below `num_ready`; `weights_of` gives a unit's weights.
 
-        The first unit is bound anew before the last unit runs: its bytes may have moved since, or have been the host's.
+        The first unit is bound anew before the last one runs: since it ran it may have moved, from the host's memory to
+        the device's or within the device's.
         """
         with torch.inference_mode():
             while self.next_unit < num_ready:

@@ -173,7 +173,7 @@ class Scheduler:
         return effects
 
     def release_idle(self) -> list[Release]:
-        """Close the leases of experts that have no jobs left. UnitStatus of `decide`; may be called on its own."""
+        """Close the leases of experts that have no jobs left; `decide` does so first, and it may be called alone."""
         return self._leasing.release_idle()
 
     def _expect(self, outlook: Outlook) -> list[Effect]:
