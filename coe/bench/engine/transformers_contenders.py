@@ -29,7 +29,7 @@ class TransformersGenerate:
 
         def clock(_ids: torch.Tensor, _scores: torch.Tensor, **_: object) -> torch.Tensor:
             times.append(time.monotonic() - started_s)
-            return torch.zeros(len(prompts), dtype=torch.bool)  # nobody has ended
+            return torch.zeros(len(prompts), dtype=torch.bool)  # no sequence has ended
 
         with torch.inference_mode():
             out = self._model.generate(
