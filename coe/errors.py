@@ -15,10 +15,13 @@ table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes
     ├── OverloadedError        a queue limit is reached: try again later
     ├── DeadlineError          no token came within the deadline
     ├── CancelledError         the client closed the connection or asked to stop
-    └── ShutdownError          the runtime is closing
+    ├── ShutdownError          the runtime is closing
+    └── EngineError            the engine has failed: the process ends and has to be started again
 """
 
 from __future__ import annotations
+
+import traceback
 
 __all__ = [
     "CancelledError",
@@ -26,6 +29,7 @@ __all__ = [
     "ConfigError",
     "ContextLengthError",
     "DeadlineError",
+    "EngineError",
     "ExpertError",
     "InvalidRequestError",
     "OverloadedError",
@@ -34,6 +38,7 @@ __all__ = [
     "SourceError",
     "UnknownExpertError",
     "WeightsError",
+    "reason_of",
 ]
 
 
@@ -95,3 +100,14 @@ class CancelledError(CoeError):
 
 class ShutdownError(CoeError):
     """The runtime is closing and takes no more work."""
+
+
+class EngineError(CoeError):
+    """The engine has failed, by a fault that is no expert's and no request's; nothing more can be answered."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the class and the message of any exception in one line, without the path that an OSError names."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return " ".join(traceback.format_exception_only(error)[-1].split())

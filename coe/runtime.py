@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from coe.engine.events import Cancel, Hint, Submit
 from coe.engine.loop import Engine
-from coe.errors import CoeError
+from coe.errors import CoeError, EngineError, ShutdownError, reason_of
 from coe.experts import Experts, ServedExpert
 from coe.lifecycle import Lifecycle
 from coe.metrics import Metrics
@@ -71,7 +71,7 @@ class Runtime:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
         """Yield Routed, then Deltas and Finished of each choice; raises CoeError. Closing the generator cancels all."""
         with self._life.accepted():
-            prompt = await self._prepare(request)
+            prompt = await self._life.run(self._prepare(request))
             yield Routed(prompt.decision, prompt.tier, len(prompt.token_ids))
             async with aclosing(self._run([prompt] * request.num_choices)) as events:
                 async for event in events:
@@ -83,9 +83,7 @@ class Runtime:
         Raises CoeError as `generate` does, and InvalidRequestError for an empty continuation.
         """
         with self._life.accepted():
-            prompt = await self._prepare(replace(request, sampling=Sampling(), scores_prompt=False))
-            encode_next = prompt.expert.text.encode_continuation
-            scored = [prompt.followed_by(await self.text.run(encode_next, text)) for text in continuations]
+            scored = await self._life.run(self._prepare_scored(request, continuations))
             found: dict[int, Likelihood] = {}
             if not scored:
                 return []
@@ -97,13 +95,22 @@ class Runtime:
 
     async def route(self, query: RouteQuery) -> Decision:
         """Return who would answer and why; raises UnknownExpertError."""
+        with self._life.accepted():
+            return await self._life.run(self._route(query))
+
+    async def _route(self, query: RouteQuery) -> Decision:
         if query.expert is not None:
             self.experts.find(query.expert)
         return await self._routing.route(query)
 
+    async def _prepare_scored(self, request: GenerateRequest, continuations: Iterable[str]) -> list[PreparedPrompt]:
+        prompt = await self._prepare(replace(request, sampling=Sampling(), scores_prompt=False))
+        encode_next = prompt.expert.text.encode_continuation
+        return [prompt.followed_by(await self.text.run(encode_next, text)) for text in continuations]
+
     async def _prepare(self, request: GenerateRequest) -> PreparedPrompt:
         submitted_s = time.monotonic()
-        decision = await self.route(query_of(request))
+        decision = await self._route(query_of(request))
         expert = self.experts.get(decision.expert)
         tier = self.engine.status.residency(decision.expert).tier  # before the hint moves it
         self.engine.post(Hint(decision.expert))
@@ -118,24 +125,25 @@ class Runtime:
         sequences = [sequence_of(prompt, index, events.put) for index, prompt in enumerate(choices)]
         outcome, num_left = "cancelled", len(sequences)
         try:
-            for sequence in sequences:
-                self.engine.post(Submit(sequence))
-            while num_left:
-                event = await events.get()
-                if isinstance(event, Finished):
-                    num_left -= 1
-                    outcome = outcome if num_left else "ok"  # before the caller sees it, who may stop listening
-                    if event.usage.completion_tokens:
-                        self.metrics.first_token(event.switch.first_token_s)
-                yield event
+            with self._life.heard(events.fail):
+                for sequence in sequences:
+                    self.engine.post(Submit(sequence))
+                while num_left:
+                    event = await events.get()
+                    if isinstance(event, Finished):
+                        num_left -= 1
+                        outcome = outcome if num_left else "ok"  # before the caller sees it, who may stop listening
+                        if event.usage.completion_tokens:
+                            self.metrics.first_token(event.switch.first_token_s)
+                    yield event
         except CoeError as error:
             outcome = type(error).__name__
             raise
         finally:
-            self.metrics.finished(sequences[0].expert, outcome)
             if outcome != "ok":
                 for sequence in sequences:
                     self.engine.post(Cancel(sequence.id))
+            self.metrics.finished(sequences[0].expert, outcome)
 
     def _snapshot(self) -> Snapshot:
         """On the text worker: what the router may know of the experts now, read without asking the engine thread."""
@@ -151,28 +159,53 @@ class Runtime:
     # -- life
 
     async def start(self) -> None:
-        """Start the engine and bring in what is pinned or preloaded; an expert that fails is logged and left out."""
-        self.engine.start()
-        for expert in self.experts.served.values():
-            if expert.is_pinned or expert.is_preloaded:
-                await self._preload(expert)
-        self._life.become("ready")
+        """Start the engine and bring in what is pinned or preloaded; an expert that fails is logged and left out.
 
-    async def close(self, drain_s: float = 0.0) -> None:
+        What else fails here is no expert's and ends the runtime, as a failed engine does.
+        """
+        self._hear_of_the_engines_end()
+        try:
+            self.engine.start()
+            for expert in self.experts.served.values():
+                if expert.is_pinned or expert.is_preloaded:
+                    await self._preload(expert)
+            self._life.started()
+        except Exception as error:
+            log.critical("the start failed", exc_info=error)
+            self._life.end(EngineError(f"the start failed ({reason_of(error)})"))
+
+    async def drain(self, drain_s: float) -> None:
         """Take no more requests, let running ones end for up to `drain_s`, then end the rest with ShutdownError."""
-        self._life.become("draining")
+        self._life.stop_accepting()
         if drain_s > 0 and not await self._life.drained(drain_s):
             log.warning("close running=%d drained_s=%g", self._life.num_running, drain_s)
-        await asyncio.to_thread(self.engine.close)
+        self._life.end(ShutdownError("the server is shutting down; ask again when it has been restarted"))
+
+    async def close(self, drain_s: float = 0.0, *, timeout_s: float | None = None) -> None:
+        """Drain, then end the engine; a step that does not end within `timeout_s` is left behind."""
+        await self.drain(drain_s)
+        await asyncio.to_thread(self.engine.close, timeout_s)
+        if self.engine.is_alive:
+            log.error("close: a step or a transfer under way does not end; it is left behind")
         self.text.close()
-        self._life.become("closed")
 
     @property
     def is_ready(self) -> bool:
         return self._life.is_ready
 
+    @property
+    def failure(self) -> str | None:
+        """Why the runtime can answer nobody any more, None as long as it can or if it was told to end."""
+        return None if self._life.failure is None else str(self._life.failure)
+
+    async def failed(self) -> None:
+        """Return when the runtime has failed."""
+        await self._life.failed.wait()
+
     def readiness(self) -> str:
-        """Return one line for people: ready, or what is being waited for and how far it is."""
+        """Return one line for people: ready, or what is being waited for and how far it is, or what has failed."""
+        if self.failure is not None:
+            return self.failure
         name = self._life.loading
         if name is None:
             return self._life.state
@@ -187,6 +220,15 @@ class Runtime:
         except CoeError as error:
             log.error("preload expert=%s error=%s", name, error)
 
+    def _hear_of_the_engines_end(self) -> None:
+        loop, ended = asyncio.get_running_loop(), self.engine.ended
+
+        def hear(_: object) -> None:
+            if isinstance(error := ended.exception(), EngineError) and not loop.is_closed():
+                loop.call_soon_threadsafe(self._life.end, error)
+
+        ended.add_done_callback(hear)
+
 
 class _Events:
     """What the engine thread says to one request's coroutine."""
@@ -198,6 +240,10 @@ class _Events:
     def put(self, event: PromptScored | Delta | Finished | CoeError) -> None:
         """Any thread."""
         self._hand_over(self._queue.put_nowait, event)
+
+    def fail(self, error: CoeError) -> None:
+        """Event loop: no event comes any more."""
+        self._queue.put_nowait(error)
 
     async def get(self) -> PromptScored | Delta | Finished:
         """Return the next event; raises the error that ended a sequence."""

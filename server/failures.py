@@ -14,6 +14,7 @@ from coe.errors import (
     CoeError,
     ContextLengthError,
     DeadlineError,
+    EngineError,
     ExpertError,
     OverloadedError,
     RequestError,
@@ -44,6 +45,7 @@ TABLE = (
     _Rule(DeadlineError, 504, "timeout_error", "deadline_exceeded"),
     _Rule(CancelledError, 499, "cancelled_error", "cancelled"),
     _Rule(ShutdownError, 503, "service_unavailable_error", "shutting_down", 5),
+    _Rule(EngineError, 503, "service_unavailable_error", "engine_failed", 5),
     _Rule(ExpertError, 503, "service_unavailable_error", "expert_unavailable"),
 )
 

@@ -1,7 +1,8 @@
 """Server-sent events of one generation (WHATWG HTML, "Server-sent events").
 
 Sends an answer's chunks as `data:` lines, comments while there is nothing to send, so that proxies keep the connection,
-and an `error` event for what fails after the headers. Knows nothing about endpoints or requests.
+and an `error` event for what fails after the headers; [DONE] ends every stream. Knows nothing about endpoints or
+requests.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ async def sse(
     includes_usage: bool,
     keep_alive_s: float,
 ) -> AsyncIterator[str]:
-    """Yield the stream's text and end it with [DONE], or with an `error` event.
+    """Yield the stream's text; what fails in it becomes an `error` event before the [DONE].
 
     `events` are those after Routed; they are closed in any case. `keep_alive_s` is the time between comments.
     """
@@ -47,7 +48,7 @@ async def sse(
             yield _data(answer.usage_chunk())
         yield DONE
     except Exception as error:  # HTTP edge: the headers are sent, so the error becomes an event
-        yield f"event: error\n{_data(failure_of(error).body)}"
+        yield f"event: error\n{_data(failure_of(error).body)}{DONE}"
     finally:
         await events.aclose()
 

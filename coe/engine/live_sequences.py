@@ -44,6 +44,14 @@ class LiveSequences:
         self.forget(sequence_id)
         sequence.sink(error)
 
-    def fail_all(self, error: CoeError) -> None:
+    def fail_expert(self, expert: str, error: CoeError) -> None:
         for sequence in self:
-            self.fail(sequence.id, error)
+            if sequence.expert == expert:
+                self.fail(sequence.id, error)
+
+    def fail_all(self, error: CoeError) -> None:
+        """End every sequence with an error: first all are told, so that none is left out where freeing KV fails."""
+        for sequence in self:
+            sequence.sink(error)
+        for sequence in self:
+            self.forget(sequence.id)

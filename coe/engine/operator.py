@@ -63,21 +63,25 @@ class OperatorCommands:
     def settle(self) -> None:
         """End the loads that are complete."""
         for expert in [expert for expert, (lease, _) in self._held.items() if lease.is_ready]:
-            lease, future = self._held.pop(expert)
+            lease, future = self._held[expert]
             lease.close()
             self._on_loaded(expert)
+            del self._held[expert]
             future.set_result(None)
 
     def fail(self, expert: str, error: CoeError) -> None:
         """End the expert's load, if there is one, with an error."""
         if expert in self._held:
-            lease, future = self._held.pop(expert)
+            lease, future = self._held[expert]
             lease.close()
+            del self._held[expert]
             future.set_exception(error)
 
     def fail_all(self, error: CoeError) -> None:
-        for expert in list(self._held):
-            self.fail(expert, error)
+        """End every load with an error; the leases stay open, for an engine that has ended."""
+        for _, future in self._held.values():
+            future.set_exception(error)
+        self._held.clear()
 
     def _begin(self, expert: str, future: Future[None]) -> None:
         if expert in self._held:

@@ -17,7 +17,6 @@ from coe.assembly.import_experts import imported_experts
 from coe.assembly.wire import build_runtime
 from coe.config.read import load_config
 from coe.errors import (
-    CancelledError,
     CoeError,
     ContextLengthError,
     InvalidRequestError,
@@ -26,7 +25,6 @@ from coe.errors import (
     WeightsError,
 )
 from coe.runtime import Runtime
-from coe.scheduling.scheduler import Scheduler
 from coe.types import (
     Delta,
     Finished,
@@ -438,24 +436,5 @@ def test_an_operators_wish_after_the_end_is_refused(config: Path) -> None:
             for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.operator.unpin):
                 with pytest.raises(ShutdownError):
                     await wish("llama")
-
-    asyncio.run(run())
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_when_the_engine_dies_everybody_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError("a bug of ours")
-
-    async def run() -> None:
-        door = Door()
-        door.open.set()
-        async with running(config, door) as runtime:
-            monkeypatch.setattr(Scheduler, "decide", fail)
-            asked = [events_of(runtime, request(f"{number}", expert="llama")) for number in range(3)]
-            ends = await asyncio.gather(*asked, events_of(runtime, request("other")), return_exceptions=True)
-            assert {type(end) for end in ends} == {ShutdownError}
-            with pytest.raises((ShutdownError, CancelledError)):
-                await events_of(runtime, request("late"))
 
     asyncio.run(run())

@@ -12,6 +12,7 @@ from coe.errors import (
     ConfigError,
     ContextLengthError,
     DeadlineError,
+    EngineError,
     InvalidRequestError,
     OverloadedError,
     ShutdownError,
@@ -31,6 +32,7 @@ from server.failures import failure_of
         (DeadlineError("x"), 504, "deadline_exceeded", None),
         (CancelledError("x"), 499, "cancelled", None),
         (ShutdownError("x"), 503, "shutting_down", "5"),
+        (EngineError("x"), 503, "engine_failed", "5"),
         (WeightsError("math", "x"), 503, "expert_unavailable", None),
     ],
 )
