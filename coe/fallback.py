@@ -1,0 +1,54 @@
+"""Passing over: who answers where the chosen expert cannot, and what is said of it.
+
+A decision has at most two alternatives. A request that was routed has the router's: the next best expert by its
+probabilities, then the general one. A request that names its expert has those of `fallbacks` in that expert's table.
+Before its first byte, a request whose expert turns out to be refused, failing, full, too slow or pinned out goes to the
+next one; what is wrong with the request itself goes back to the client. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from coe.errors import CoeError, DeadlineError, OverloadedError, PinnedOutError
+from coe.types import Decision, PassedOver, PassedOverReason
+
+__all__ = ["pass_over", "reason_of", "with_fallbacks"]
+
+NAMED = ("model", "mention")  # the client chose; a rule is the operator's choice for prompts that name nobody
+
+
+def with_fallbacks(decision: Decision, fallbacks: Mapping[str, tuple[str, ...]]) -> Decision:
+    """Return the decision; one that the client made has the alternatives that the configuration gives its expert."""
+    if decision.why not in NAMED:
+        return decision
+    return replace(decision, alternatives=fallbacks.get(decision.expert, ()))
+
+
+def pass_over(decision: Decision, reason: PassedOverReason) -> Decision | None:
+    """Return the decision for the next alternative, None where there is none."""
+    if not decision.alternatives:
+        return None
+    expert, *others = decision.alternatives
+    return replace(
+        decision,
+        expert=expert,
+        alternatives=tuple(others),
+        passed_over=(*decision.passed_over, PassedOver(decision.expert, reason)),
+        because=f"{decision.because}; {decision.expert} is passed over ({reason}), {expert} answers",
+    )
+
+
+def reason_of(error: CoeError) -> PassedOverReason | None:
+    """Return why an error lets its expert be passed over; None for one that another expert would not spare."""
+    if error.expert is None:
+        return None
+    match error:
+        case OverloadedError():
+            return "queue"
+        case DeadlineError():
+            return "deadline"
+        case PinnedOutError():
+            return "pinned"
+    return "failing"
