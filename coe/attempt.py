@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 from coe.engine.events import Cancel, Submit
 from coe.engine.loop import Engine
-from coe.errors import CoeError
+from coe.errors import CoeError, DeadlineError
+from coe.fallback import Patience
 from coe.metrics import Metrics, RequestCount
 from coe.preparation import PreparedPrompt, sequence_of
 from coe.types import Admitted, Delta, Finished, GenerateEvent, PromptScored, Routed
@@ -24,11 +25,11 @@ async def attempt(
     metrics: Metrics,
     choices: Sequence[PreparedPrompt],
     count: RequestCount,
-    commit_s: float | None = None,
+    patience: Patience,
 ) -> AsyncGenerator[GenerateEvent, None]:
     """Yield Routed, then the events of one sequence per choice until the last has finished; if one fails, all end.
 
-    Routed comes with the first event, or `commit_s` after the engine has admitted the sequences. Raises CoeError.
+    Routed comes with the first event, or when `patience` is over. Raises CoeError, also where patience gives up then.
     """
     events, first = _Events(), choices[0]
     sequences = tuple(sequence_of(prompt, index, events.put) for index, prompt in enumerate(choices))
@@ -40,7 +41,10 @@ async def attempt(
         except CoeError:
             num_left = 0  # none was taken in
             raise
-        event = await events.get_within(commit_s)
+        event = await events.get_within(patience.wait_s)
+        if event is None and patience.gives_up:
+            expert, wait_s = first.decision.expert, patience.wait_s
+            raise DeadlineError(f"no token from expert '{expert}' in {wait_s:.1f} s of the deadline", expert=expert)
         yield Routed(first.decision, first.tier, len(first.token_ids))
         while num_left:
             event = event or await events.get()

@@ -10,11 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from coe.errors import CoeError, DeadlineError, OverloadedError, PinnedOutError
 from coe.types import Decision, PassedOver, PassedOverReason
 
-__all__ = ["pass_over", "reason_of", "with_fallbacks"]
+__all__ = ["Patience", "pass_over", "patience_for", "reason_of", "with_fallbacks"]
+
+
+class Patience(NamedTuple):
+    """How long an attempt waits for its first event, and what follows: it is given up, or its expert is settled."""
+
+    wait_s: float | None = None  # None: until the engine ends it
+    gives_up: bool = False
+
 
 NAMED = ("model", "mention")  # the client chose; a rule is the operator's choice for prompts that name nobody
 
@@ -38,6 +47,17 @@ def pass_over(decision: Decision, reason: PassedOverReason) -> Decision | None:
         passed_over=(*decision.passed_over, PassedOver(decision.expert, reason)),
         because=f"{decision.because}; {decision.expert} is passed over ({reason}), {expert} answers",
     )
+
+
+def patience_for(decision: Decision, left_s: float, commit_s: float | None) -> Patience:
+    """Return how long to wait for the decision's expert, of `left_s` until the deadline.
+
+    It shares them evenly with its alternatives. The client hears who answers after `commit_s`, if that comes before.
+    """
+    share_s = left_s / (1 + len(decision.alternatives))
+    if decision.alternatives and (commit_s is None or share_s < commit_s):
+        return Patience(share_s, gives_up=True)
+    return Patience(commit_s)
 
 
 def reason_of(error: CoeError) -> PassedOverReason | None:

@@ -19,7 +19,7 @@ from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
 from coe.errors import CoeError, ExpertError
 from coe.experts import Experts, ServedExpert
-from coe.fallback import pass_over, reason_of, with_fallbacks
+from coe.fallback import Patience, pass_over, patience_for, reason_of, with_fallbacks
 from coe.lifecycle import Lifecycle
 from coe.metrics import Metrics, RequestCount
 from coe.operator import Operator
@@ -105,7 +105,7 @@ class Runtime:
             found: dict[int, Likelihood] = {}
             if not scored:
                 return []
-            async with aclosing(attempt(self.engine, self.metrics, scored, count)) as events:
+            async with aclosing(attempt(self.engine, self.metrics, scored, count, Patience())) as events:
                 async for event in events:
                     if isinstance(event, PromptScored):
                         found[event.index] = likelihood_of(event)
@@ -133,7 +133,9 @@ class Runtime:
             count.expert = decision.expert
             try:
                 prompt = await self._prepare(request, decision, submitted_s)
-                events = attempt(self.engine, self.metrics, [prompt] * request.num_choices, count, commit_s)
+                left_s = submitted_s + self.engine.status.deadline_s - time.monotonic()
+                patience = patience_for(decision, left_s, commit_s)
+                events = attempt(self.engine, self.metrics, [prompt] * request.num_choices, count, patience)
                 routed = await anext(events)
             except CoeError as error:
                 if (other := self._instead(decision, error)) is None:

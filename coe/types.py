@@ -167,8 +167,8 @@ class PassedOver:
     """An expert that was to answer and could not.
 
     `reason` is "refused" (it could not be had at start), "failing" (its step, its weights or its template failed, or
-    its breaker is open), "queue" (as many as may wait for it wait already), "deadline" (it cannot be loaded in time) or
-    "pinned" (pinned experts leave no room for it).
+    its breaker is open), "queue" (as many as may wait for it wait already), "deadline" (its share of the time is over,
+    or too short to load it) or "pinned" (pinned experts leave no room for it).
     """
 
     expert: str

@@ -24,6 +24,11 @@ class EngineStatus:
     def __init__(self, cache: WeightCache, scheduler: Scheduler, breakers: Breakers) -> None:
         self._cache, self._scheduler, self._breakers = cache, scheduler, breakers
 
+    @property
+    def deadline_s(self) -> float:
+        """Seconds that a request has to its first token."""
+        return self._scheduler.deadline_s
+
     def residency(self, expert: str) -> ExpertResidency:
         return self._cache.report.residency(expert)
 

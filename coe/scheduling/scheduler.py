@@ -123,6 +123,10 @@ class Scheduler:
     # -- questions
 
     @property
+    def deadline_s(self) -> float:
+        return self._limits.deadline_s
+
+    @property
     def kv_used_bytes(self) -> int:
         """Bytes of KV that jobs have reserved."""
         return self._kv.used_bytes

@@ -18,7 +18,7 @@ from coe.errors import (
     TooLargeError,
     WeightsError,
 )
-from coe.fallback import pass_over, reason_of, with_fallbacks
+from coe.fallback import Patience, pass_over, patience_for, reason_of, with_fallbacks
 from coe.types import Decision, PassedOver
 
 ROUTED = Decision(
@@ -73,3 +73,21 @@ def test_a_request_that_names_its_expert_has_what_the_configuration_says_and_els
 )
 def test_only_what_is_about_the_expert_alone_passes_it_over(error: CoeError, reason: str | None) -> None:
     assert reason_of(error) == reason
+
+
+@pytest.mark.parametrize(
+    ("alternatives", "left_s", "commit_s", "patience"),
+    [
+        (("sql", "general"), 300.0, None, Patience(100.0, gives_up=True)),
+        (("general",), 200.0, None, Patience(100.0, gives_up=True)),
+        ((), 100.0, None, Patience(None)),  # the engine ends it at its deadline
+        (("sql", "general"), 300.0, 5.0, Patience(5.0)),
+        (("sql", "general"), 9.0, 5.0, Patience(3.0, gives_up=True)),
+        ((), 9.0, 5.0, Patience(5.0)),
+    ],
+)
+def test_an_expert_has_its_share_of_the_time_left_unless_the_client_is_told_of_it_before(
+    alternatives: tuple[str, ...], left_s: float, commit_s: float | None, patience: Patience
+) -> None:
+    decision = Decision("code", None, None, "category", "x", alternatives=alternatives)
+    assert patience_for(decision, left_s, commit_s) == patience

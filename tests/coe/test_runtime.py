@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from coe.errors import (
     CancelledError,
     CoeError,
     ContextLengthError,
+    ExpertError,
     InvalidRequestError,
     ShutdownError,
     UnknownExpertError,
@@ -42,6 +43,8 @@ from coe.types import (
     SwitchKind,
     Tier,
 )
+from coe.weights.store.unit_store import UnitStore
+from coe.weights.unit import Unit
 
 
 class Door:
@@ -114,6 +117,50 @@ def test_events_are_routed_then_deltas_then_finished(config: Path) -> None:
         assert end.switch.loaded_bytes == 0
 
     with_runtime(config, work)
+
+
+def test_the_decision_comes_with_the_first_token_or_when_the_client_has_to_hear_something(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to then another expert may answer, so nothing of it is said."""
+    opened, reads = threading.Event(), UnitStore.reads
+
+    def held(store: UnitStore, unit: Unit, target: memoryview) -> list[Callable[[], None]]:
+        return [lambda read=read: (opened.wait(60), read()) for read in reads(store, unit, target)]  # type: ignore[misc]
+
+    monkeypatch.setattr(UnitStore, "reads", held)
+
+    async def work(runtime: Runtime) -> None:
+        waiting = runtime.generate(request("waiting"))
+        told = runtime.generate(request("told"), commit_s=0.01)
+        first = asyncio.ensure_future(anext(waiting))
+        assert isinstance(await anext(told), Routed)
+        assert not first.done()
+        opened.set()
+        assert isinstance(await first, Routed)
+        for stream in (waiting, told):
+            assert isinstance([event async for event in stream][-1], Finished)
+
+    with_runtime(config, work)
+
+
+def test_a_fault_in_an_experts_text_counts_as_its_own(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(runtime: Runtime) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("coe.runtime.encode", raise_template_error)
+            for number in range(3):
+                with pytest.raises(ExpertError, match="template"):
+                    await events_of(runtime, request(f"{number}"))
+        with pytest.raises(BreakerOpenError, match=r"'llama'.*3 times in a row.*template"):
+            await events_of(runtime, request("3"))
+        await runtime.operator.load("llama")
+        assert await events_of(runtime, request("4"))
+
+    with_runtime(config, work)
+
+
+def raise_template_error(*_: object) -> None:
+    raise ExpertError("llama", "its template takes too long")
 
 
 def test_a_stop_string_ends_the_text_before_it(config: Path) -> None:
@@ -264,7 +311,7 @@ def test_a_request_without_messages_and_a_request_id_in_use_are_refused(config: 
         assert isinstance(await anext(stream), Delta)
         with pytest.raises(InvalidRequestError, match="'same' is in use"):
             await events_of(runtime, request("same"))
-        await stream.aclose()
+        assert isinstance([event async for event in stream][-1], Finished)  # the refused one ended nobody else's
 
     with_runtime(config, work)
 

@@ -479,10 +479,22 @@ def test_a_deadline_that_passes_before_the_first_byte_is_504(
     more = "[scheduler]\ndeadline_s = 0.3"
     with small_server(tmp_path, 30.0, more, general=llama_folder, code=other_llama_folder) as live:
         faults.hold(live, "code")
-        for model in ("code", "coe"):  # no other expert could answer in no time
-            status, code, message = error_of(ask(live, "code 1.0", model=model, stream=stream))
-            assert (status, code) == (504, "deadline_exceeded")
-            assert "'code' within 0.3 s" in message
+        status, code, message = error_of(ask(live, "x", model="code", stream=stream))
+        assert (status, code) == (504, "deadline_exceeded")
+        assert "'code' within 0.3 s" in message
+        faults.let_go()
+
+
+@STREAMS
+def test_an_expert_that_is_past_its_share_of_the_deadline_is_passed_over(
+    tmp_path: Path, faults: Faults, llama_folder: Path, other_llama_folder: Path, stream: bool
+) -> None:
+    more = "[scheduler]\ndeadline_s = 4"
+    with small_server(tmp_path, 30.0, more, general=llama_folder, code=other_llama_folder) as live:
+        assert ask(live, "x", model="general").status_code == 200
+        faults.hold(live, "code")
+        coe = coe_of(ask(live, "code 1.0", stream=stream))
+        assert (coe["expert"], coe["passed_over"]) == ("general", [{"expert": "code", "reason": "deadline"}])
         faults.let_go()
 
 
