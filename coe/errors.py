@@ -8,7 +8,7 @@ table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes
     ├── ExpertError            one expert cannot be used; the others go on
     │   ├── SourceError        its source is missing, unsupported or refused (pickle, remote code)
     │   ├── WeightsError       its stored bytes are missing, short or corrupt
-    │   │   └── TooLargeError  no budget of this machine lets it run
+    │   │   └── ExpertTooLargeError  no budget of this machine lets it run
     │   ├── PinnedOutError     pinned experts leave no room for it
     │   └── BreakerOpenError   it failed too often and is left alone for a while
     ├── RequestError           the request itself is wrong
@@ -31,13 +31,13 @@ __all__ = [
     "ContextLengthError",
     "DeadlineError",
     "ExpertError",
+    "ExpertTooLargeError",
     "InvalidRequestError",
     "OverloadedError",
     "PinnedOutError",
     "RequestError",
     "ShutdownError",
     "SourceError",
-    "TooLargeError",
     "UnknownExpertError",
     "WeightsError",
 ]
@@ -76,7 +76,7 @@ class WeightsError(ExpertError):
     """An expert's stored bytes are missing, short or corrupt."""
 
 
-class TooLargeError(WeightsError):
+class ExpertTooLargeError(WeightsError):
     """No budget of this machine lets the expert run; asking again does not help."""
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from coe.errors import CoeError, DeadlineError, OverloadedError, PinnedOutError
 from coe.types import Decision, PassedOver, PassedOverReason
 
-__all__ = ["Patience", "pass_over", "patience_for", "reason_of", "with_fallbacks"]
+__all__ = ["Patience", "pass_over", "patience_for", "reason_to_pass_over", "with_fallbacks"]
 
 
 class Patience(NamedTuple):
@@ -60,7 +60,7 @@ def patience_for(decision: Decision, left_s: float, commit_s: float | None) -> P
     return Patience(commit_s)
 
 
-def reason_of(error: CoeError) -> PassedOverReason | None:
+def reason_to_pass_over(error: CoeError) -> PassedOverReason | None:
     """Return why an error lets its expert be passed over; None for one that another expert would not spare."""
     if error.expert is None:
         return None

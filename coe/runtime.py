@@ -19,7 +19,7 @@ from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
 from coe.errors import CoeError, ExpertError
 from coe.experts import Experts, ServedExpert
-from coe.fallback import Patience, pass_over, patience_for, reason_of, with_fallbacks
+from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.lifecycle import Lifecycle
 from coe.metrics import Metrics, RequestCount
 from coe.operator import Operator
@@ -129,6 +129,8 @@ class Runtime:
         """Ask the decision's expert and then its alternatives, until one begins to answer."""
         submitted_s = time.monotonic()
         decision = await self._decide(query_of(request))
+        if not request.passes_over:
+            decision = replace(decision, alternatives=())
         while True:
             count.expert = decision.expert
             try:
@@ -148,7 +150,7 @@ class Runtime:
 
     def _instead(self, decision: Decision, error: CoeError) -> Decision | None:
         """Return the decision for the next expert; None where another would not help, or there is none."""
-        reason = "refused" if decision.expert in self.experts.errors else reason_of(error)
+        reason = "refused" if decision.expert in self.experts.errors else reason_to_pass_over(error)
         return None if reason is None else pass_over(decision, reason)
 
     def _note_passed_over(self, request_id: str, decision: Decision, error: CoeError) -> None:

@@ -222,7 +222,8 @@ class GenerateRequest:
 
     `num_choices` answers are sampled, each from a random stream of its own. `scores_prompt` asks for the
     log-probabilities of the prompt's own tokens, before the answer, or without one where `max_tokens` is 0.
-    `conversation` is the client's own name for the conversation that the request belongs to.
+    `conversation` is the client's own name for the conversation that the request belongs to. With `passes_over` False
+    no other expert answers in the place of one that cannot: a score must not be another's.
     """
 
     id: str
@@ -234,6 +235,7 @@ class GenerateRequest:
     scores_prompt: bool = False
     has_tools: bool = False
     conversation: str | None = None
+    passes_over: bool = True
 
 
 @dataclass(frozen=True, slots=True)

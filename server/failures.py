@@ -16,10 +16,10 @@ from coe.errors import (
     ContextLengthError,
     DeadlineError,
     ExpertError,
+    ExpertTooLargeError,
     OverloadedError,
     RequestError,
     ShutdownError,
-    TooLargeError,
     UnknownExpertError,
 )
 from server.openai.objects import error_body
@@ -42,7 +42,7 @@ TABLE = (
     _Rule(ContextLengthError, 400, "invalid_request_error", "context_length_exceeded"),
     _Rule(UnknownExpertError, 404, "invalid_request_error", "model_not_found"),
     _Rule(RequestError, 400, "invalid_request_error"),
-    _Rule(TooLargeError, 400, "invalid_request_error", "expert_too_large"),
+    _Rule(ExpertTooLargeError, 400, "invalid_request_error", "expert_too_large"),
     _Rule(OverloadedError, 429, "rate_limit_error", "overloaded", 1),
     _Rule(DeadlineError, 504, "timeout_error", "deadline_exceeded"),
     _Rule(CancelledError, 499, "cancelled_error", "cancelled"),

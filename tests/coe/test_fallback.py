@@ -11,14 +11,14 @@ from coe.errors import (
     ContextLengthError,
     DeadlineError,
     ExpertError,
+    ExpertTooLargeError,
     InvalidRequestError,
     OverloadedError,
     PinnedOutError,
     ShutdownError,
-    TooLargeError,
     WeightsError,
 )
-from coe.fallback import Patience, pass_over, patience_for, reason_of, with_fallbacks
+from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.types import Decision, PassedOver
 
 ROUTED = Decision(
@@ -58,7 +58,7 @@ def test_a_request_that_names_its_expert_has_what_the_configuration_says_and_els
     [
         (ExpertError("code", "its step failed"), "failing"),
         (WeightsError("code", "short"), "failing"),
-        (TooLargeError("code", "large"), "failing"),
+        (ExpertTooLargeError("code", "large"), "failing"),
         (BreakerOpenError("code", "failed", 3.0), "failing"),
         (PinnedOutError("code", ("general",)), "pinned"),
         (OverloadedError("full", expert="code"), "queue"),
@@ -72,7 +72,7 @@ def test_a_request_that_names_its_expert_has_what_the_configuration_says_and_els
     ],
 )
 def test_only_what_is_about_the_expert_alone_passes_it_over(error: CoeError, reason: str | None) -> None:
-    assert reason_of(error) == reason
+    assert reason_to_pass_over(error) == reason
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from compositions import ask, integrity, with_runtime, write_config
 from coe.assembly.import_experts import imported_experts
 from coe.assembly.wire import build_runtime
 from coe.config.read import load_config
+from coe.engine.step_runner import StepRunner
 from coe.errors import (
     BreakerOpenError,
     CancelledError,
@@ -157,6 +160,33 @@ def test_a_fault_in_an_experts_text_counts_as_its_own(config: Path, monkeypatch:
         assert await events_of(runtime, request("4"))
 
     with_runtime(config, work)
+
+
+def test_a_request_that_passes_nobody_over_fails_where_another_would_stand_in(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score, a measurement: an answer of another expert would be wrong."""
+    text = config.read_text()
+    source = next(line for line in text.splitlines() if line.startswith("other")).split('"')[1]
+    third = f'[experts.third]\nfallbacks = "llama"\nsource = "{source}"\n'
+    config.write_text(text.replace("[router]", f"{third}[router]"))
+    monkeypatch.setattr(StepRunner, "begin", partialmethod(failing_begin, StepRunner.begin))
+
+    async def work(runtime: Runtime) -> None:
+        asked = request("1", expert="third")
+        first, *_ = await events_of(runtime, asked)
+        assert isinstance(first, Routed)
+        assert first.decision.expert == "llama"
+        with pytest.raises(ExpertError, match="'third'"):
+            await events_of(runtime, replace(asked, id="2", passes_over=False))
+
+    with_runtime(config, work)
+
+
+def failing_begin(runner: StepRunner, real: Callable[..., None], expert: str, *rest: object) -> None:
+    if expert == "third":
+        raise RuntimeError("a kernel failed")
+    real(runner, expert, *rest)
 
 
 def raise_template_error(*_: object) -> None:
