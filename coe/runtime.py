@@ -182,7 +182,7 @@ class Runtime:
         try:
             return await self.text.run(encode, expert.text, request, decision)
         except ExpertError as error:
-            self.engine.post(Fault(error))
+            self.engine.post(Fault(expert.loaded.name, error))
             raise
 
     def _snapshot(self) -> Snapshot:

@@ -40,6 +40,7 @@ class Cancel:
 class Fault:
     """An expert failed before its request came to the engine: its template, for one."""
 
+    expert: str
     error: ExpertError
 
 

@@ -138,8 +138,8 @@ class Engine:
             case Cancel(sequence_id):
                 if self._scheduler.cancel(sequence_id):
                     self._sequences.fail(sequence_id, CancelledError(CANCELLED))
-            case Fault(error):
-                self._note_fault(error)
+            case Fault(expert, error):
+                self._note_fault(expert, error)
             case Arrived():
                 for failure in self._cache.on_arrived(event):
                     self._fail_expert(failure.expert, failure.error)
@@ -229,7 +229,7 @@ class Engine:
 
     def _fail_expert(self, expert: str, error: ExpertError) -> None:
         """This expert's requests end with the error; the others go on."""
-        self._note_fault(error)
+        self._note_fault(expert, error)
         self._steps.drop(expert)
         for sequence_id in self._scheduler.fail_expert(expert):
             if sequence_id in self._sequences:  # else it has ended: late, or in the step that failed
@@ -238,11 +238,11 @@ class Engine:
             self._leases.pop(expert).close()
         self.operator.fail(expert, error)
 
-    def _note_fault(self, error: ExpertError) -> None:
-        breaker = self._breakers.failed(error.expert, error, time.monotonic())
-        log.error("fail expert=%s faults=%d error=%s", error.expert, breaker.num_faults, error)
+    def _note_fault(self, expert: str, error: ExpertError) -> None:
+        breaker = self._breakers.failed(expert, error, time.monotonic())
+        log.error("fail expert=%s faults=%d error=%s", expert, breaker.num_faults, error)
         if breaker.is_open:
-            log.error("breaker open expert=%s for_s=%g", error.expert, breaker.open_s)
+            log.error("breaker open expert=%s for_s=%g", expert, breaker.open_s)
 
     def _note_success(self, expert: str) -> None:
         if self._breakers.succeeded(expert):

@@ -56,6 +56,8 @@ class Claims:
 
     def pins_against(self, expert: str) -> tuple[str, ...]:
         """Return the pinned experts beside which a lease does not fit even if no other is open; empty if it fits."""
+        if not self._pinned:
+            return ()
         kept = self._pinned_units()
         free = self.budget_bytes - sum(self._units[unit_hash].size_bytes for unit_hash in kept)
         fits = self._claim_beside(expert, kept, free) is not None

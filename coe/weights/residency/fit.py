@@ -13,7 +13,7 @@ __all__ = ["check_fits"]
 def check_fits(
     expert: str, manifest: Manifest, *, host_bytes: int, device_bytes: int, is_streamable: bool = False
 ) -> None:
-    """Raise ExpertTooLargeError if the expert can never run: it is too large, or one of its units never passes the host.
+    """Raise ExpertTooLargeError if the expert can never run: it, or a unit on its way through the host, is too large.
 
     `device_bytes` is the budget of the tier that the engine computes from.
     """
