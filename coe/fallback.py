@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from coe.errors import CoeError, DeadlineError, OverloadedError, PinnedOutError
+from coe.errors import CoeError, DeadlineError, OverloadedError, PinnedOutError, RequestError
 from coe.types import Decision, PassedOver, PassedOverReason
 
 __all__ = ["Patience", "pass_over", "patience_for", "reason_to_pass_over", "with_fallbacks"]
@@ -60,8 +60,13 @@ def patience_for(decision: Decision, left_s: float, commit_s: float | None) -> P
     return Patience(commit_s)
 
 
-def reason_to_pass_over(error: CoeError) -> PassedOverReason | None:
-    """Return why an error lets its expert be passed over; None for one that another expert would not spare."""
+def reason_to_pass_over(error: CoeError, *, stands_in: bool = False) -> PassedOverReason | None:
+    """Return why an error lets its expert be passed over; None for one that another expert would not spare.
+
+    An expert that stands in for another may be unfit for what was asked of that one.
+    """
+    if stands_in and isinstance(error, RequestError):
+        return "unfit"
     if error.expert is None:
         return None
     match error:

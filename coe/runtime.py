@@ -17,7 +17,7 @@ from typing import NamedTuple
 from coe.attempt import attempt
 from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
-from coe.errors import CoeError, ExpertError
+from coe.errors import CoeError, ExpertError, RequestError
 from coe.experts import Experts, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.lifecycle import Lifecycle
@@ -127,6 +127,7 @@ class Runtime:
 
     async def _first_able(self, request: GenerateRequest, count: RequestCount, commit_s: float | None) -> _Begun:
         """Ask the decision's expert and then its alternatives, until one begins to answer."""
+        cause: CoeError | None = None  # what was wrong with the first one
         submitted_s = time.monotonic()
         decision = await self._decide(query_of(request))
         if not request.passes_over:
@@ -140,8 +141,9 @@ class Runtime:
                 events = attempt(self.engine, self.metrics, [prompt] * request.num_choices, count, patience)
                 routed = await anext(events)
             except CoeError as error:
+                cause = cause or error
                 if (other := self._instead(decision, error)) is None:
-                    raise
+                    raise cause if isinstance(error, RequestError) else error from None
                 self._note_passed_over(request.id, other, error)
                 decision = other
             else:
@@ -150,7 +152,8 @@ class Runtime:
 
     def _instead(self, decision: Decision, error: CoeError) -> Decision | None:
         """Return the decision for the next expert; None where another would not help, or there is none."""
-        reason = "refused" if decision.expert in self.experts.errors else reason_to_pass_over(error)
+        reason = reason_to_pass_over(error, stands_in=bool(decision.passed_over))
+        reason = "refused" if decision.expert in self.experts.errors else reason
         return None if reason is None else pass_over(decision, reason)
 
     def _note_passed_over(self, request_id: str, decision: Decision, error: CoeError) -> None:

@@ -44,7 +44,7 @@ __all__ = [
 
 
 BreakerState = Literal["closed", "open", "half-open"]
-PassedOverReason = Literal["refused", "failing", "queue", "deadline", "pinned"]
+PassedOverReason = Literal["refused", "failing", "queue", "deadline", "pinned", "unfit"]
 
 
 class Tier(StrEnum):
@@ -168,7 +168,8 @@ class PassedOver:
 
     `reason` is "refused" (it could not be had at start), "failing" (its step, its weights or its template failed, or
     its breaker is open), "queue" (as many as may wait for it wait already), "deadline" (its share of the time is over,
-    or too short to load it) or "pinned" (pinned experts leave no room for it).
+    or too short to load it), "pinned" (pinned experts leave no room for it) or "unfit" (it was to stand in, and the
+    request is wrong for it: its context is shorter, for one).
     """
 
     expert: str

@@ -75,6 +75,12 @@ def test_only_what_is_about_the_expert_alone_passes_it_over(error: CoeError, rea
     assert reason_to_pass_over(error) == reason
 
 
+def test_what_a_stand_in_cannot_do_passes_it_over() -> None:
+    assert reason_to_pass_over(ContextLengthError("long"), stands_in=True) == "unfit"
+    assert reason_to_pass_over(InvalidRequestError("no such token"), stands_in=True) == "unfit"
+    assert reason_to_pass_over(ShutdownError("closing"), stands_in=True) is None
+
+
 @pytest.mark.parametrize(
     ("alternatives", "left_s", "commit_s", "patience"),
     [

@@ -277,6 +277,19 @@ def test_choices_are_passed_on_together(server: Live, faults: Faults) -> None:
     assert answer["coe"]["passed_over"] == [{"expert": "code", "reason": "failing"}]
 
 
+def test_a_stand_in_with_too_short_a_context_is_not_the_requests_fault(
+    tmp_path: Path, faults: Faults, llama_folder: Path
+) -> None:
+    short = tiny_models.tiny_llama(tmp_path / "short", max_position_embeddings=64)
+    prompt = "code 1.0 " + "general 0.0 " * 20
+    with small_server(tmp_path, 30.0, general=short, code=llama_folder) as live:
+        assert error_of(ask(live, prompt, model="general"))[:2] == (400, "context_length_exceeded")
+        faults.steps = {"code"}
+        status, code, message = error_of(ask(live, prompt))
+        assert (status, code) == (503, "expert_unavailable")
+        assert "expert 'code': its step failed" in message
+
+
 # -- queues, deadlines, what can never fit
 
 
