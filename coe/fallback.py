@@ -17,15 +17,14 @@ from coe.types import Decision, PassedOver, PassedOverReason
 
 __all__ = ["Patience", "pass_over", "patience_for", "reason_to_pass_over", "with_fallbacks"]
 
+NAMED = ("model", "mention")  # the client chose; a rule is the operator's choice for prompts that name nobody
+
 
 class Patience(NamedTuple):
     """How long an attempt waits for its first event, and what follows: it is given up, or its expert is settled."""
 
     wait_s: float | None = None  # None: until the engine ends it
     gives_up: bool = False
-
-
-NAMED = ("model", "mention")  # the client chose; a rule is the operator's choice for prompts that name nobody
 
 
 def with_fallbacks(decision: Decision, fallbacks: Mapping[str, tuple[str, ...]]) -> Decision:

@@ -72,9 +72,10 @@ class Breakers:
 
     def succeeded(self, expert: str) -> bool:
         """The expert has run, or all of it was loaded: forget its faults; True if that closes its breaker."""
-        was_open = self._breakers[expert].is_open
-        self._breakers[expert] = Breaker()
-        return was_open
+        was = self._breakers[expert]
+        if was.num_faults:
+            self._breakers[expert] = Breaker()
+        return was.is_open
 
     # -- questions
 

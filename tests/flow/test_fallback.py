@@ -26,6 +26,7 @@ from coe.engine.step_runner import StepRunner
 from coe.scheduling.breakers import OPEN_S
 from coe.types import Decision, PassedOver, RouteQuery
 from coe.weights.lease import Lease
+from coe.weights.report import CacheReport
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Unit
 from router.directory import Directory
@@ -496,6 +497,18 @@ def test_a_deadline_that_passes_before_the_first_byte_is_504(
         assert (status, code) == (504, "deadline_exceeded")
         assert "'code' within 0.3 s" in message
         faults.let_go()
+
+
+@STREAMS
+def test_a_deadline_that_the_load_cannot_meet_is_504_at_once(
+    server: Live, faults: Faults, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setattr(CacheReport, "load_s", lambda _, expert: 1e6 if expert == "code" else 0.0)
+    faults.hold(server, "code")  # nobody waits for it
+    status, code, message = error_of(ask(server, "x", model="code", stream=stream))
+    assert (status, code) == (504, "deadline_exceeded")
+    assert "expert 'code' takes about 1000000.0 s to load" in message
+    assert coe_of(ask(server, CODE, stream=stream))["passed_over"] == [{"expert": "code", "reason": "deadline"}]
 
 
 @STREAMS
