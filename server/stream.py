@@ -29,7 +29,7 @@ async def sse(
     includes_usage: bool,
     keep_alive_s: float,
 ) -> AsyncIterator[str]:
-    """Yield the stream's text; what fails in it becomes an `error` event before the [DONE].
+    """Yield the stream's text, which ends with [DONE], after an `error` event where something failed.
 
     `events` are those after Routed; they are closed in any case. `keep_alive_s` is the time between comments.
     """
@@ -46,11 +46,11 @@ async def sse(
                 yield _data(chunk)
         if includes_usage:
             yield _data(answer.usage_chunk())
-        yield DONE
     except Exception as error:  # HTTP edge: the headers are sent, so the error becomes an event
-        yield f"event: error\n{_data(failure_of(error).body)}{DONE}"
+        yield f"event: error\n{_data(failure_of(error).body)}"
     finally:
         await events.aclose()
+    yield DONE
 
 
 async def _or_nothing(events: AsyncIterator[GenerateEvent], patience_s: float) -> AsyncIterator[GenerateEvent | None]:

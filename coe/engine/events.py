@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from coe.engine.sequence import Sequence
-from coe.errors import CoeError
+from coe.errors import CoeError, ExpertError
 from coe.weights.transfer import Arrived
 
-__all__ = ["Call", "Cancel", "Event", "Hint", "Inbox", "Shutdown", "Submit", "answer", "chain", "new_future"]
+__all__ = ["Call", "Cancel", "Event", "Fault", "Hint", "Inbox", "Shutdown", "Submit", "answer", "chain", "new_future"]
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Take this sequence in."""
+    """Take in all choices of one request, or none: the first one's sink gets Admitted, or the error."""
 
-    sequence: Sequence
+    sequences: tuple[Sequence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,14 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An expert failed before its request came to the engine: its template, for one."""
+
+    expert: str
+    error: ExpertError
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Run `work` on the engine thread and answer through `future`: an operator's commands and questions."""
 
@@ -49,7 +57,7 @@ class Shutdown:
     """Fail what is left and end the thread."""
 
 
-Event = Submit | Hint | Cancel | Call | Shutdown | Arrived
+Event = Submit | Hint | Cancel | Fault | Call | Shutdown | Arrived
 
 
 class Inbox:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from coe.engine.sequence import Sequence
-from coe.errors import CoeError
+from coe.errors import CoeError, InvalidRequestError
 
 __all__ = ["LiveSequences"]
 
@@ -30,6 +30,12 @@ class LiveSequences:
 
     def get(self, sequence_id: str | None) -> Sequence | None:
         return None if sequence_id is None else self._sequences.get(sequence_id)
+
+    def check_new(self, sequences: Iterable[Sequence]) -> None:
+        """Raise InvalidRequestError where an id is in use."""
+        for sequence in sequences:
+            if sequence.id in self._sequences:
+                raise InvalidRequestError(f"request id '{sequence.id}' is in use; give every request its own")
 
     def add(self, sequence: Sequence) -> None:
         self._sequences[sequence.id] = sequence
