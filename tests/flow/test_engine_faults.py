@@ -92,7 +92,7 @@ async def ends_of(runtime: Runtime) -> list[object]:
 
 OF_THE_ENGINE = [
     (Scheduler, "decide"),
-    (Scheduler, "arrive"),
+    (Scheduler, "admit"),
     (WeightCache, "lease"),
     (WeightCache, "touch"),
     (WeightCache, "on_arrived"),
