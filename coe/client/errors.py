@@ -66,7 +66,10 @@ def raise_for(response: httpx.Response) -> None:
         body = response.json()
     except ValueError:
         body = {}
-    raise error_in(body, response.status_code)
+    error = error_in(body, response.status_code)
+    if (wait_s := response.headers.get("retry-after", "")).isdecimal():
+        error.retry_after_s = float(wait_s)
+    raise error
 
 
 def error_in(body: Mapping[str, Any], status: int) -> CoeError:

@@ -64,6 +64,7 @@ class Faults:
     def __init__(self) -> None:
         self.steps: set[str] = set()
         self.later_steps: set[str] = set()
+        self.some_steps: set[str] = set()
         self.held_units: set[str] = set()
         self.num_steps = 0
         self.open, self.opened = threading.Event(), threading.Event()
@@ -73,7 +74,8 @@ class Faults:
     ) -> None:
         self.num_steps += 1
         has_answered = any(runner._sequences[name].output_ids for name in counts)
-        if expert in self.steps or (has_answered and expert in self.later_steps):
+        is_some = expert in self.some_steps and not has_answered and self.num_steps % 2
+        if is_some or expert in self.steps or (has_answered and expert in self.later_steps):
             raise RuntimeError("an illegal memory access")
         real(runner, expert, counts, lease)
 
@@ -269,6 +271,36 @@ def test_an_expert_that_fails_after_its_first_token_is_not_passed_over(
     assert (done, nothing) == ("data: [DONE]", "")
     assert error.startswith("event: error\ndata: ")
     assert json.loads(error.split("data: ")[1])["error"]["code"] == "expert_unavailable"
+
+
+@STREAMS
+def test_completions_are_passed_on_and_refused_alike(server: Live, faults: Faults, stream: bool) -> None:
+    faults.steps = {"code"}
+    body = {"prompt": CODE, "max_tokens": 3, "stream": stream}
+    coe = coe_of(httpx.post(f"{server.url}/v1/completions", json=body, timeout=60))
+    assert (coe["expert"], coe["passed_over"]) == ("sql", [{"expert": "code", "reason": "failing"}])
+    refused = httpx.post(f"{server.url}/v1/completions", json={**body, "model": "code"}, timeout=60)
+    assert error_of(refused)[:2] == (503, "expert_unavailable")
+
+
+def test_nobody_notices_an_expert_that_fails_now_and_then(
+    tmp_path: Path, faults: Faults, pool: ThreadPoolExecutor, llama_folder: Path, other_llama_folder: Path
+) -> None:
+    """Forty routed requests, eight at a time, and every other step of their expert's first ones fails."""
+    with small_server(tmp_path, 30.0, general=llama_folder, code=other_llama_folder) as live:
+        said = {
+            ask(live, "code 1.0", model=name).json()["choices"][0]["message"]["content"] for name in ("code", "general")
+        }
+        faults.some_steps = {"code"}
+        answers = [each.json() for each in pool.map(lambda at: ask(live, "code 1.0", stream=False, seed=at), range(40))]
+        assert {answer["choices"][0]["message"]["content"] for answer in answers} <= said
+        experts = {(answer["coe"]["expert"], len(answer["coe"]["passed_over"])) for answer in answers}
+        assert ("general", 1) in experts
+        assert experts <= {("general", 1), ("code", 0)}
+        counts = live.runtime.metrics.snapshot().requests
+        assert sum(counts.values()) == 42
+        assert {outcome for _, outcome in counts} == {"ok"}
+        live.runtime.engine.call(live.runtime.engine.check_integrity).result()
 
 
 def test_choices_are_passed_on_together(server: Live, faults: Faults) -> None:

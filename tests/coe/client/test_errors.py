@@ -71,6 +71,16 @@ def test_a_body_that_is_no_error_object_gives_the_status() -> None:
     raise_for(httpx.Response(200))
 
 
+def test_an_error_says_when_to_try_again_where_the_server_does() -> None:
+    failure = failure_of(OverloadedError("full", retry_after_s=6.2))
+    with pytest.raises(OverloadedError) as caught:
+        raise_for(httpx.Response(failure.status, json=failure.body, headers=failure.headers))
+    assert caught.value.retry_after_s == 7.0
+    with pytest.raises(CoeError) as caught_other:
+        raise_for(httpx.Response(503, text="down", headers={"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}))
+    assert caught_other.value.retry_after_s is None
+
+
 def test_a_connection_that_breaks_or_stalls_says_what_to_do() -> None:
     request = httpx.Request("GET", "http://127.0.0.1:9/admin/experts")
     with pytest.raises(DeadlineError, match="raise timeout_s"), connection_errors():
