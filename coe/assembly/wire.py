@@ -7,7 +7,6 @@ import it. Everything slow reports progress.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -21,6 +20,7 @@ from coe.config.schema import CacheConfig, Config, EngineConfig, SchedulerConfig
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
 from coe.experts import Experts
+from coe.machine.allowance import usable_cpus
 from coe.metrics import Metrics
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import DecodeGraphs
@@ -91,7 +91,7 @@ def wire(
         _limits(config.scheduler, config.engine, budgets.kv_bytes if pages is None else pages.budget_bytes),
         POLICIES[config.scheduler.policy](),
         metrics,
-        num_threads=config.engine.num_threads or os.cpu_count(),
+        num_threads=config.engine.num_threads or usable_cpus(),
         prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_residency = config.router.residency_epsilon > 0

@@ -25,7 +25,7 @@ from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.synthetic import SHAPES, bytes_of, check_disk, is_made, make_synthetic
 from coe.config.schema import Config
 from coe.errors import ConfigError
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import Recorder
 from coe.weights.store.unit_store import UnitStore

@@ -8,7 +8,6 @@ the same run. Batch 1 is also taken apart: what of a step is matrix products and
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -36,7 +35,8 @@ from coe.bench.step_profile import HandDriven, StepProfile, profile_step, read_b
 from coe.config.read import load_config
 from coe.config.schema import Config
 from coe.errors import ConfigError, WeightsError
-from coe.machine import this_machine
+from coe.machine.allowance import usable_cpus
+from coe.machine.record import this_machine
 from coe.weights.unit import Manifest
 
 __all__ = ["add_arguments", "run"]
@@ -121,7 +121,7 @@ class _Grid:
         self.batch_sizes: list[int] = arguments.batches or ([1, 4] if arguments.quick else [1, 4, 8, 16, 32])
         self.prompt_lengths: list[int] = arguments.prompts or ([32] if arguments.quick else [64, 512, 2048])
         self.num_tokens: int = arguments.tokens or (4 if arguments.quick else 32)
-        self.num_threads: int = config.engine.num_threads or (os.cpu_count() or 1)
+        self.num_threads: int = config.engine.num_threads or usable_cpus()
         torch.set_num_threads(self.num_threads)
         self.seeded = 0.0
         self.store, imported, errors = imported_experts(config)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coe.bench.report import emit, median, table
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 from coe.weights.residency.eviction import Eviction, LruEviction, ValueEviction
 from coe.weights.residency.popularity import Popularity
 from coe.weights.residency.recency import Recency

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from coe.bench.report import emit, table
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 
 __all__ = ["Section", "run"]
 

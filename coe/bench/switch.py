@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,7 +32,8 @@ from coe.bench.synthetic import SHAPES
 from coe.bench.traffic import measure_traffic
 from coe.config.paths import cache_dir
 from coe.config.schema import Config
-from coe.machine import this_machine
+from coe.machine.allowance import usable_cpus
+from coe.machine.record import this_machine
 from coe.runtime import Runtime
 from coe.types import Message, Tier
 
@@ -302,7 +302,7 @@ def _rivals(cast: Cast, token_ids: tuple[int, ...], arguments: argparse.Namespac
     }
     openers[f"safetensors load_file + build, {dtype}"] = partial(build_with_safetensors, folder, token_ids, dtype, home)
     for file in arguments.gguf:
-        opener = llama_cpp_opener(file, (os.cpu_count() or 1))
+        opener = llama_cpp_opener(file, usable_cpus())
         if opener is None:
             print(f"left out: llama.cpp on {file.name} (llama-cpp-python is not installed)")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 from router.mapping_study import frontier_command
 from router.mapping_study.frontier_command import add_arguments
 
