@@ -138,12 +138,13 @@ class UnitStore:
 
     def _write(self, path: Path, data: memoryview, digest: str | None = None) -> None:
         """Write a file in full or not at all, and seal it if it has a hash."""
+        sync = getattr(os, "fdatasync", os.fsync)
         handle, name = tempfile.mkstemp(dir=self.folder / "tmp")
         try:
             with open(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fdatasync(file.fileno())  # after a power cut a renamed file must have its bytes
+                sync(file.fileno())  # after a power cut a renamed file must have its bytes
             if digest is not None:
                 _seal(Path(name), digest)
             os.replace(name, path)
