@@ -63,6 +63,7 @@ class Runtime:
         self.text = TextWorker()
         self._routing = RoutingBatcher(self.text, router, metrics, self._snapshot)
         self._weighs_residency = weighs_residency
+        self._store = store
         self._life = Lifecycle()
         metrics.read_gauges_with(engine.status.gauges)
 
@@ -165,6 +166,7 @@ class Runtime:
             log.warning("close running=%d drained_s=%g", self._life.num_running, drain_s)
         await asyncio.to_thread(self.engine.close)
         self.text.close()
+        self._store.close()
         self._life.become("closed")
 
     @property
