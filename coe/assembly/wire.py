@@ -21,6 +21,7 @@ from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
 from coe.experts import Experts
 from coe.machine.allowance import usable_cpus
+from coe.machine.heap import trim_heap
 from coe.metrics import Metrics
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import DecodeGraphs
@@ -95,6 +96,7 @@ def wire(
         prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_residency = config.router.residency_epsilon > 0
+    trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     return Runtime(Experts(served, errors, names), router, engine, metrics, store, weighs_residency=weighs_residency)
 
 
