@@ -83,6 +83,8 @@ def _device_bytes(device: str) -> int:
 def _share(part: float) -> int:
     """Return a part of the RAM that budgets may take; raises ConfigError if that is nothing."""
     available = _available_bytes()
+    if available is None:
+        raise ConfigError("this system does not say how much memory it has; name [cache] host_bytes and device_bytes")
     if available <= 0:
         raise ConfigError(
             f"{available + PROCESS_BYTES:,} bytes of memory are left to this process, of which it needs "
@@ -93,7 +95,8 @@ def _share(part: float) -> int:
 
 def _checked(named_bytes: int) -> int:
     """Return a budget that the configuration names; says in the log if there is less memory than that."""
-    if named_bytes > (available := _available_bytes()):
+    available = _available_bytes()
+    if available is not None and named_bytes > available:
         log.warning(
             "[cache] names a budget of %d bytes where %d are available: the system may end this process; lower it",
             named_bytes,
@@ -102,6 +105,7 @@ def _checked(named_bytes: int) -> int:
     return named_bytes
 
 
-def _available_bytes() -> int:
+def _available_bytes() -> int | None:
     """Return the RAM that is left for budgets: available to this process, less what it takes beside them."""
-    return available_memory_bytes() - PROCESS_BYTES
+    available = available_memory_bytes()
+    return None if available is None else available - PROCESS_BYTES

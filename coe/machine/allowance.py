@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from coe.errors import ConfigError
 from coe.machine.cgroups import ROOT, cpu_quota, memory_headroom_bytes, num_cpuset_cpus
 
 __all__ = ["available_memory_bytes", "usable_cpus", "visible_cpus"]
@@ -33,16 +32,13 @@ def usable_cpus(root: Path = ROOT) -> int:
     return max(1, min(limit for limit in limits if limit is not None))
 
 
-def available_memory_bytes(root: Path = ROOT) -> int:
+def available_memory_bytes(root: Path = ROOT) -> int | None:
     """Return the bytes of RAM that can be taken without swapping and within the control groups' limits.
 
-    Raises ConfigError on a system that does not say how much memory it has.
+    None on a system that does not say how much memory it has.
     """
-    headroom, free = memory_headroom_bytes(root), _free_bytes(root)
-    known = [size for size in (headroom, free) if size is not None]
-    if not known:
-        raise ConfigError("this system does not say how much memory it has; name [cache] host_bytes")
-    return min(known)
+    sizes = (memory_headroom_bytes(root), _free_bytes(root))
+    return min((size for size in sizes if size is not None), default=None)
 
 
 def _free_bytes(root: Path) -> int | None:

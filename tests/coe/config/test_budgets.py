@@ -67,7 +67,7 @@ def test_weights_kv_and_captured_steps_of_a_gpu_are_its_budget() -> None:
 
 def test_memory_of_this_machine_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert coe.config.budgets._available_bytes() > 1 << 20
+    assert (coe.config.budgets._available_bytes() or 0) > 1 << 20
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
@@ -80,6 +80,14 @@ def test_a_container_gets_budgets_within_what_it_may_still_take(monkeypatch: pyt
     monkeypatch.setattr(coe.config.budgets, "available_memory_bytes", lambda: PROCESS_BYTES)
     with pytest.raises(ConfigError, match="raise its limit"):
         budgets(device)
+
+
+def test_a_system_that_does_not_say_its_memory_needs_named_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coe.config.budgets, "_available_bytes", lambda: None)
+    assert budgets("cpu", host=GB).host_bytes > 0
+    assert budgets("emulated", host=GB, own=GB).host_bytes == GB
+    with pytest.raises(ConfigError, match=r"name \[cache\] host_bytes"):
+        budgets("cpu")
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
