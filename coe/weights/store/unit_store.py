@@ -16,7 +16,7 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -183,17 +183,17 @@ class UnitStore:
     def _write(self, path: Path, data: memoryview, digest: str | None = None) -> None:
         """Write a file in full or not at all, and seal it if it has a hash."""
         sync = getattr(os, "fdatasync", os.fsync)
-        handle, name = tempfile.mkstemp(dir=self.folder / "tmp")
+        name = self.folder / "tmp" / secrets.token_hex(16)
         try:
-            with open(handle, "wb") as file:
+            with name.open("xb") as file:  # as the umask has it: others may serve from this store
                 file.write(data)
                 file.flush()
                 sync(file.fileno())  # after a power cut a renamed file must have its bytes
             if digest is not None:
-                _seal(Path(name), digest)
+                _seal(name, digest)
             os.replace(name, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
             raise
 
     def _is_right(self, unit: Unit, *, rehash: bool = False) -> bool:

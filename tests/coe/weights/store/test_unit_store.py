@@ -246,6 +246,16 @@ def test_a_complete_store_is_served_read_only_and_without_locks(
         reader.gc(["key"])
 
 
+def test_what_is_stored_can_be_read_by_whom_the_umask_lets(store: UnitStore) -> None:
+    before = os.umask(0o022)
+    try:
+        manifest = make_manifest(store, "key", b"one")
+    finally:
+        os.umask(before)
+    for path in (store.path(manifest.units[0]), store.folder / "manifests" / "key.json"):
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
 # -- several processes
 
 
