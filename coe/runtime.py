@@ -71,6 +71,7 @@ class Runtime:
         self.text = TextWorker()
         self._routing = RoutingBatcher(self.text, router, metrics, self._snapshot)
         self._weighs_residency = weighs_residency
+        self._store = store
         self._life = Lifecycle()
         metrics.read_gauges_with(engine.status.gauges)
 
@@ -233,6 +234,7 @@ class Runtime:
         if self.engine.is_alive:
             log.error("close: a step or a transfer under way does not end; it is left behind")
         self.text.close()
+        self._store.close()
 
     @property
     def is_ready(self) -> bool:

@@ -16,12 +16,21 @@ from coe.assembly.processor import Processor, choose_device, processor_of
 from coe.config.catalog import Catalog, ExpertSpec, load_catalog
 from coe.config.schema import CacheConfig, Config
 from coe.errors import ConfigError, ExpertError
-from coe.weights.store.importer import import_expert
+from coe.weights.store.importer import import_expert, key_of
 from coe.weights.store.originals import OriginalFiles
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest
 
-__all__ = ["ImportResult", "Imported", "Progress", "StoredExperts", "import_experts", "imported_experts", "open_store"]
+__all__ = [
+    "ImportResult",
+    "Imported",
+    "Progress",
+    "StoredExperts",
+    "import_experts",
+    "imported_experts",
+    "open_store",
+    "stored_keys",
+]
 
 log = logging.getLogger("coe.assembly.import")
 
@@ -51,6 +60,13 @@ class StoredExperts(NamedTuple):
     errors: Mapping[str, ExpertError]
 
 
+class StoredKeys(NamedTuple):
+    """A store, and under which key each expert by name is in it or would be."""
+
+    store: UnitStore
+    keys: Mapping[str, str]
+
+
 def import_experts(
     catalog: Catalog, store: UnitStore | OriginalFiles, processor: Processor, progress: Progress | None = None
 ) -> ImportResult:
@@ -63,20 +79,44 @@ def import_experts(
         except ExpertError as error:
             log.error("import expert=%s error=%s", spec.name, error)
             errors[spec.name] = error
+    if isinstance(store, UnitStore) and store.is_read_only and (lacking := errors.keys() - catalog.errors.keys()):
+        log.error("store %s can only be read and lacks: %s", store.folder, ", ".join(sorted(lacking)))
     return ImportResult(tuple(imported), errors)
 
 
 def imported_experts(config: Config) -> StoredExperts:
     """Return the store with every expert of a configuration in it; raises ConfigError where there is no store."""
-    if config.cache.store == "in-place":
-        raise ConfigError('[cache] store = "in-place": there is no store of units to work on; write store = "units"')
-    store = UnitStore(config.cache.dir, heals=False)  # `verify` is to find what is wrong, not to mend it unseen
+    store = _store_of(config)
     processor = processor_of(choose_device(config.engine.device))
     return StoredExperts(store, *import_experts(load_catalog(config.experts, config.engine.dtype), store, processor))
 
 
 def open_store(cache: CacheConfig) -> UnitStore:
-    return UnitStore(cache.dir, rehash=cache.rehash_loads)
+    """Return the store; raises ConfigError if its folder cannot be made where it is used."""
+    return UnitStore(cache.dir, rehash=cache.rehash_loads, makes=cache.store == "units")
+
+
+def stored_keys(config: Config) -> StoredKeys:
+    """Return the store and the key of each expert's manifest, imported or not; raises as `imported_experts` does.
+
+    An expert that cannot be had is named in the log.
+    """
+    store, processor, keys = _store_of(config), processor_of(choose_device(config.engine.device)), {}
+    catalog = load_catalog(config.experts, config.engine.dtype)
+    for name, error in catalog.errors.items():
+        log.error("store expert=%s error=%s", name, error)
+    for spec in catalog:
+        try:
+            keys[spec.name] = key_of(spec, stored_form(spec, processor))
+        except (ExpertError, OSError) as error:
+            log.error("store expert=%s error=%s", spec.name, error)
+    return StoredKeys(store, keys)
+
+
+def _store_of(config: Config) -> UnitStore:
+    if config.cache.store == "in-place":
+        raise ConfigError('[cache] store = "in-place": there is no store of units to work on; write store = "units"')
+    return UnitStore(config.cache.dir, heals=False)  # `verify` is to find what is wrong, not to mend it unseen
 
 
 def _import(

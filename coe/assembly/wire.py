@@ -7,7 +7,6 @@ import it. Everything slow reports progress.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
@@ -21,6 +20,8 @@ from coe.config.schema import CacheConfig, Config, EngineConfig, ExpertConfig, S
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
 from coe.experts import Experts
+from coe.machine.allowance import usable_cpus
+from coe.machine.heap import trim_heap
 from coe.metrics import Metrics
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import DecodeGraphs
@@ -91,11 +92,12 @@ def wire(
         _limits(config.scheduler, config.engine, budgets.kv_bytes if pages is None else pages.budget_bytes),
         POLICIES[config.scheduler.policy](),
         metrics,
-        num_threads=config.engine.num_threads or os.cpu_count(),
+        num_threads=config.engine.num_threads or usable_cpus(),
         prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_residency = config.router.residency_epsilon > 0
     experts = Experts(served, errors, names, _fallbacks(config.experts, {*served, *errors}))
+    trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     return Runtime(experts, router, engine, metrics, store, weighs_residency=weighs_residency)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from coe.bench.picture import draw
 from coe.errors import ConfigError
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 
 __all__ = ["Output", "median", "p95", "print_record", "record", "table", "write_json"]
 

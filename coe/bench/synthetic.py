@@ -120,14 +120,13 @@ def _write(store: UnitStore, shape: str, number: int, tokenizer: Path, progress:
     units: list[Unit] = []
     key = _key(shape, number)
     layouts, total = _layouts(shape), bytes_of(shape)
-    with store.in_use():
-        for index, (name, specs) in enumerate(layouts.items()):
-            data = _random_unit(specs, np.random.default_rng([number, index]))
-            units.append(Unit(name, store.put(data.data), data.nbytes, specs))
-            if progress is not None:
-                progress(f"make {shape}-{number}", sum(unit.size_bytes for unit in units), total)
-        manifest = Manifest(key, key, "bfloat16", dict(SHAPES[shape]), {}, str(tokenizer), tuple(units), {})
-        store.save(manifest)
+    for index, (name, specs) in enumerate(layouts.items()):
+        data = _random_unit(specs, np.random.default_rng([number, index]))
+        units.append(Unit(name, store.put(data.data), data.nbytes, specs))
+        if progress is not None:
+            progress(f"make {shape}-{number}", sum(unit.size_bytes for unit in units), total)
+    manifest = Manifest(key, key, "bfloat16", dict(SHAPES[shape]), {}, str(tokenizer), tuple(units), {})
+    store.save(manifest)
     return manifest
 
 

@@ -8,11 +8,13 @@ Owns the list of verbs, logging and exit codes: 0 done, 1 failed, 2 a configurat
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 from coe.cli.commands import CommandParser, add_command
 from coe.errors import CoeError, ConfigError
+from coe.machine.allowance import usable_cpus
 
 __all__ = ["main"]
 
@@ -24,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         _log_to_stderr(logging.DEBUG if arguments.verbose else logging.INFO)
+        _limit_math_threads()
         code: int | None = arguments.run(arguments)
     except ConfigError as error:
         print(f"coe: {error}", file=sys.stderr)
@@ -34,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code or 0
+
+
+def _limit_math_threads() -> None:
+    """Let torch, MKL and OpenBLAS, which size their pools when they are loaded, see what this process may use."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cpus()))
 
 
 def _log_to_stderr(level: int) -> None:

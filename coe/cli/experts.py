@@ -23,6 +23,10 @@ COMMANDS = {
     "pin": "load experts and keep them",
     "unpin": "let experts go when others need the room",
 }
+STORE_COMMANDS = {
+    "verify": "re-hash stored weights; bad units are removed and imported anew",
+    "gc": "free stored weights that neither a configured expert nor a running server needs",
+}
 HEADERS = (
     *("expert", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
     *("pin", "leases", "loads", "GB/s", "last used", "units", "breaker", "error"),
@@ -37,11 +41,17 @@ def add_arguments(parser: CommandParser) -> None:
         command_parser.add_argument("expert", nargs="+")
         command_parser.add_argument("--url", default=argparse.SUPPRESS, help="the server to ask")
         command_parser.set_defaults(run=_command, command=command)
-    store, no_more = "coe.cli.store", None
-    text = "re-hash stored weights; bad units are removed and imported anew"
-    add_command(commands, "verify", text, store, add_arguments=no_more, run="run_verify", reads_config=True)
-    text = "free stored weights that no configured expert needs"
-    add_command(commands, "gc", text, store, add_arguments=no_more, run="run_gc", reads_config=True)
+    for command, text in STORE_COMMANDS.items():
+        add_command(
+            commands,
+            command,
+            text,
+            "coe.cli.store",
+            add_arguments=None,
+            run=f"run_{command}",
+            reads_config=True,
+            input_errors=(OSError,),
+        )
     text = "store int8 forms; say what they cost and gain"
     add_command(commands, "quantize", text, "coe.bench.quantize", reads_config=True)
 

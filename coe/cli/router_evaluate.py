@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from coe.bench.picture import draw
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 from router.evaluation import evaluate_command
 from router.evaluation.evaluate_command import add_arguments
 

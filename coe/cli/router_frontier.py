@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from coe.bench.picture import draw
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 from router.mapping_study import frontier_command
 from router.mapping_study.frontier_command import add_arguments
 

@@ -1,10 +1,10 @@
-"""`coe experts verify` and `gc`: work on the store of imported weights, without a server."""
+"""`coe experts verify` and `gc`: work on the store of imported weights, while servers use it or not."""
 
 from __future__ import annotations
 
 import argparse
 
-from coe.assembly.import_experts import imported_experts
+from coe.assembly.import_experts import imported_experts, stored_keys
 from coe.config.read import load_config
 from coe.progress import in_gib
 
@@ -17,17 +17,22 @@ def run_verify(arguments: argparse.Namespace) -> int:
     bad = {expert.spec.name: store.verify(expert.manifest) for expert in imported}
     for name, units in bad.items():
         print(f"{name}: {'ok' if not units else 'BAD ' + ', '.join(unit.name for unit in units)}")
-        store.drop(units)
+        if not store.is_read_only:
+            store.drop(units)
     for error in errors.values():
         print(error)
     if any(bad.values()):
-        print("bad units were removed: the next start imports them anew from the experts' sources")
+        print(
+            f"store {store.folder} can only be read: the bad units stay; import these experts anew into another store"
+            if store.is_read_only
+            else "bad units were removed: the next start imports them anew from the experts' sources"
+        )
     return 1 if any(bad.values()) or errors else 0
 
 
 def run_gc(arguments: argparse.Namespace) -> int:
-    """Remove the units that no configured expert needs."""
-    store, imported, _ = imported_experts(load_config(arguments.config))
-    freed = store.gc([expert.manifest for expert in imported])
+    """Remove the units that no configured expert and no process that uses the store needs."""
+    store, keys = stored_keys(load_config(arguments.config))
+    freed = store.gc(keys.values())
     print(f"freed {in_gib(freed)}, {in_gib(store.disk_bytes())} in use in {store.folder}")
     return 0

@@ -7,13 +7,14 @@ Knows nothing about experts: whether one fits is checked where their sizes are k
 
 from __future__ import annotations
 
-import os
+import logging
 from dataclasses import dataclass
 
 import torch
 
 from coe.config.schema import CacheConfig, EngineConfig
 from coe.errors import ConfigError
+from coe.machine.allowance import available_memory_bytes
 
 __all__ = ["Budgets", "derive_budgets"]
 
@@ -21,6 +22,9 @@ KV_SHARE = 0.2  # of the memory that the engine computes in
 GRAPH_SHARE = 0.02  # of a GPU's
 MEMORY_SHARE = 0.6  # of the RAM that is available at the start
 DEVICE_SHARE = 0.9  # of the GPU memory that is free at the start
+PROCESS_BYTES = 192 << 20  # what the process takes after the start beside budgets (docs/decisions/weights.md)
+
+log = logging.getLogger("coe.config.budgets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,10 @@ def derive_budgets(cache: CacheConfig, engine: EngineConfig, device: str) -> Bud
     """Return the budgets of `device` (cpu, emulated or cuda); raises ConfigError if they leave nothing for weights."""
     if device == "cpu":
         named = [size for size in (cache.host_bytes, cache.device_bytes) if size is not None]
-        total = min(named, default=int(MEMORY_SHARE * _available_bytes()))
+        total = _checked(min(named)) if named else _share(MEMORY_SHARE)
         weights, kv = _split(total, engine.kv_bytes, 0)
         return Budgets(weights, weights, kv)
-    host = cache.host_bytes if cache.host_bytes is not None else int(MEMORY_SHARE / 2 * _available_bytes())
+    host = _share(MEMORY_SHARE / 2) if cache.host_bytes is None else _checked(cache.host_bytes)
     total = cache.device_bytes or _device_bytes(device)
     graphs = _graph_bytes(total, engine) if device == "cuda" else 0
     weights, kv = _split(total, engine.kv_bytes, graphs)
@@ -73,17 +77,35 @@ def _device_bytes(device: str) -> int:
     if device == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return int(DEVICE_SHARE * free)
-    return int(MEMORY_SHARE / 2 * _available_bytes())
+    return _share(MEMORY_SHARE / 2)
 
 
-def _available_bytes() -> int:
-    """Return the RAM that can be taken without swapping, or the container's limit if that is lower (cgroup v2)."""
-    with open("/proc/meminfo") as file:
-        facts = dict(line.split(":", 1) for line in file)
-    available = int(facts["MemAvailable"].split()[0]) * 1024
-    limit = "/sys/fs/cgroup/memory.max"
-    if os.path.exists(limit):
-        with open(limit) as file:
-            text = file.read().strip()
-        available = min(available, int(text)) if text != "max" else available
-    return available
+def _share(part: float) -> int:
+    """Return a part of the RAM that budgets may take; raises ConfigError if that is nothing."""
+    available = _available_bytes()
+    if available is None:
+        raise ConfigError("this system does not say how much memory it has; name [cache] host_bytes and device_bytes")
+    if available <= 0:
+        raise ConfigError(
+            f"{available + PROCESS_BYTES:,} bytes of memory are left to this process, of which it needs "
+            f"{PROCESS_BYTES:,} beside weights; raise its limit (docker run --memory), or end other programs"
+        )
+    return int(part * available)
+
+
+def _checked(named_bytes: int) -> int:
+    """Return a budget that the configuration names; says in the log if there is less memory than that."""
+    available = _available_bytes()
+    if available is not None and named_bytes > available:
+        log.warning(
+            "[cache] names a budget of %d bytes where %d are available: the system may end this process; lower it",
+            named_bytes,
+            max(0, available),
+        )
+    return named_bytes
+
+
+def _available_bytes() -> int | None:
+    """Return the RAM that is left for budgets: available to this process, less what it takes beside them."""
+    available = available_memory_bytes()
+    return None if available is None else available - PROCESS_BYTES

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 
 from .bootstrap import NUM_RESAMPLES, Interval, bootstrap
 from .score_rows import ScoreRow, read_score_rows

@@ -29,7 +29,7 @@ class Network(Protocol):
 
 
 class Backbone(NamedTuple):
-    """A network, its tokenizer, and its float32 weights by name (to be hashed)."""
+    """A network, its tokenizer, and its float32 weights by name: views of a mapped file, to be hashed and let go."""
 
     network: Network
     tokenize: Callable[[str], list[int]]

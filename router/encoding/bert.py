@@ -46,12 +46,12 @@ class Layer(NamedTuple):
 
 
 class Bert:
-    """A BERT encoder, from the weights and the configuration of transformers' `BertModel`."""
+    """A BERT encoder, from the weights and the configuration of transformers' `BertModel`; it copies what it keeps."""
 
     def __init__(self, weights: Mapping[str, Tensor], config: Any, *, is_int8: bool | None = None) -> None:
         self.is_int8 = is_fast_here() if is_int8 is None else is_int8
         self._num_heads = int(config.num_attention_heads)
-        self._token_embeddings = weights["embeddings.word_embeddings.weight"]
+        self._token_embeddings = weights["embeddings.word_embeddings.weight"].clone()
         first_type = weights["embeddings.token_type_embeddings.weight"][0]
         self._positions = weights["embeddings.position_embeddings.weight"] + first_type
         epsilon = float(config.layer_norm_eps)
@@ -104,4 +104,4 @@ def layer_of(weights: Mapping[str, Tensor], prefix: str, epsilon: float, *, is_i
 
 
 def norm_of(weights: Mapping[str, Tensor], name: str, epsilon: float) -> Norm:
-    return Norm(weights[f"{name}.weight"], weights[f"{name}.bias"], epsilon)
+    return Norm(weights[f"{name}.weight"].clone(), weights[f"{name}.bias"].clone(), epsilon)

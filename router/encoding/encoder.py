@@ -40,6 +40,7 @@ class Encoder:
     pass; beginning and end are means, whatever the model's own pooling of the whole is. `id` names the weights and how
     they are used: a trained router must find both again. It does not name the arithmetic, which is 8-bit integers on a
     CPU that has instructions for them and float32 elsewhere: docs/decisions.md says how little that moves.
+    `matmul_shapes` are the (in, out) shapes of the matrices that every token goes through; a static table has none.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Encoder:
         self.source = source
         self.batch_size = batch_size
         self._config = read_sentence_config(folder)
-        self._backbone = load_backbone(source, folder, self._config, torch_device)
-        self.id = f"{Path(source).name}-{identity(self._backbone.weights, self._config)[:16]}"
+        backbone = load_backbone(source, folder, self._config, torch_device)
+        self.id = f"{Path(source).name}-{identity(backbone.weights, self._config)[:16]}"
+        self.matmul_shapes = backbone.matmul_shapes
+        self._backbone = backbone._replace(weights={})  # the network has a copy in the form that it computes with
         self._max_tokens = int(min(self._config.max_tokens, self._backbone.max_tokens))
         self.num_dims = NUM_SEGMENTS * self._backbone.hidden_size
         self._cache: OrderedDict[bytes, Vectors] = OrderedDict()
@@ -84,11 +87,6 @@ class Encoder:
     def arithmetic(self) -> str:
         """The arithmetic of the matrix products: "int8" or "float32"."""
         return "int8" if isinstance(self._backbone.network, Bert) and self._backbone.network.is_int8 else "float32"
-
-    @property
-    def matmul_shapes(self) -> list[tuple[int, int]]:
-        """The (in, out) shapes of the matrices that every token goes through; none for a static table."""
-        return self._backbone.matmul_shapes
 
     def _remember(self, rows: dict[bytes, Vectors]) -> None:
         for key, row in rows.items():

@@ -7,7 +7,6 @@ step is matrix products and what is around them. Not covered: several experts, a
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -30,6 +29,7 @@ from coe.bench.running_text import TEXT, prompt_of
 from coe.bench.step_profile import HandDriven, StepProfile, profile_step, read_bytes_per_s
 from coe.config.schema import Config
 from coe.errors import WeightsError
+from coe.machine.allowance import usable_cpus
 from coe.weights.store.unit_store import UnitStore
 
 __all__ = ["run"]
@@ -45,7 +45,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     config = replace(config, engine=replace(config.engine, device="cpu"))
     store, expert = chosen_expert(config, arguments.expert)
     manifest = expert.manifest
-    num_threads = config.engine.num_threads or os.cpu_count() or 1
+    num_threads = config.engine.num_threads or usable_cpus()
     torch.set_num_threads(num_threads)
     ceiling = _ceiling(manifest.size_bytes, num_threads)
     profile = _profile(store, expert, num_steps=3 if arguments.quick else 30)

@@ -7,7 +7,6 @@ from the one that is named, with llama.cpp's own quantiser, and lie beside it.
 from __future__ import annotations
 
 import ctypes
-import os
 import time
 from collections.abc import Sequence as Rows
 from functools import cache
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from coe.bench.engine.contender import Trace
+from coe.machine.allowance import usable_cpus
 
 __all__ = ["KINDS", "LlamaCpp", "gguf_at"]
 
@@ -122,7 +122,7 @@ def gguf_at(file: Path, kind: str) -> Path:
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_{_FTYPES[kind]}")
     params.allow_requantize = True
-    params.nthread = os.cpu_count() or 1
+    params.nthread = usable_cpus()
     half = target.with_suffix(".part")
     if llama_cpp.llama_model_quantize(str(file).encode(), str(half).encode(), ctypes.byref(params)) != 0:
         raise RuntimeError(f"llama.cpp cannot turn {file} into {kind}")

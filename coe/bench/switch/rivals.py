@@ -7,7 +7,6 @@ between runs.
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ import torch
 
 from coe.bench.harness import in_turns, synchronize
 from coe.bench.switch.case import Case
+from coe.machine.allowance import usable_cpus
 from coe.weights.store.checkpoint import weight_files
 
 __all__ = ["Rival", "measure_rivals"]
@@ -56,7 +56,7 @@ def measure_rivals(
         if find_spec("llama_cpp") is None:
             print(f"left out: llama.cpp on {file.name} (llama-cpp-python is not installed)")
         else:
-            openers[f"llama.cpp, {file.stem}"] = partial(open_with_llama_cpp, file, token_ids, os.cpu_count() or 1)
+            openers[f"llama.cpp, {file.stem}"] = partial(open_with_llama_cpp, file, token_ids, usable_cpus())
     return [Rival.of(name, opened) for name, opened in in_turns(openers, num_rounds).items()]
 
 

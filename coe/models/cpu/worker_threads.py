@@ -7,7 +7,6 @@ between two steps has the processors to itself. Knows nothing about models.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from coe.machine.allowance import usable_cpus
 from coe.models.cpu.decode_kernel import compiled
 from coe.models.cpu.decode_words import FOLLOW, WORDS
 
@@ -72,8 +72,8 @@ class _Worker:
 
 @cache
 def worker_threads() -> WorkerThreads:
-    """Return the process's worker threads, one fewer than processors."""
-    return WorkerThreads((os.cpu_count() or 1) - 1)
+    """Return the process's worker threads, one fewer than the processors that it may use."""
+    return WorkerThreads(usable_cpus() - 1)
 
 
 def _spins(run: Any, words: int, seconds: float) -> int:

@@ -1,7 +1,7 @@
 """Reads files into memory, in pieces that threads can share.
 
 A read takes the bytes that the page cache already has (RWF_NOWAIT) and fetches the rest with O_DIRECT, so that no
-second copy fills the page cache. Covered: Linux; where preadv2's flags or O_DIRECT are missing, plain buffered reads.
+second copy fills the page cache. Covered: Linux; where a system or a file system lacks either, plain reads.
 Knows nothing about units, tiers or threads.
 """
 
@@ -37,17 +37,16 @@ def read_into(path: Path, target: memoryview, offset: int) -> None:
 
 def read_buffered(path: Path, target: memoryview, offset: int) -> None:
     """Fill `target` from `path` at any offset, through the page cache; raises as `read_into` does."""
-    _read_fully(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path, target, offset)
+    _read_fully(_open(path), path, target, offset)
 
 
 def _read_cached(path: Path, target: memoryview, offset: int) -> int:
     """Fill the start of `target` from the page cache, without waiting for the disk; returns the bytes filled."""
     flags = getattr(os, "RWF_NOWAIT", None)
-    if flags is None:
+    if flags is None or not hasattr(os, "preadv"):
         return 0
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd, done = _open(path), 0
     try:
-        done = 0
         while done < len(target):
             count = os.preadv(fd, [target[done:]], offset + done, flags)
             if count == 0:
@@ -55,7 +54,7 @@ def _read_cached(path: Path, target: memoryview, offset: int) -> int:
             done += count
         return done
     except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS):
+        if error.errno in (errno.EAGAIN, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
             return done
         raise
     finally:
@@ -64,23 +63,25 @@ def _read_cached(path: Path, target: memoryview, offset: int) -> int:
 
 def _read_fully(fd: int, path: Path, target: memoryview, offset: int) -> None:
     """Read until `target` is full; closes `fd`."""
-    try:
+    with open(fd, "rb", buffering=0) as file:
+        file.seek(offset)
         done = 0
         while done < len(target):
-            count = os.preadv(fd, [target[done:]], offset + done)
-            if count == 0:
-                size_bytes = os.fstat(fd).st_size  # the file may end before this piece begins
-                raise EOFError(f"{path} ends at byte {size_bytes}, {offset + len(target) - size_bytes} bytes short")
+            count = file.readinto(target[done:])
             done += count
-    finally:
-        os.close(fd)
+            size_bytes = os.fstat(fd).st_size
+            if done < len(target) and (not count or offset + done >= size_bytes):  # it may end before this piece begins
+                raise EOFError(f"{path} ends at byte {size_bytes}, {offset + len(target) - size_bytes} bytes short")
 
 
 def _open_direct(path: Path) -> int:
-    flags = os.O_RDONLY | os.O_CLOEXEC
     try:
-        return os.open(path, flags | getattr(os, "O_DIRECT", 0))
+        return _open(path, getattr(os, "O_DIRECT", 0))
     except OSError as error:
-        if error.errno != errno.EINVAL:  # tmpfs and some network file systems refuse O_DIRECT
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # tmpfs and some network file systems refuse O_DIRECT
             raise
-        return os.open(path, flags)
+        return _open(path)
+
+
+def _open(path: Path, flags: int = 0) -> int:
+    return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | flags)

@@ -26,7 +26,7 @@ from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "identity_of", "import_expert"]
+__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "identity_of", "import_expert", "key_of"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -62,17 +62,23 @@ def import_expert(
     """Return the expert's manifest; units that the store lacks are written.
 
     Raises SourceError if the source cannot become units, and WeightsError if bytes are missing, do not fit or cannot be
-    written; both name the expert, and no file is left half-written.
+    written; both name the expert, and what a failed import has written is removed.
     """
-    with _errors_of(spec, store), store.in_use():
-        key = _key(spec, form)
+    with _errors_of(spec, store):
+        key = key_of(spec, form)
         if (manifest := store.lookup(key)) is not None:
             return manifest
-        with ExitStack() as stack:
+        if store.is_read_only:
+            raise WeightsError(
+                spec.name,
+                f"must be imported, and store {store.folder} can only be read; start once with a store that can be "
+                "written to",
+            )
+        with store.all_or_nothing(), ExitStack() as stack:
             checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
             adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
             manifest = Import(spec, checkpoint, adapter, form).run(store, key, progress)
-        store.save(manifest)
+            store.save(manifest)
         return manifest
 
 
@@ -87,8 +93,8 @@ def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
         ) from error
 
 
-def _key(spec: ExpertSpec, form: StoredForm) -> str:
-    """Return a key of all that an import reads: paths, sizes, times and inodes of files, never their bytes."""
+def key_of(spec: ExpertSpec, form: StoredForm) -> str:
+    """Return the manifest's key, of all that an import reads: paths, sizes, times and inodes, never bytes."""
     folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
     described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
     adapter = (

@@ -10,7 +10,7 @@ import pytest
 
 from coe.bench.report import Output, p95, record, table
 from coe.errors import ConfigError
-from coe.machine import this_machine
+from coe.machine.record import this_machine
 
 
 def test_the_record_is_out_when_its_picture_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

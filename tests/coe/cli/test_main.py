@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from compositions import write_config
@@ -24,3 +26,12 @@ def test_bad_configuration_exits_with_2_and_names_the_key(tmp_path: Path, llama_
         assert done.returncode == 2
         assert "cache2" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_math_libraries_are_loaded_with_the_threads_that_the_process_may_use() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.environ.pop('OMP_NUM_THREADS', None)\n"
+        "import coe.cli; assert coe.cli.main(['config', 'check', '-c', 'nowhere.toml']) == 2\n"
+        "import torch; print(torch.get_num_threads())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 import coe.config.budgets
-from coe.config.budgets import Budgets, derive_budgets
+from coe.config.budgets import PROCESS_BYTES, Budgets, derive_budgets
 from coe.config.schema import CacheConfig, EngineConfig
 from coe.errors import ConfigError
 
@@ -65,4 +67,34 @@ def test_weights_kv_and_captured_steps_of_a_gpu_are_its_budget() -> None:
 
 def test_memory_of_this_machine_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert coe.config.budgets._available_bytes() > 1 << 20
+    assert (coe.config.budgets._available_bytes() or 0) > 1 << 20
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_container_gets_budgets_within_what_it_may_still_take(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(coe.config.budgets, "available_memory_bytes", lambda: GB)
+    found = budgets(device)
+    total = found.kv_bytes + found.device_bytes + (found.host_bytes if device == "emulated" else 0)
+    assert 0 < total <= 0.6 * (GB - PROCESS_BYTES)
+    monkeypatch.setattr(coe.config.budgets, "available_memory_bytes", lambda: PROCESS_BYTES)
+    with pytest.raises(ConfigError, match="raise its limit"):
+        budgets(device)
+
+
+def test_a_system_that_does_not_say_its_memory_needs_named_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coe.config.budgets, "_available_bytes", lambda: None)
+    assert budgets("cpu", host=GB).host_bytes > 0
+    assert budgets("emulated", host=GB, own=GB).host_bytes == GB
+    with pytest.raises(ConfigError, match=r"name \[cache\] host_bytes"):
+        budgets("cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_a_named_budget_beyond_the_memory_is_kept_and_said(caplog: pytest.LogCaptureFixture, device: str) -> None:
+    with caplog.at_level(logging.WARNING, "coe"):
+        assert budgets(device, host=100 * GB, own=100 * GB) is not None
+        assert not caplog.records
+        assert budgets(device, host=101 * GB, own=102 * GB).host_bytes > 80 * GB
+    assert len(caplog.records) == 1
+    assert "101000000000 bytes where 100000000000 are available" in caplog.text

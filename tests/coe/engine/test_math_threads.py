@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from coe.engine.math_threads import PERIOD_S, MathThreads, Usage, num_threads, read_usage
@@ -31,7 +34,7 @@ def test_others_keep_the_cores_they_use(num_cores: int, most: int, others: float
 
 
 def test_the_machine_is_looked_at_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
     busy = after(1.0, 1.0, PERIOD_S)
     quiet = Usage(busy.wall_s + PERIOD_S, busy.busy_s + 0.5, busy.own_s + 0.5)
     looks = iter([START, busy, quiet])
@@ -49,6 +52,19 @@ def test_one_thread_is_never_looked_after() -> None:
 
 def test_a_kernel_that_says_nothing_leaves_all_threads() -> None:
     assert MathThreads(3, lambda: None).now(1e9) == 3
+
+
+def test_only_the_processors_that_this_process_may_use_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {1, 3})
+    rows = {"cpu": 9999, "cpu0": 1000, "cpu1": 10, "cpu2": 2000, "cpu3": 30, "intr": 7}
+    stat = tmp_path / "stat"
+    stat.write_text("".join(f"{name} {ticks} 0 0 500 0 0 0 0 0 0\n" for name, ticks in rows.items()))
+    usage = read_usage(stat)
+    assert usage is not None
+    assert usage.busy_s == 40 / os.sysconf("SC_CLK_TCK")
+    assert read_usage(tmp_path / "absent") is None
 
 
 def test_this_machine_says_something() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from coe import machine
-from coe.machine import processor, this_machine
+from coe.machine import record
+from coe.machine.record import processor, this_machine
 
 CPU_INFO = """processor\t: 0
 model name\t: Made Up 9000: fast
@@ -42,11 +42,11 @@ def test_the_record_is_plain_json_and_complete() -> None:
 
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "__file__", str(tmp_path / "machine.py"))
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "record.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert machine.commit() is None
+    assert record.commit() is None
     monkeypatch.setenv("PATH", "")
-    assert machine.commit() is None
+    assert record.commit() is None
 
 
 def test_a_changed_tree_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,13 +58,13 @@ def test_a_changed_tree_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "a").write_text("1")
     git("add", "a")
     git("commit", "-m", "one")
-    monkeypatch.setattr(machine, "__file__", str(tmp_path / "machine.py"))
-    clean = machine.commit()
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "record.py"))
+    clean = record.commit()
     assert clean
     (tmp_path / "a").write_text("2")
-    assert machine.commit() == f"{clean}+"
+    assert record.commit() == f"{clean}+"
 
 
 def test_importing_the_module_loads_no_torch() -> None:
-    code = "import sys, coe.machine; print('torch' in sys.modules)"
+    code = "import sys, coe.machine.record; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

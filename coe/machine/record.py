@@ -1,4 +1,4 @@
-"""The machine that a figure belongs to: processor and features, memory, GPU, library versions, commit.
+"""The record of the machine that a figure belongs to: processor and features, memory, GPU, library versions, commit.
 
 Every benchmark and every measurement of the router records it. Importing this module is light; asking for the record
 imports torch, which alone knows the GPU and the threads.
@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from coe.machine.allowance import usable_cpus
 
 __all__ = ["Machine", "this_machine"]
 
@@ -30,8 +32,8 @@ FEATURES = (  # those that the arithmetic on a CPU depends on
 class Machine:
     """Where figures were made.
 
-    `cpu_features` are those of FEATURES that the processor has. `num_threads` are torch's. `commit` ends in + where the
-    tree differed from it, and is None outside a checkout.
+    `num_cpus` are those that this process may use, `cpu_features` those of FEATURES that the processor has, and
+    `num_threads` torch's. `commit` ends in + where the tree differed from it, and is None outside a checkout.
     """
 
     cpu: str
@@ -57,7 +59,7 @@ def this_machine() -> Machine:
     return Machine(
         cpu=cpu,
         cpu_features=features,
-        num_cpus=os.cpu_count() or 1,
+        num_cpus=usable_cpus(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         num_threads=torch.get_num_threads(),
