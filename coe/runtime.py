@@ -110,7 +110,8 @@ class Runtime:
         token_ids = await self.text.run(encode, expert.text, request, decision)
         sampling = settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None
-        return PreparedPrompt(request.id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
+        facts = (request.id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
+        return PreparedPrompt(*facts, prefix_group=request.prefix_group)
 
     async def _run(self, choices: Collection[PreparedPrompt]) -> AsyncGenerator[PromptScored | Delta | Finished, None]:
         """Yield the events of one sequence per choice until the last has finished; if one fails, all end."""
