@@ -12,11 +12,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from coe.errors import CancelledError
 from coe.runtime import Runtime
 from coe.types import GenerateEvent, GenerateRequest, Routed
+from server.access.caller import caller_of
+from server.access.metering import metered
+from server.json_response import JsonResponse
 from server.openai.answers import Answer
 from server.routing import decision_headers
 from server.stream import sse
@@ -39,13 +42,13 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
 
     `keep_alive_s` is the time between comments in a stream that has nothing else to send.
     """
-    events = runtime.generate(asked.request)
+    events = metered(runtime.generate(asked.request), caller_of(request))
     if not asked.streams:
         return await _whole(request, asked, events)
     routed = await _routed(events)
     answer = asked.answer_to(routed)
     text = sse(answer, events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
-    headers = {**decision_headers(asked.request.id, routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
+    headers = {**decision_headers(routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)
 
 
@@ -67,7 +70,7 @@ async def _whole(request: Request, asked: Generation, events: AsyncGenerator[Gen
         await asyncio.gather(answering, return_exceptions=True)
         raise CancelledError("the client closed the connection")
     routed, answer = answering.result()
-    return JSONResponse(answer.whole(), headers=decision_headers(asked.request.id, routed))
+    return JsonResponse(answer.whole(), headers=decision_headers(routed))
 
 
 async def _client_has_left(request: Request) -> None:
