@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 
 import uvicorn
 from fastapi import FastAPI
 
 from coe.errors import ConfigError
+from server.connection import ConnectionLimits, connection_type
 
-__all__ = ["bind", "serve"]
+__all__ = ["bind", "serve", "uvicorn_config"]
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -34,7 +36,26 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: FastAPI, listener: socket.socket, *, drain_s: float) -> None:
+def serve(app: FastAPI, listener: socket.socket, *, drain_s: float, limits: ConnectionLimits) -> None:
     """Serve until SIGINT or SIGTERM. Running requests get `drain_s` to end; a second signal ends them at once."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=max(1, int(drain_s)))
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(uvicorn_config(app, drain_s, limits)).run(sockets=[listener])
+
+
+def uvicorn_config(app: FastAPI, drain_s: float, limits: ConnectionLimits) -> uvicorn.Config:
+    """Return how uvicorn serves: HTTP/1.1 within limits, no WebSockets, no logging of its own requests."""
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    return uvicorn.Config(
+        app,
+        http=connection_type(limits),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, int(drain_s)),
+    )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of uvicorn's says what the line of the failed request does not."""
+    known = ("Invalid HTTP request", "ASGI callable returned without completing", "Unsupported upgrade request")
+    return not str(record.msg).startswith(known)

@@ -8,6 +8,7 @@ import os
 
 from coe.config.read import load_config
 from server.access.door import build_door
+from server.connection import ConnectionLimits
 from server.serve import bind, serve
 
 __all__ = ["add_arguments", "run"]
@@ -46,5 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     log.info("serving %d experts on http://%s:%d (Ctrl-C ends)", len(config.experts), host, port)
     log.info("access %s", door)
-    serve(app, listener, drain_s=settings.drain_s)
+    limits = ConnectionLimits(settings.max_connections, settings.header_timeout_s, settings.reader_timeout_s)
+    serve(app, listener, drain_s=settings.drain_s, limits=limits)
     return 0

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-__all__ = ["connected", "raw_request", "read_all"]
+__all__ = ["connected", "raw_request", "read_all", "read_answer"]
 
 
 def connected(url: str, timeout_s: float = 60.0) -> socket.socket:
@@ -23,6 +23,24 @@ def raw_request(method: str, target: str, headers: Mapping[str, str], body: byte
         *(f"{name}: {value}" for name, value in {"host": "localhost", **headers}.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def read_answer(client: socket.socket) -> bytes:
+    """Return one answer that says its length; the connection may stay open."""
+    received = bytearray()
+    while b"\r\n\r\n" not in received:
+        received += _piece(client)
+    head, _, body = bytes(received).partition(b"\r\n\r\n")
+    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    while len(body) < int(length.split(b":")[1]):
+        body += _piece(client)
+    return head + b"\r\n\r\n" + body
+
+
+def _piece(client: socket.socket) -> bytes:
+    piece = client.recv(1 << 16)
+    assert piece, "the connection ended within an answer"
+    return piece
 
 
 def read_all(client: socket.socket) -> bytes:

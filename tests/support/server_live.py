@@ -18,7 +18,8 @@ from coe.types import Router
 from router import GeneralOnly
 from server.access.door import build_door
 from server.app import create_app
-from server.serve import bind
+from server.connection import ConnectionLimits
+from server.serve import bind, uvicorn_config
 
 
 class Live:
@@ -30,14 +31,20 @@ class Live:
 
 
 @contextmanager
-def live_server(config_file: Path, router: Router | None = None, **settings: float) -> Iterator[Live]:
+def live_server(
+    config_file: Path,
+    router: Router | None = None,
+    *,
+    limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 (frozen)
+    **settings: float,
+) -> Iterator[Live]:
     """Serve a configuration on a free port until the block ends, by default without a classifier."""
     config = load_config(config_file)
     runtime = build_runtime(config, router or GeneralOnly(general=config.router.general, names=config.names))
     listener = bind("127.0.0.1", 0)
     door = build_door(config.access, "127.0.0.1", {})
     app = create_app(runtime, door, drain_s=1.0, max_body_bytes=config.server.max_body_bytes, **settings)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn_config(app, 1.0, limits))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
