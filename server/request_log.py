@@ -20,6 +20,7 @@ __all__ = ["RequestRecord", "current_record", "record_as_current"]
 
 log = logging.getLogger("coe.server")
 
+MAX_METHOD_CHARS = 20
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CURRENT: ContextVar[RequestRecord | None] = ContextVar("request", default=None)
 
@@ -38,7 +39,7 @@ class RequestRecord:
 
     @classmethod
     def of(cls, method: str, path: str, own_id: str | None) -> RequestRecord:
-        record = cls(method, path)
+        record = cls(method[:MAX_METHOD_CHARS], path)
         if own_id and _SANE_ID.fullmatch(own_id):
             record.id = own_id
         return record
