@@ -23,6 +23,7 @@ from server.failures import failure_of
 from server.health import health_routes
 from server.json_response import JsonResponse
 from server.openai.routes import openai_routes
+from server.openapi.document import document
 from server.routing import routing_routes
 
 __all__ = ["create_app"]
@@ -55,6 +56,7 @@ def create_app(
             await runtime.close(drain_s)
 
     app = FastAPI(title="coe", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
+    app.openapi = document  # type: ignore[method-assign]
     app.add_middleware(Gate, door=door or build_door(AccessConfig(), "127.0.0.1", {}))
     app.add_exception_handler(HTTPException, _on_unknown_url)
     read_body = BodyReader(max_body_bytes, body_timeout_s)

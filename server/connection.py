@@ -49,7 +49,7 @@ class _Parser(h11.Connection):
         try:
             return super().next_event()
         except h11.RemoteProtocolError as error:
-            self.refused_with = error.error_status_hint
+            self.refused_with = 431 if error.error_status_hint == 431 else 400  # not 501 for an odd transfer encoding
             raise
 
 

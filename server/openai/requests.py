@@ -19,10 +19,10 @@ from coe.types import GenerateRequest, Message, Sampling
 from server.access.caller import ANYBODY, Caller
 from server.bodies import refuse_unknown
 
-__all__ = ["ChatRequest", "CompletionRequest", "FromJson", "Turn"]
+__all__ = ["HARMLESS", "NEUTRAL", "ChatRequest", "CompletionRequest", "FromJson", "Turn"]
 
 # fields that are accepted only at these values, or at None
-_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "tools": ([],),
     "functions": ([],),
@@ -34,7 +34,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "web_search_options": ({},),
 }
 # OpenAI's fields that ask for nothing that would change an answer: who asks, hints, and what its own server keeps
-_HARMLESS = frozenset(
+HARMLESS = frozenset(
     {
         *("metadata", "parallel_tool_calls", "prediction", "prompt_cache_key", "prompt_cache_retention"),
         *("reasoning_effort", "safety_identifier", "service_tier", "store", "user", "verbosity"),
@@ -141,8 +141,8 @@ class _Request(FromJson):
     @classmethod
     def _refuse_unsupported(cls, raw: Any) -> Any:
         if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *_NEUTRAL, *_HARMLESS})
-            for field, neutral in _NEUTRAL.items():
+            refuse_unknown(raw, {*cls.model_fields, *NEUTRAL, *HARMLESS})
+            for field, neutral in NEUTRAL.items():
                 value = raw.get(field)
                 if value is not None and value not in neutral:
                     raise InvalidRequestError(
