@@ -221,10 +221,14 @@ class ChatRequest(_Request):
         )
 
 
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+_LIST_OF_ONE: dict[str, Any] = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
+
+
 class CompletionRequest(_Request):
     """POST /v1/completions. `prompt` is one string, or a list of one string."""
 
-    prompt: str | list[Any]
+    prompt: str | list[Any] = Field(json_schema_extra={"anyOf": [_TEXT, _LIST_OF_ONE]})
     max_tokens: _NumTokensOrNone | None = None  # 0 with `echo`: nothing but the prompt
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None

@@ -107,6 +107,11 @@ def document() -> dict[str, Any]:
     }
 
 
+_EVENT = {
+    "type": "object",
+    "description": "server-sent events: `data` is a chunk or [DONE]; an event `error` has an Error",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+}
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "an API key, where the server asks for one"},
     "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -137,7 +142,7 @@ def _described(operation: _Operation) -> dict[str, Any]:
 
 def _answer(operation: _Operation) -> dict[str, Any]:
     schema = _ref(operation.answer) if operation.answer else {"type": "string"}
-    content = {kind: {"schema": {"type": "string"} if kind == EVENTS else schema} for kind in operation.media}
+    content = {kind: {"schema": _EVENT if kind == EVENTS else schema} for kind in operation.media}
     return {"description": operation.summary, "content": content, "headers": _header_refs("x-request-id")}
 
 
