@@ -154,10 +154,21 @@ class Connection(H11Protocol):
             (b"connection", b"close"),
             *more,
         ]
-        response = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])
-        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
+        self.transport.write(
+            self.conn.send(h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])) or b""
+        )
+        is_answering = self._leave_to_nobody()
+        if not (is_answering and self.scope["method"] == "HEAD"):
+            self.transport.write(self.conn.send(h11.Data(data=body)) or b"")
         self.transport.close()
+
+    def _leave_to_nobody(self) -> bool:
+        """Tell a request that is being answered that its client is gone; returns whether there is one."""
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        return True
 
     @staticmethod
     def _forget(timer: asyncio.TimerHandle | None) -> None:

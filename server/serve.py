@@ -57,5 +57,10 @@ def uvicorn_config(app: FastAPI, drain_s: float, limits: ConnectionLimits) -> uv
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Return whether a line of uvicorn's says what the line of the failed request does not."""
-    known = ("Invalid HTTP request", "ASGI callable returned without completing", "Unsupported upgrade request")
+    known = (
+        "Invalid HTTP request",
+        "ASGI callable returned without completing",
+        "Unsupported upgrade request",
+        "No supported WebSocket",
+    )
     return not str(record.msg).startswith(known)

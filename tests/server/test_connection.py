@@ -130,6 +130,7 @@ def test_one_connection_too_many_is_told_so(hasty: Live) -> None:
         (raw_request("POST", CHAT, {"content-length": "1", "Content-Length": "2"}), 400),
         (raw_request("POST", CHAT, {"transfer-encoding": "gzip"}), 400),
         (raw_request("POST", CHAT, {"transfer-encoding": "chunked"}) + b"zz\r\n", 400),
+        (raw_request("PUT", "/health", {"transfer-encoding": "chunked"}) + b"zz\r\n", 400),
         (raw_request("GET", "/health", {"x": "y" * 20_000})[:-2], 431),
     ],
 )
@@ -137,6 +138,23 @@ def test_what_is_not_http_is_refused_in_openais_shape(live: Live, request_bytes:
     with connected(live.url) as client:
         client.sendall(request_bytes)
         assert status_and_code(read_all(client))[0] == status
+
+
+def test_a_body_that_breaks_its_framing_ends_the_request_without_a_trace(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    for method in ("HEAD", "POST", "PUT"):
+        for path in (CHAT, "/health", "/v1/nowhere"):
+            for late in (False, True):
+                with connected(live.url) as client:
+                    head = raw_request(method, path, {"transfer-encoding": "chunked", "expect": "100-continue"})
+                    client.sendall(head if late else head + b"zz\r\n")
+                    if late:
+                        client.recv(1000)
+                        client.sendall(b"zz\r\n")
+                    read_all(client)
+    assert post(live, CHAT, HELLO).status_code == 200
+    assert not [record for record in caplog.records if record.exc_info or "Exception" in record.getMessage()]
 
 
 def test_an_aborted_upload_is_one_line_and_no_trace(live: Live, caplog: pytest.LogCaptureFixture) -> None:
