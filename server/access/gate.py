@@ -28,6 +28,12 @@ EXPOSED = (
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 PREFLIGHT_S = "600"
+# no page may guess an answer's type, nor put ours into a frame and have it clicked
+GUARDS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "content-security-policy": "frame-ancestors 'none'",
+}
 
 
 class Gate:
@@ -107,7 +113,7 @@ class _Answering:
     def _every_answers(self) -> dict[str, str]:
         allowance = self.caller.allowance if self.caller else None
         limits = allowance.headers(time.monotonic()) if allowance else {}
-        return {"x-request-id": self.record.id, "x-content-type-options": "nosniff", **self._cors, **limits}
+        return {"x-request-id": self.record.id, **GUARDS, **self._cors, **limits}
 
 
 def _preflight(asked: Asked) -> Response:

@@ -48,6 +48,8 @@ def problem_of(found: Exchange) -> str | None:
             return "an error of another shape"
         if len(body) > 4000:
             return "an error that repeats too much"
+    if b"event: error" in found.received and not any(code.encode() in found.received for code in HONEST):
+        return "a stream that failed"
     if b"internal error" in found.received or b"Traceback" in found.received:
         return "an error of the server's own"
     return None

@@ -107,6 +107,14 @@ def test_a_foreign_host_is_refused(live: Live, path: str) -> None:
     assert httpx.get(f"{live.url}{path}", headers={"host": "evil.example"}).status_code == 403
 
 
+def test_no_page_may_frame_ours_or_guess_a_type(live: Live) -> None:
+    for path in ("/", "/health", "/nowhere"):
+        headers = httpx.get(f"{live.url}{path}").headers
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["content-security-policy"] == "frame-ancestors 'none'"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
 def test_browsers_are_told_what_the_configuration_allows(keyed: Live) -> None:
     asking = {"origin": "https://chat.example", "access-control-request-method": "POST"}
     asked = httpx.options(f"{keyed.url}{CHAT}", headers={**asking, "access-control-request-headers": "authorization"})
