@@ -14,7 +14,13 @@ table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes
     ├── RequestError           the request itself is wrong
     │   ├── UnknownExpertError
     │   ├── InvalidRequestError
-    │   └── ContextLengthError
+    │   ├── ContextLengthError
+    │   ├── TooLargeError      its body is larger than the server takes
+    │   ├── SlowRequestError   its body did not arrive in time
+    │   └── ContentTypeError   its body is not said to be JSON
+    ├── AuthenticationError    the request has no API key, or an unknown one
+    ├── PermissionDeniedError  the key, the page or the host that the request comes with may not do this
+    ├── RateLimitError         the key has used up what it may use for now
     ├── OverloadedError        a queue limit is reached: try again later
     ├── DeadlineError          no token came within the deadline
     ├── CancelledError         the client closed the connection or asked to stop
@@ -24,13 +30,16 @@ table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes
 
 from __future__ import annotations
 
+import reprlib
 import traceback
 
 __all__ = [
+    "AuthenticationError",
     "BreakerOpenError",
     "CancelledError",
     "CoeError",
     "ConfigError",
+    "ContentTypeError",
     "ContextLengthError",
     "DeadlineError",
     "EngineError",
@@ -38,14 +47,21 @@ __all__ = [
     "ExpertTooLargeError",
     "InvalidRequestError",
     "OverloadedError",
+    "PermissionDeniedError",
     "PinnedOutError",
+    "RateLimitError",
     "RequestError",
     "ShutdownError",
+    "SlowRequestError",
     "SourceError",
+    "TooLargeError",
     "UnknownExpertError",
     "WeightsError",
     "reason_of",
+    "shown",
 ]
+
+MAX_SHOWN_CHARS = 80
 
 
 class CoeError(Exception):
@@ -121,6 +137,34 @@ class ContextLengthError(RequestError):
     """The prompt does not fit into the expert's context."""
 
 
+class TooLargeError(RequestError):
+    """The body of the request is larger than the server takes."""
+
+
+class SlowRequestError(RequestError):
+    """The body of the request did not arrive in time."""
+
+
+class ContentTypeError(RequestError):
+    """The request does not say that its body is JSON."""
+
+
+class AuthenticationError(CoeError):
+    """The request has no API key, or one that the server does not know."""
+
+
+class PermissionDeniedError(CoeError):
+    """The key, the page or the host that the request comes with may not do this."""
+
+
+class RateLimitError(CoeError):
+    """The key has used up what it may use for now."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class OverloadedError(CoeError):
     """A queue limit, that of `expert` or that of all together, is reached; the request was not accepted."""
 
@@ -154,3 +198,25 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{type(error).__name__}: {error.strerror}"
     return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+class _Short(reprlib.Repr):
+    """repr() whose work is bounded: of a large or deep value only the beginning is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxother = self.maxlong = MAX_SHOWN_CHARS
+
+
+_SHORT = _Short()
+
+
+def shown(value: object) -> str:
+    """Return a value that a client sent as messages show it: quoted, control characters escaped, at most 80 characters.
+
+    Every message that repeats a client's value uses it.
+    """
+    text = repr(value[:MAX_SHOWN_CHARS]) if isinstance(value, str) else _SHORT.repr(value)
+    is_whole = len(text) <= MAX_SHOWN_CHARS and not (isinstance(value, str) and len(value) > MAX_SHOWN_CHARS)
+    return text if is_whole else f"{text[: MAX_SHOWN_CHARS - 3]}..."

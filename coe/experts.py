@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from coe.engine.loaded_expert import LoadedExpert
-from coe.errors import ExpertError, UnknownExpertError
+from coe.errors import ExpertError, UnknownExpertError, shown
 from coe.text.templates import ExpertText
 from coe.types import Sampling
 
@@ -42,7 +42,7 @@ class Experts:
         name = self.names.get(word.lower())
         if name is None:
             known = ", ".join(dict.fromkeys(self.names.values()))
-            raise UnknownExpertError(f"there is no expert '{word}'; the experts are: {known}", param="model")
+            raise UnknownExpertError(f"there is no expert {shown(word)}; the experts are: {known}", param="model")
         return name
 
     def get(self, name: str) -> ServedExpert:

@@ -29,6 +29,7 @@ class PreparedPrompt(NamedTuple):
     sampling: Sampling
     submitted_s: float
     score_from: int | None
+    prefix_group: str = ""
 
     def followed_by(self, token_ids: tuple[int, ...]) -> PreparedPrompt:
         """Return it with a continuation to score and nothing to sample after it; raises ContextLengthError."""
@@ -43,7 +44,7 @@ def query_of(request: GenerateRequest) -> RouteQuery:
     if request.prompt is None and not request.messages:
         raise InvalidRequestError("messages is empty; send at least one message", param="messages")
     messages = request.messages if request.prompt is None else (Message("user", request.prompt),)
-    return RouteQuery(messages, request.expert, request.has_tools, request.conversation)
+    return RouteQuery(messages, request.expert, request.has_tools, request.conversation, request.owner)
 
 
 def encode(text: ExpertText, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:
@@ -95,6 +96,7 @@ def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
         prompt_donor=prompt.request_id if choice else None,
         min_tokens=sampling.min_tokens,
         score_from=prompt.score_from,
+        prefix_group=prompt.prefix_group,
     )
 
 

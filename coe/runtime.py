@@ -186,7 +186,8 @@ class Runtime:
         score_from = 0 if request.scores_prompt else None
         num_hops = len(decision.passed_over)  # what ran for an expert that was passed over may end a step later
         request_id = f"{request.id}~{num_hops}" if num_hops else request.id
-        return PreparedPrompt(request_id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
+        facts = (request_id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
+        return PreparedPrompt(*facts, prefix_group=request.prefix_group)
 
     async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:
         try:

@@ -122,14 +122,16 @@ class RouteQuery:
     """Everything that a router may look at.
 
     `expert` is the name or alias that the client asked for, None to be routed. `conversation` is the client's own name
-    for the conversation, None if it has none. `only_explains` asks which expert would answer, without an answer: the
-    decision then has the texts of training prompts whose licence allows it, and the router does not remember it.
+    for the conversation, None if it has none; `owner` is whose conversations it may go on with. `only_explains` asks
+    which expert would answer, without an answer: the decision then has the texts of training prompts whose licence
+    allows it, and the router does not remember it.
     """
 
     messages: tuple[Message, ...]
     expert: str | None = None
     has_tools: bool = False
     conversation: str | None = None
+    owner: str = ""
     only_explains: bool = False
     snapshot: Snapshot = field(default_factory=Snapshot)
 
@@ -223,7 +225,8 @@ class GenerateRequest:
 
     `num_choices` answers are sampled, each from a random stream of its own. `scores_prompt` asks for the
     log-probabilities of the prompt's own tokens, before the answer, or without one where `max_tokens` is 0.
-    `conversation` is the client's own name for the conversation that the request belongs to. With `passes_over` False
+    `conversation` is the client's own name for the conversation that the request belongs to. `owner` is who asks:
+    conversations of others are not gone on with. KV is reused within a `prefix_group` alone. With `passes_over` False
     no other expert answers in the place of one that cannot: a score must not be another's.
     """
 
@@ -237,6 +240,8 @@ class GenerateRequest:
     has_tools: bool = False
     conversation: str | None = None
     passes_over: bool = True
+    owner: str = ""
+    prefix_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coe.errors import UnknownExpertError
+from coe.errors import UnknownExpertError, shown
 
 __all__ = ["Directory", "Mention"]
 
@@ -46,7 +46,7 @@ class Directory:
         """Return the expert of a name or alias that a request gives; raises UnknownExpertError where there is none."""
         expert = self._names.get(name.casefold())
         if expert is None:
-            raise UnknownExpertError(f"there is no expert '{name}'; the experts are: {self._known}", param="model")
+            raise UnknownExpertError(f"there is no expert {shown(name)}; the experts are: {self._known}", param="model")
         return expert
 
     @property

@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 from coe.types import Decision, RouteQuery, Snapshot
 from router.directory import Directory
 from router.encoding.text_encoder import TextEncoder
+from router.encoding.vector_memory import OwnedText, VectorMemory
 from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
 from router.neighbours import neighbours, with_texts
@@ -51,6 +52,7 @@ class Router:
         self.artefact = artefact
         self.policy = policy.checked(artefact.categories)
         self._encoder = encoder
+        self._vectors = VectorMemory(encoder)
         self._memory = ConversationMemory()
 
     @classmethod
@@ -95,8 +97,13 @@ class Router:
             UnknownExpertError: a query names an expert that the directory does not have.
         """
         conversations = [self._conversation(query) for query in queries]
-        requests = [request for each in conversations for request in (each.request, *each.earlier)]
-        turns = self.turns([each.text for each in requests if each.decision is None and each.text.strip()])
+        texts = [
+            OwnedText(request.text, query.owner)
+            for query, each in zip(queries, conversations, strict=True)
+            for request in (each.request, *each.earlier)
+            if request.decision is None and request.text.strip()
+        ]
+        turns = self._classified(texts)
         return [self._decide(query, each, turns) for query, each in zip(queries, conversations, strict=True)]
 
     def scores(self, texts: Sequence[str]) -> Scores:
@@ -105,11 +112,14 @@ class Router:
 
     def turns(self, texts: Sequence[str]) -> dict[str, Turn]:
         """Classify each distinct text, with one encoder call."""
+        return self._classified([OwnedText(text) for text in texts])
+
+    def _classified(self, texts: Sequence[OwnedText]) -> dict[str, Turn]:
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return {}
-        scores = self.scores(distinct)
-        return {text: self._turn(text, scores, row) for row, text in enumerate(distinct)}
+        scores = score(self.artefact, self._vectors.encode(distinct), [owned.text for owned in distinct])
+        return {owned.text: self._turn(owned.text, scores, row) for row, owned in enumerate(distinct)}
 
     def _conversation(self, query: RouteQuery) -> _Conversation:
         request = self._request(query)

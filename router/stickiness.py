@@ -59,7 +59,7 @@ class ConversationMemory:
     """The expert that answered last, by conversation; the least recently used conversation is forgotten first.
 
     A conversation is known by the client's name for it, else by its messages before the last answer: its last request
-    ended with them. One thread may use it at a time.
+    ended with them. It is remembered for its owner alone. One thread may use it at a time.
     """
 
     def __init__(self, max_conversations: int = MAX_CONVERSATIONS) -> None:
@@ -73,9 +73,9 @@ class ConversationMemory:
         """Return what is remembered of the conversation's last turn, None where nothing is."""
         past = earlier_requests(query.messages)
         if query.conversation is not None:
-            key = named_key(query.conversation)
+            key = named_key(query.conversation, query.owner)
         elif past:
-            key = key_of(past[-1])
+            key = key_of(past[-1], query.owner)
         else:
             return None
         last = self._last.get(key)
@@ -86,9 +86,9 @@ class ConversationMemory:
     def remember(self, query: RouteQuery, why: str, last: Previous) -> None:
         """Remember the expert that this turn was routed to for the next one."""
         if query.conversation is not None:
-            key = named_key(query.conversation)
+            key = named_key(query.conversation, query.owner)
         elif why not in NAMED:
-            key = key_of(query.messages)
+            key = key_of(query.messages, query.owner)
         else:
             return
         self._last[key] = last
@@ -97,13 +97,14 @@ class ConversationMemory:
             self._last.popitem(last=False)
 
 
-def named_key(name: str) -> bytes:
-    return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16, person=b"name").digest()
+def named_key(name: str, owner: str) -> bytes:
+    """Return a hash of a conversation's name and of who may go on with it."""
+    return hashlib.blake2b(f"{len(owner)} {owner}{name}".encode("utf-8", "replace"), digest_size=16).digest()
 
 
-def key_of(messages: tuple[Message, ...]) -> bytes:
-    """Return a hash of roles and contents; the lengths in it keep turns apart."""
-    digest = hashlib.blake2b(digest_size=16, person=b"messages")
+def key_of(messages: tuple[Message, ...], owner: str) -> bytes:
+    """Return a hash of roles, contents and owner; the lengths in it keep them apart."""
+    digest = hashlib.blake2b(f"{len(owner)} {owner}".encode("utf-8", "replace"), digest_size=16, person=b"messages")
     for message in messages:
         content = message.content.encode("utf-8", "replace")
         digest.update(f"{message.role} {len(content)} ".encode())

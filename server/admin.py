@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from coe.errors import InvalidRequestError
+from coe.errors import InvalidRequestError, shown
 from coe.runtime import Runtime
 
 __all__ = ["admin_routes"]
@@ -36,7 +36,7 @@ def admin_routes(runtime: Runtime) -> APIRouter:
     async def run_command(name: str, command: str) -> dict[str, Any]:
         if command not in commands:
             known = ", ".join(commands)
-            raise InvalidRequestError(f"there is no command '{command}'; there are {known}", param="command")
+            raise InvalidRequestError(f"there is no command {shown(command)}; there are {known}", param="command")
         await commands[command](name)
         status = next(
             status for status in runtime.operator.experts() if name.lower() in _names(status.name, status.aliases)

@@ -1,7 +1,7 @@
 """The HTTP application over a runtime: its life, and the endpoints of every concern together.
 
-Owns start and close of the runtime and where exceptions end. The endpoints themselves are in openai/, routing.py,
-admin.py and health.py.
+Owns start and close of the runtime. Who may ask, and where exceptions end, is access/'s; the endpoints themselves are
+in openai/, routing.py, admin.py and health.py.
 """
 
 from __future__ import annotations
@@ -11,25 +11,37 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
-from coe.errors import CoeError
+from coe.config.schema import AccessConfig
 from coe.runtime import Runtime
+from server.access.door import Door, build_door
+from server.access.gate import Gate
 from server.admin import admin_routes
 from server.bodies import BodyReader
 from server.ending import CLOSE_S
 from server.failures import failure_of
 from server.health import health_routes
+from server.json_response import JsonResponse
 from server.openai.routes import openai_routes
+from server.openapi.document import document
 from server.routing import routing_routes
 
 __all__ = ["create_app"]
 
 
-def create_app(runtime: Runtime, *, max_body_bytes: int = 8 << 20, keep_alive_s: float = 5.0) -> FastAPI:
+def create_app(
+    runtime: Runtime,
+    door: Door | None = None,
+    *,
+    max_body_bytes: int = 8 << 20,
+    body_timeout_s: float = 60.0,
+    keep_alive_s: float = 5.0,
+) -> FastAPI:
     """Return the application; its lifespan starts the runtime and closes it, which ends what still runs.
 
-    `keep_alive_s` is the time between comments in a stream that has nothing else to send.
+    `door` says who may ask; by default this machine's own people, without keys. `keep_alive_s` is the time between
+    comments in a stream that has nothing else to send.
     """
 
     @asynccontextmanager
@@ -42,10 +54,11 @@ def create_app(runtime: Runtime, *, max_body_bytes: int = 8 << 20, keep_alive_s:
             await asyncio.gather(starting, return_exceptions=True)
             await runtime.close(timeout_s=CLOSE_S)
 
-    app = FastAPI(title="coe", lifespan=lifespan)
-    app.add_exception_handler(CoeError, _on_error)
-    app.add_exception_handler(Exception, _on_error)
-    read_body = BodyReader(max_body_bytes)
+    app = FastAPI(title="coe", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
+    app.openapi = document  # type: ignore[method-assign]
+    app.add_middleware(Gate, door=door or build_door(AccessConfig(), "127.0.0.1", {}))
+    app.add_exception_handler(HTTPException, _on_unknown_url)
+    read_body = BodyReader(max_body_bytes, body_timeout_s)
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
     app.include_router(routing_routes(runtime, read_body))
     app.include_router(admin_routes(runtime))
@@ -53,6 +66,6 @@ def create_app(runtime: Runtime, *, max_body_bytes: int = 8 << 20, keep_alive_s:
     return app
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
-    failure = failure_of(error)
-    return JSONResponse(failure.body, failure.status, headers=failure.headers)
+async def _on_unknown_url(_: Request, error: Exception) -> Response:
+    failure = failure_of(error)  # all else that an endpoint raises ends at the gate
+    return JsonResponse(failure.body, failure.status, headers=failure.headers)

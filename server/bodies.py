@@ -1,39 +1,69 @@
-"""Request bodies: JSON within a size limit, checked against a model; what is wrong becomes InvalidRequestError."""
+"""Request bodies: JSON within a size and a time, checked against a model; what is wrong becomes a RequestError."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
-from coe.errors import InvalidRequestError
+from coe.config.toml_fields import nearest
+from coe.errors import CancelledError, InvalidRequestError, SlowRequestError, TooLargeError, shown
 
-__all__ = ["BodyReader", "validated"]
+__all__ = ["BodyReader", "refuse_unknown", "validated"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BodyReader:
     """Reads bodies as JSON, whatever their content type says: `curl -d` sends a form's."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int, timeout_s: float) -> None:
+        self._max_bytes, self._timeout_s = max_bytes, timeout_s
 
     async def __call__(self, request: Request) -> Any:
-        """Return the JSON value; raises InvalidRequestError for a body that is too large or no JSON."""
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > self._max_bytes:
-                raise InvalidRequestError(
-                    f"the body is larger than {self._max_bytes:,} bytes ([server] max_body_bytes); send less"
-                )
+        """Return the JSON value, in which lone surrogates are U+FFFD.
+
+        Raises TooLargeError, SlowRequestError, CancelledError for a client that leaves, InvalidRequestError for what is
+        no JSON (RFC 8259: UTF-8, no NaN).
+        """
+        body = await self._read(request)
         try:
-            return json.loads(body)
+            text = body.decode("utf-8")
+            value = json.loads(text, parse_constant=_no_number)
+            return _without_surrogates(value) if _ESCAPED_SURROGATE.search(text) else value
         except (ValueError, RecursionError) as error:
-            raise InvalidRequestError(f"the body is not JSON: {error}") from error
+            raise InvalidRequestError(f"the body is not JSON: {_cause(error)}") from error
+
+    async def _read(self, request: Request) -> bytearray:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise self._too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > self._max_bytes:
+                        raise self._too_large()
+        except TimeoutError:
+            raise SlowRequestError(
+                f"the body did not arrive within {self._timeout_s:g} s ([server] body_timeout_s); send it faster"
+            ) from None
+        except ClientDisconnect:
+            raise CancelledError("the client closed the connection while it sent the body") from None
+        return body
+
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(f"the body is larger than {self._max_bytes:,} bytes ([server] max_body_bytes); send less")
 
 
 def validated(kind: type[ModelT], body: Any) -> ModelT:
@@ -43,12 +73,45 @@ def validated(kind: type[ModelT], body: Any) -> ModelT:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{where or 'body'}: {first['msg']}" + (f" (got {_short(first['input'])})" if first["loc"] else "")
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part)[:80] for part in first["loc"])
+        said = f"{where or 'body'}: {first['msg']}"
+        message = said if not first["loc"] or first["type"] == "missing" else f"{said} (got {shown(first['input'])})"
         raise InvalidRequestError(message, param=str(first["loc"][0]) if first["loc"] else None) from error
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def refuse_unknown(fields: Iterable[str], known: Iterable[str], where: str = "") -> None:
+    """Raise InvalidRequestError for the first field that is not known, with the known one that is nearest to it.
+
+    `where` names the object that has the fields, if it is not the body itself.
+    """
+    allowed = set(known)
+    for name in fields:
+        if name not in allowed:
+            inside = f" in {where}" if where else ""
+            raise InvalidRequestError(
+                f"unknown field {shown(name)}{inside}; {nearest(name[:80], allowed, 'known fields')}",
+                param=where.partition(".")[0] or name[:80],
+            )
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Return a JSON value whose texts UTF-8 can write (an escape such as \\\\ud83d stands for half a character)."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    return value
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _cause(error: Exception) -> str:
+    """Return why a body is no JSON, without what is in it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 at byte {error.start}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

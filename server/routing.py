@@ -9,34 +9,46 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
+from pydantic import Field, model_validator
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
 from coe.types import CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
-from server.bodies import BodyReader, validated
-from server.openai.requests import Turn
+from server.access.caller import Caller, caller_of
+from server.bodies import BodyReader, refuse_unknown, validated
+from server.failures import without_paths
+from server.openai.requests import ChatRequest, FromJson, Turn
 
 __all__ = ["coe_object", "conversation_of", "decision_headers", "decision_object", "routing_routes"]
 
 CONVERSATION = "x-coe-conversation"
 
 
-class RouteRequest(BaseModel):
-    """The body of POST /v1/route: a prompt or a conversation, and perhaps a model and tools, as in a chat request."""
+class RouteRequest(FromJson):
+    """The body of POST /v1/route: a prompt or a conversation, and perhaps a model and tools.
+
+    A chat request can be asked as it is: what says how to answer is ignored.
+    """
 
     model: str = COMPOSITION
     prompt: str | None = None
-    messages: list[Turn] = []
+    messages: list[Turn] = Field(default_factory=list)
     tools: list[Any] | None = None
 
-    def query(self, conversation: str | None = None) -> RouteQuery:
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            refuse_unknown(raw, {*cls.model_fields, *ChatRequest.model_fields})
+        return raw
+
+    def query(self, caller: Caller, conversation: str | None = None) -> RouteQuery:
         if self.prompt is None and not self.messages:
             raise InvalidRequestError("send prompt or messages", param="prompt")
         messages = tuple(turn.message() for turn in self.messages) or (Message("user", self.prompt or ""),)
         expert = None if self.model.lower() == COMPOSITION else self.model
-        return RouteQuery(messages, expert, bool(self.tools), conversation, only_explains=True)
+        return RouteQuery(messages, expert, bool(self.tools), conversation, owner=caller.owner, only_explains=True)
 
 
 def routing_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
@@ -46,7 +58,7 @@ def routing_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
     @routes.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:
         asked = validated(RouteRequest, await read_body(request))
-        return decision_object(await runtime.route(asked.query(conversation_of(request))))
+        return decision_object(await runtime.route(asked.query(caller_of(request), conversation_of(request))))
 
     return routes
 
@@ -78,7 +90,7 @@ def decision_object(decision: Decision) -> dict[str, Any]:
         "category": decision.category,
         "confidence": _rounded(decision.confidence),
         "why": decision.why,
-        "because": decision.because,
+        "because": without_paths(decision.because),
         "rule": decision.rule,
         "instead_of": decision.instead_of,
         "alternatives": list(decision.alternatives),
@@ -89,11 +101,10 @@ def decision_object(decision: Decision) -> dict[str, Any]:
     }
 
 
-def decision_headers(request_id: str, routed: Routed) -> dict[str, str]:
+def decision_headers(routed: Routed) -> dict[str, str]:
     """Return the decision as headers; what is not plain ASCII in a name is percent-encoded."""
     decision = routed.decision
     named = {
-        "x-request-id": request_id,
         "x-coe-expert": decision.expert,
         "x-coe-category": decision.category or "",
         "x-coe-confidence": "" if decision.confidence is None else f"{decision.confidence:.4f}",

@@ -20,12 +20,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from coe.errors import ConfigError
+from server.connection import ConnectionLimits, connection_type
 from server.ending import CLOSE_S, FAILED, GRACE_S, LINGER_S, Ending, end_hard_in
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds: a taken port is said before that
     from coe.runtime import Runtime
 
-__all__ = ["bind", "serve"]
+__all__ = ["bind", "serve", "uvicorn_config"]
 
 log = logging.getLogger("coe.server")
 
@@ -51,12 +52,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ending: Ending) -> int:
+def serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ending: Ending, limits: ConnectionLimits) -> int:
     """Serve until `ending` is asked for or the runtime fails; returns the exit code.
 
     Does not return where threads would be waited for that may never end: those of a failed or a hanging engine.
     """
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn_config(app, limits)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(_Server(config), runtime, listener, ending))
     if runtime.failure is not None or runtime.engine.is_alive:
@@ -105,3 +106,28 @@ def _on_engine_end(ended: Future[None]) -> None:
     """On the engine thread, so that it does not depend on an event loop that may hang too."""
     if ended.exception() is not None:
         end_hard_in(LINGER_S + GRACE_S + CLOSE_S)
+
+
+def uvicorn_config(app: FastAPI, limits: ConnectionLimits) -> uvicorn.Config:
+    """Return how uvicorn serves: HTTP/1.1 within limits, no WebSockets, no logging of its own requests."""
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    return uvicorn.Config(
+        app,
+        http=connection_type(limits),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of uvicorn's says what the line of the failed request does not."""
+    known = (
+        "Invalid HTTP request",
+        "ASGI callable returned without completing",
+        "Unsupported upgrade request",
+        "No supported WebSocket",
+    )
+    return not str(record.msg).startswith(known)

@@ -5,6 +5,7 @@ Written once for both clients, which only send them. Knows nothing about connect
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -19,9 +20,23 @@ from coe.client.answers import (
 )
 from coe.types import Decision, ExpertStatus, StoreStatus
 
-__all__ = ["CHAT", "Call", "Command", "Prompt", "chat", "chat_body", "command", "experts", "headers", "route", "store"]
+__all__ = [
+    "CHAT",
+    "Call",
+    "Command",
+    "Prompt",
+    "chat",
+    "chat_body",
+    "command",
+    "experts",
+    "headers",
+    "key_headers",
+    "route",
+    "store",
+]
 
 CHAT = "/v1/chat/completions"
+API_KEY = "COE_API_KEY"  # not OPENAI_API_KEY: that one is a secret between the user and somebody else
 Prompt = str | Sequence[Mapping[str, str]]  # a user's turn, or a conversation of {role, content}
 Command = Literal["load", "unload", "pin", "unpin"]
 T = TypeVar("T")
@@ -67,3 +82,9 @@ def chat_body(prompt: Prompt, model: str, sampling: Mapping[str, Any], *, stream
 
 def headers(conversation: str | None) -> dict[str, str]:
     return {} if conversation is None else {"x-coe-conversation": conversation}
+
+
+def key_headers(api_key: str | None) -> dict[str, str]:
+    """Return the header with a key, or with the environment's; none without either."""
+    secret = os.environ.get(API_KEY) if api_key is None else api_key
+    return {"authorization": f"Bearer {secret}"} if secret else {}

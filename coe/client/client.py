@@ -24,10 +24,11 @@ class Client:
     """A connection to a coe server; use it as a context manager, or `close` it.
 
     Every method raises CoeError: the class that the server raised, or one that says what is wrong with the connection.
+    `api_key` is by default what the environment variable COE_API_KEY has; without one no key is sent.
     """
 
-    def __init__(self, base_url: str = DEFAULT_URL, *, timeout_s: float = 600.0) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=timeout_s)
+    def __init__(self, base_url: str = DEFAULT_URL, *, api_key: str | None = None, timeout_s: float = 600.0) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=timeout_s, headers=calls.key_headers(api_key))
 
     def chat(self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None, **sampling: Any) -> Answer:
         """Ask and wait for the whole answer.
@@ -92,8 +93,8 @@ class Client:
 class AsyncClient:
     """`Client`, awaited."""
 
-    def __init__(self, base_url: str = DEFAULT_URL, *, timeout_s: float = 600.0) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s)
+    def __init__(self, base_url: str = DEFAULT_URL, *, api_key: str | None = None, timeout_s: float = 600.0) -> None:
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s, headers=calls.key_headers(api_key))
 
     async def chat(
         self, prompt: Prompt, *, model: str = "coe", conversation: str | None = None, **sampling: Any

@@ -12,14 +12,20 @@ from typing import Any
 import httpx
 
 from coe.errors import (
+    AuthenticationError,
     CoeError,
+    ContentTypeError,
     ContextLengthError,
     DeadlineError,
     EngineError,
     InvalidRequestError,
     OverloadedError,
+    PermissionDeniedError,
+    RateLimitError,
     RequestError,
     ShutdownError,
+    SlowRequestError,
+    TooLargeError,
     UnknownExpertError,
 )
 
@@ -28,9 +34,15 @@ __all__ = ["connection_errors", "error_in", "raise_for", "read_json"]
 OF_THE_REQUEST: Mapping[str, type[RequestError]] = {
     "context_length_exceeded": ContextLengthError,
     "model_not_found": UnknownExpertError,
+    "request_too_large": TooLargeError,
+    "request_timeout": SlowRequestError,
+    "unsupported_media_type": ContentTypeError,
 }
 OF_THE_SERVER: Mapping[str, type[CoeError]] = {
     "overloaded": OverloadedError,
+    "invalid_api_key": AuthenticationError,
+    "permission_denied": PermissionDeniedError,
+    "rate_limit_exceeded": RateLimitError,
     "deadline_exceeded": DeadlineError,
     "shutting_down": ShutdownError,
     "engine_failed": EngineError,

@@ -14,10 +14,11 @@ def describe(config: Config) -> str:
     """Return every expert and every setting, defaults included, one a line."""
     lines = [f"configuration {config.file}", f"experts ({len(config.experts)})"]
     lines += [f"  {_expert_line(expert)}" for expert in config.experts]
-    for name in ("router", "cache", "engine", "scheduler", "server"):
+    for name in ("router", "cache", "engine", "scheduler", "server", "access"):
         table = getattr(config, name)
         lines.append(name)
-        lines += [f"  {item.name} = {_in_words(getattr(table, item.name))}" for item in fields(table)]
+        absent = "(none)" if name == "access" else "(derived at start)"
+        lines += [f"  {item.name} = {_in_words(getattr(table, item.name), absent)}" for item in fields(table)]
     return "\n".join(lines)
 
 
@@ -34,13 +35,15 @@ def _expert_line(expert: ExpertConfig) -> str:
     return ", ".join(facts)
 
 
-def _in_words(value: object) -> str:
+def _in_words(value: object, absent: str) -> str:
     if value is None:
-        return "(derived at start)"
+        return absent
     if isinstance(value, Mapping):
         return ", ".join(f"{category} -> {expert}" for category, expert in value.items()) or "(by the experts' names)"
     if isinstance(value, tuple):
-        return "; ".join(map(_rule_in_words, value)) or "(none)"
+        return (
+            "; ".join(_rule_in_words(each) if isinstance(each, RuleConfig) else str(each) for each in value) or "(none)"
+        )
     return str(value)
 
 

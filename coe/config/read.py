@@ -14,7 +14,7 @@ from typing import Any
 from coe.config.keys import KEYS
 from coe.config.read_experts import START, read_experts
 from coe.config.read_router import read_router
-from coe.config.schema import CacheConfig, Config, EngineConfig, SchedulerConfig, ServerConfig
+from coe.config.schema import AccessConfig, CacheConfig, Config, EngineConfig, SchedulerConfig, ServerConfig
 from coe.config.toml_fields import Checked, nearest, read_table
 from coe.errors import ConfigError
 
@@ -51,9 +51,9 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
     folder = file.parent
     experts = read_experts(raw.get("experts", {}), folder)
     router = read_router(raw.get("router", {}), folder, experts.names)
-    cache, engine, scheduler, server = (
+    cache, engine, scheduler, server, access = (
         read_table(raw.get(name, {}), f"[{name}]", KEYS[name], folder)
-        for name in ("cache", "engine", "scheduler", "server")
+        for name in ("cache", "engine", "scheduler", "server", "access")
     )
     problems = (
         *_unknown_tables(raw),
@@ -64,6 +64,8 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
         *_link_problems(engine.value),
         *scheduler.problems,
         *server.problems,
+        *access.problems,
+        *_access_problems(access.value),
     )
     if problems or router.value is None:
         return Checked(None, problems)
@@ -76,6 +78,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
             EngineConfig(**engine.value),
             SchedulerConfig(**scheduler.value),
             ServerConfig(**server.value),
+            AccessConfig(**access.value),
         )
     )
 
@@ -93,3 +96,9 @@ def _link_problems(engine: Mapping[str, Any]) -> tuple[str, ...]:
         f"[engine] copy_link_bytes_per_s = {engine['copy_link_bytes_per_s']}: only the emulated device's copy link "
         'can be slowed down; remove it or write device = "emulated"',
     )
+
+
+def _access_problems(access: Mapping[str, Any]) -> tuple[str, ...]:
+    if "keys" not in access or not access.get("open"):
+        return ()
+    return ("[access] open = true lets everybody in, and keys are for letting some in; remove one of them",)

@@ -16,6 +16,7 @@ from coe.types import Sampling
 
 __all__ = [
     "COMPOSITION",
+    "AccessConfig",
     "CacheConfig",
     "Config",
     "Device",
@@ -147,12 +148,37 @@ class RouterConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """`[server]`: the address, and the limits of the HTTP endpoint."""
+    """`[server]`: the address, and the limits of the HTTP endpoint.
+
+    `header_timeout_s` and `body_timeout_s` are for all headers and all of a body to arrive, `reader_timeout_s` is how
+    long a client may read nothing of an answer.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
     drain_s: float = 30.0
     max_body_bytes: int = 8 * 1024**2
+    max_connections: int = 512
+    header_timeout_s: float = 20.0
+    body_timeout_s: float = 60.0
+    reader_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """`[access]`: who may ask. The last four are for keys that do not say them; without keys, for everybody together.
+
+    `keys` is a file of names and hashes; `open` says that anybody who reaches the port may do everything.
+    """
+
+    keys: Path | None = None
+    open: bool = False
+    allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    max_concurrent: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    share_prefixes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +192,7 @@ class Config:
     engine: EngineConfig = field(default_factory=EngineConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
+    access: AccessConfig = field(default_factory=AccessConfig)
 
     @property
     def names(self) -> dict[str, str]:

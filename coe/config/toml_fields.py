@@ -25,10 +25,13 @@ __all__ = [
     "choice",
     "existing_file",
     "existing_path",
+    "file_path",
     "folder_path",
     "list_of",
+    "lower_case",
     "nearest",
     "nested",
+    "origin",
     "read_table",
     "real",
     "size",
@@ -40,6 +43,7 @@ T = TypeVar("T")
 Reader = Callable[[Any, Path], Any]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?i?B)")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -98,6 +102,18 @@ def text(value: Any, _folder: Path) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError('not a text; write it in quotes, "like this"')
     return value
+
+
+def lower_case(value: Any, folder: Path) -> str:
+    return text(value, folder).lower()
+
+
+def origin(value: Any, folder: Path) -> str:
+    """Read the origin of a web page (RFC 6454), such as "https://chat.example:8443", or "*" for every page."""
+    written = lower_case(value, folder)
+    if written != "*" and not _ORIGIN.fullmatch(written):
+        raise ValueError('not an origin; write scheme, host and perhaps a port: "https://chat.example", or "*"')
+    return written
 
 
 def whole(least: int, most: int | None = None) -> Reader:
@@ -167,6 +183,14 @@ def folder_path(value: Any, folder: Path) -> Path:
     path = expand(text(value, folder), folder)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is not a folder; name another one")
+    return path
+
+
+def file_path(value: Any, folder: Path) -> Path:
+    """Read the path of a file, which need not exist yet."""
+    path = expand(text(value, folder), folder)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
     return path
 
 

@@ -1,7 +1,8 @@
 """Prefix reuse: a new sequence starts from a copy of KV whose tokens begin like its own, instead of computing it.
 
 Owns the KV of ended answers, kept for the next turn of their conversation, and the choice of a donor. Kept KV takes
-only bytes that no running sequence has reserved: it is trimmed before every step, least recently used first.
+only bytes that no running sequence has reserved: it is trimmed before every step, least recently used first. KV goes
+from one sequence to another only within a prefix group: what it saves would tell others what was asked.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from coe.engine.live_sequences import LiveSequences
 from coe.engine.sequence import Sequence
 from coe.models.model import Kv, Model
 
-__all__ = ["MIN_TOKENS", "Prefix", "PrefixCache", "PrefixReuse", "num_common"]
+__all__ = ["MIN_TOKENS", "Prefix", "PrefixCache", "PrefixReuse", "Shelf", "num_common"]
 
 MIN_TOKENS = 16  # fewer are computed faster than they are worth keeping
 
@@ -26,28 +27,35 @@ class Prefix(NamedTuple):
     num_tokens: int
 
 
+class Shelf(NamedTuple):
+    """Where KV is kept: the expert that made it, and the group that may see it."""
+
+    expert: str
+    group: str
+
+
 class _Kept(NamedTuple):
     kv: Kv
     size_bytes: int
 
 
 class PrefixCache:
-    """Kept KV by expert and tokens. Owned by the engine thread."""
+    """Kept KV by expert, prefix group and tokens. Owned by the engine thread."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, tuple[int, ...]], _Kept] = OrderedDict()  # least recently used first
+        self._kept: OrderedDict[tuple[Shelf, tuple[int, ...]], _Kept] = OrderedDict()  # least recently used first
         self.used_bytes = 0
 
-    def put(self, expert: str, token_ids: tuple[int, ...], kv: Kv, size_bytes: int) -> None:
+    def put(self, shelf: Shelf, token_ids: tuple[int, ...], kv: Kv, size_bytes: int) -> None:
         """Keep the KV of these tokens; shorter beginnings of them are not needed any more."""
-        for key in [key for key in self._kept if key[0] == expert and token_ids[: len(key[1])] == key[1]]:
+        for key in [key for key in self._kept if key[0] == shelf and token_ids[: len(key[1])] == key[1]]:
             self._drop(key)
-        self._kept[expert, token_ids] = _Kept(kv, size_bytes)
+        self._kept[shelf, token_ids] = _Kept(kv, size_bytes)
         self.used_bytes += size_bytes
 
-    def longest(self, expert: str, token_ids: tuple[int, ...]) -> Prefix | None:
+    def longest(self, shelf: Shelf, token_ids: tuple[int, ...]) -> Prefix | None:
         """The kept KV that shares most of these leading tokens; None below MIN_TOKENS."""
-        shared = {key: num_common(key[1], token_ids) for key in self._kept if key[0] == expert}
+        shared = {key: num_common(key[1], token_ids) for key in self._kept if key[0] == shelf}
         best = max(shared, key=lambda key: shared[key], default=None)
         if best is None or shared[best] < MIN_TOKENS:
             return None
@@ -63,7 +71,7 @@ class PrefixCache:
         while self._kept and self.used_bytes > budget_bytes:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, key: tuple[str, tuple[int, ...]]) -> None:
+    def _drop(self, key: tuple[Shelf, tuple[int, ...]]) -> None:
         self.used_bytes -= self._kept.pop(key).size_bytes
 
     def check_integrity(self) -> None:
@@ -99,7 +107,7 @@ class PrefixReuse:
         if self._kept is None or not model.copies_kv or sequence.kv is None or sequence.kv.length < MIN_TOKENS:
             return
         length = sequence.kv.length
-        self._kept.put(sequence.expert, sequence.known_ids(0, length), sequence.kv, model.kv_bytes(length))
+        self._kept.put(shelf_of(sequence), sequence.known_ids(0, length), sequence.kv, model.kv_bytes(length))
 
     def trim(self) -> None:
         """Free kept KV beyond what running sequences leave."""
@@ -118,7 +126,7 @@ class PrefixReuse:
         """Return a kept prefix that is still there when this step has the room that it reserved."""
         if self._kept is None:
             return None
-        found = self._kept.longest(sequence.expert, sequence.known_ids(0, sequence.num_reusable))
+        found = self._kept.longest(shelf_of(sequence), sequence.known_ids(0, sequence.num_reusable))
         self.trim()  # frees last what was just found
         return found if found is not None and found in self._kept else None
 
@@ -127,6 +135,10 @@ class PrefixReuse:
         if self._kept is not None:
             self._kept.check_integrity()
             assert self._kept.used_bytes + self._used_bytes() <= self._kv_bytes
+
+
+def shelf_of(sequence: Sequence) -> Shelf:
+    return Shelf(sequence.expert, sequence.prefix_group)
 
 
 def num_common(a: tuple[int, ...], b: tuple[int, ...]) -> int:

@@ -54,6 +54,7 @@ class Sequence:
     min_tokens: int = 0
     job: Job = field(init=False)  # the scheduler's, from `new_job` on; it counts the tokens
     prompt_donor: str | None = None  # the first choice of its request, whose prompt it shares
+    prefix_group: str = ""  # whose KV it may start from, and who may start from its own
     score_from: int | None = None  # tokens of the prompt from here on are scored; the very first follows nothing
     kv: Kv | None = None
     output_ids: list[int] = field(default_factory=list)

@@ -1,7 +1,6 @@
 """An encoder in front of a folder of float16 vectors, for training and evaluation: each text is encoded once, ever.
 
-Owns the files, one per encoder, rewritten whole. Serving does not use it: there the encoder's own cache in memory is
-enough.
+Owns the files, one per encoder, rewritten whole. Serving does not use it: vector_memory.py is enough there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Prompts to vectors: a sentence encoder from a wheel, a local folder or a hub id.
 
-Owns cleaning, truncation, pooling and a bounded cache by content. Deterministic: alone and in a batch agree within
+Owns cleaning, truncation and pooling; vector_memory.py remembers. Deterministic: alone and in a batch agree within
 1e-5. Covered: any text (lone surrogates become U+FFFD; of a long text the beginning and the end are read), BERT-like
 and other transformers, static tables, the pooling and the prompt that a sentence-transformers folder asks for. Not
 covered: encoders that have code or further layers of their own. Knows nothing about categories.
@@ -9,7 +9,6 @@ covered: encoders that have code or further layers of their own. Knows nothing a
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,7 +48,6 @@ class Encoder:
         *,
         device: str = "cpu",
         batch_size: int = 32,
-        cache_size: int = 4096,
     ) -> None:
         torch_device = checked_device(device)
         folder = find_folder(source)
@@ -62,18 +60,10 @@ class Encoder:
         self._backbone = backbone._replace(weights={})  # the network has a copy in the form that it computes with
         self._max_tokens = int(min(self._config.max_tokens, self._backbone.max_tokens))
         self.num_dims = NUM_SEGMENTS * self._backbone.hidden_size
-        self._cache: OrderedDict[bytes, Vectors] = OrderedDict()
-        self._cache_size = cache_size
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return (len(texts), num_dims) float32, one row per text."""
-        cleaned = [clean(text) for text in texts]
-        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in cleaned]
-        known = {key: self._cache[key] for key in keys if key in self._cache}
-        missing = {key: text for key, text in zip(keys, cleaned, strict=True) if key not in known}
-        rows = known | dict(zip(missing, self._encode(list(missing.values())), strict=True))
-        self._remember(rows)
-        return np.stack([rows[key] for key in keys]) if keys else np.zeros((0, self.num_dims), np.float32)
+        return self._encode([clean(text) for text in texts])
 
     def num_tokens(self, text: str) -> int:
         """Return how many tokens a text has, special tokens and the model's prompt included."""
@@ -87,13 +77,6 @@ class Encoder:
     def arithmetic(self) -> str:
         """The arithmetic of the matrix products: "int8" or "float32"."""
         return "int8" if isinstance(self._backbone.network, Bert) and self._backbone.network.is_int8 else "float32"
-
-    def _remember(self, rows: dict[bytes, Vectors]) -> None:
-        for key, row in rows.items():
-            self._cache[key] = row
-            self._cache.move_to_end(key)
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
 
     def _encode(self, texts: list[str]) -> Vectors:
         """Encode in batches of similar length, so that little is padding."""

@@ -1,7 +1,7 @@
 """Latency of routing: encoding, deciding and both, one prompt at a time, beside the bare matrix products.
 
 Owns the prompts, the clock and the ceiling: the encoder's matrix products alone, in the same run. Every prompt is new
-and the encoder's cache is off. Knows nothing about quality, tables or files.
+and no encoder remembers one. Knows nothing about quality, tables or files.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def measure_latency(
     artefact: Artefact, lengths: Sequence[int], *, device: str, num_threads: int, num_calls: int, seed: int
 ) -> Iterator[Latency]:
     """Yield one measurement per length in tokens, each over `num_calls` prompts after a warm-up."""
-    encoder = Encoder(artefact.encoder_source, device=device, cache_size=0)
+    encoder = Encoder(artefact.encoder_source, device=device)
     with math_threads(num_threads):
         for num_tokens in lengths:
             prompts = made_up_prompts(encoder, num_calls + NUM_WARM_UP, num_tokens, seed)

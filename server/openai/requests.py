@@ -1,7 +1,8 @@
 """OpenAI's requests for chat completions and completions: read, checked, and turned into a GenerateRequest.
 
-Unknown fields are ignored, as OpenAI's own server does. Fields that coe does not support yet are accepted at their
-neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`, `repetition_penalty`, `min_tokens` and
+Null stands for a field's default, and -1 turns `top_k` and `max_tokens` off. Unknown fields are refused by name.
+OpenAI's fields that change no answer are accepted and ignored; those that coe does not support yet are accepted at
+their neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`, `repetition_penalty`, `min_tokens` and
 `ignore_eos`. Knows nothing about HTTP.
 """
 
@@ -10,25 +11,59 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from coe.config.schema import COMPOSITION
-from coe.errors import InvalidRequestError
+from coe.errors import InvalidRequestError, shown
 from coe.types import GenerateRequest, Message, Sampling
+from server.access.caller import ANYBODY, Caller
+from server.bodies import refuse_unknown
 
-__all__ = ["ChatRequest", "CompletionRequest", "Turn"]
+__all__ = ["HARMLESS", "NEUTRAL", "ChatRequest", "CompletionRequest", "FromJson", "Turn"]
 
 # fields that are accepted only at these values, or at None
-_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none", "auto"),
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
+    "function_call": ("none", "auto"),
+    "audio": ({},),
+    "web_search_options": ({},),
 }
+# OpenAI's fields that ask for nothing that would change an answer: who asks, hints, and what its own server keeps
+HARMLESS = frozenset(
+    {
+        *("metadata", "parallel_tool_calls", "prediction", "prompt_cache_key", "prompt_cache_retention"),
+        *("reasoning_effort", "safety_identifier", "service_tier", "store", "user", "verbosity"),
+    }
+)
+_OF_A_TURN = ("tool_calls", "function_call")  # that no template is given yet
+_HARMLESS_IN_A_TURN = frozenset({"name", "refusal", "annotations", "audio"})
+UNLIMITED = 2**31 - 1  # tokens; the expert's context is the limit
+
+
+def _unlimited(value: Any) -> Any:
+    return UNLIMITED if value == -1 else value
+
+
 _TokenId = Annotated[int, Field(ge=0)]
 _Bias = Annotated[float, Field(ge=-100, le=100)]
+_NumTokens = Annotated[int, Field(ge=1), BeforeValidator(_unlimited)]
+_NumTokensOrNone = Annotated[int, Field(ge=0), BeforeValidator(_unlimited)]
+
+
+class FromJson(BaseModel):
+    """A JSON object of a request: null stands for a field's default."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_null_for_the_default(cls, raw: Any) -> Any:
+        return {name: value for name, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
 
 
 class _ContentPart(BaseModel):
@@ -37,44 +72,62 @@ class _ContentPart(BaseModel):
 
 
 class Turn(BaseModel):
-    """One message of a conversation; its content is a text or a list of parts of type `text`."""
+    """One message of a conversation; its content is a text, a list of parts of type `text`, or null: no text."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_ContentPart]
+    content: str | list[_ContentPart] | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            refuse_unknown(raw, {*cls.model_fields, *_OF_A_TURN, *_HARMLESS_IN_A_TURN}, "messages")
+            for name in _OF_A_TURN:
+                if raw.get(name):
+                    raise InvalidRequestError(
+                        f"{name} in messages is not supported yet; leave it out", param="messages"
+                    )
+        return raw
 
     def message(self) -> Message:
         role = "system" if self.role == "developer" else self.role
-        return Message(role, self.content if isinstance(self.content, str) else _joined(self.content))
+        return Message(role, _joined(self.content) if isinstance(self.content, list) else self.content or "")
 
 
 def _joined(parts: list[_ContentPart]) -> str:
     for part in parts:
         if part.type != "text" or part.text is None:
             raise InvalidRequestError(
-                f"content part of type '{part.type}' is not supported; send parts of type 'text'", param="messages"
+                f"content part of type {shown(part.type)} is not supported; send parts of type 'text'", param="messages"
             )
     return "".join(part.text or "" for part in parts)
 
 
-class _StreamOptions(BaseModel):
+class _StreamOptions(FromJson):
     include_usage: bool = False
+    include_obfuscation: bool = False  # OpenAI pads its chunks against guesses from their lengths; not done here
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            refuse_unknown(raw, cls.model_fields, "stream_options")
+        return raw
 
 
-class _Request(BaseModel):
+class _Request(FromJson):
     """The fields that both kinds of request share."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     model: str = COMPOSITION
     stream: bool = False
     stream_options: _StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=128)
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: _NumTokens | None = None
     min_tokens: int | None = Field(None, ge=0)
     ignore_eos: bool | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=0)
+    top_k: int | None = Field(None, ge=-1)
     min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float | None = Field(None, gt=0, le=10)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
@@ -88,11 +141,13 @@ class _Request(BaseModel):
     @classmethod
     def _refuse_unsupported(cls, raw: Any) -> Any:
         if isinstance(raw, dict):
-            for field, neutral in _NEUTRAL.items():
+            refuse_unknown(raw, {*cls.model_fields, *NEUTRAL, *HARMLESS})
+            for field, neutral in NEUTRAL.items():
                 value = raw.get(field)
                 if value is not None and value not in neutral:
                     raise InvalidRequestError(
-                        f"{field} = {value!r} is not supported yet; leave it out or send {neutral[0]!r}", param=field
+                        f"{field} = {shown(value)} is not supported yet; leave it out or send {neutral[0]!r}",
+                        param=field,
                     )
         return raw
 
@@ -122,7 +177,7 @@ class _Request(BaseModel):
             max_tokens=max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
-            top_k=self.top_k,
+            top_k=0 if self.top_k == -1 else self.top_k,
             seed=None if self.seed is None else self.seed % (1 << 63),
             stop=stop,
             min_p=self.min_p,
@@ -140,7 +195,7 @@ class ChatRequest(_Request):
     """POST /v1/chat/completions."""
 
     messages: list[Turn] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: _NumTokens | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
 
@@ -150,7 +205,9 @@ class ChatRequest(_Request):
             raise InvalidRequestError("top_logprobs is only allowed when logprobs is true", param="top_logprobs")
         return (self.top_logprobs or 0) if self.logprobs else None
 
-    def generate_request(self, request_id: str, conversation: str | None = None) -> GenerateRequest:
+    def generate_request(
+        self, request_id: str, caller: Caller = ANYBODY, conversation: str | None = None
+    ) -> GenerateRequest:
         return GenerateRequest(
             request_id,
             tuple(turn.message() for turn in self.messages),
@@ -159,14 +216,20 @@ class ChatRequest(_Request):
             num_choices=self.num_choices,
             has_tools=bool(self.tools),
             conversation=conversation,
+            owner=caller.owner,
+            prefix_group=caller.prefix_group,
         )
+
+
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+_LIST_OF_ONE: dict[str, Any] = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
 
 
 class CompletionRequest(_Request):
     """POST /v1/completions. `prompt` is one string, or a list of one string."""
 
-    prompt: str | list[Any]
-    max_tokens: int | None = Field(None, ge=0)  # 0 with `echo`: nothing but the prompt
+    prompt: str | list[Any] = Field(json_schema_extra={"anyOf": [_TEXT, _LIST_OF_ONE]})
+    max_tokens: _NumTokensOrNone | None = None  # 0 with `echo`: nothing but the prompt
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
     best_of: int | None = None
@@ -175,7 +238,9 @@ class CompletionRequest(_Request):
     def num_logprobs(self) -> int | None:
         return self.logprobs
 
-    def generate_request(self, request_id: str, conversation: str | None = None) -> GenerateRequest:
+    def generate_request(
+        self, request_id: str, caller: Caller = ANYBODY, conversation: str | None = None
+    ) -> GenerateRequest:
         prompt = self.prompt[0] if isinstance(self.prompt, list) and len(self.prompt) == 1 else self.prompt
         if not isinstance(prompt, str):
             raise InvalidRequestError(
@@ -196,4 +261,6 @@ class CompletionRequest(_Request):
             num_choices=self.num_choices,
             scores_prompt=scores_prompt,
             conversation=conversation,
+            owner=caller.owner,
+            prefix_group=caller.prefix_group,
         )

@@ -9,8 +9,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from coe.config.schema import COMPOSITION
-from coe.errors import UnknownExpertError
+from coe.errors import UnknownExpertError, shown
 from coe.runtime import Runtime
+from server.access.caller import caller_of
 from server.bodies import BodyReader, validated
 from server.generation import Generation, respond
 from server.openai.answers import ChatAnswer, CompletionAnswer
@@ -30,7 +31,7 @@ def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) 
         asked = validated(ChatRequest, await read_body(request))
         name = uuid.uuid4().hex
         generation = Generation(
-            asked.generate_request(name, conversation_of(request)),
+            asked.generate_request(name, caller_of(request), conversation_of(request)),
             lambda routed: ChatAnswer(name, asked, routed),
             streams=asked.stream,
             includes_usage=asked.includes_usage,
@@ -42,7 +43,7 @@ def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) 
         asked = validated(CompletionRequest, await read_body(request))
         name = uuid.uuid4().hex
         generation = Generation(
-            asked.generate_request(name, conversation_of(request)),
+            asked.generate_request(name, caller_of(request), conversation_of(request)),
             lambda routed: CompletionAnswer(name, asked, routed),
             streams=asked.stream,
             includes_usage=asked.includes_usage,
@@ -65,5 +66,6 @@ def _add_models(routes: APIRouter, runtime: Runtime) -> None:
     async def model(name: str) -> dict[str, Any]:
         known = {COMPOSITION, *(status.name for status in runtime.operator.experts())}
         if name not in known:
-            raise UnknownExpertError(f"there is no model '{name}'; there are {', '.join(sorted(known))}", param="model")
+            listed = ", ".join(sorted(known))
+            raise UnknownExpertError(f"there is no model {shown(name)}; there are {listed}", param="model")
         return model_object(name, started_s)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-DOCKERFILE = (Path(__file__).parents[2] / "docker" / "Dockerfile").read_text()
+FOLDER = Path(__file__).parents[2] / "docker"
+DOCKERFILE = (FOLDER / "Dockerfile").read_text()
 
 
 def stages() -> dict[str, str]:
@@ -34,3 +35,14 @@ def test_everything_copied_exists() -> None:
     for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE):
         for source in line.split()[:-1]:
             assert (root / source).exists(), source
+
+
+def test_a_container_is_open_to_others_only_where_that_is_said() -> None:
+    """`coe serve` refuses an address beyond loopback without keys; compose publishes the port to this machine alone."""
+    commands = re.findall(r"^CMD .*coe serve.*$", DOCKERFILE, re.MULTILINE)
+    assert len(commands) == 2
+    assert all("--host 0.0.0.0 ${COE_OPEN:+--open}" in command for command in commands)
+    assert not re.search(r"^ENV .*COE_(OPEN|KEYS)", DOCKERFILE, re.MULTILINE)
+    compose = (FOLDER / "compose.yaml").read_text()
+    assert 'COE_OPEN: "1"' in compose
+    assert re.findall(r'^ +- "(.*8000:8000)"', compose, re.MULTILINE) == ["127.0.0.1:8000:8000"]

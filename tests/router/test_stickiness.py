@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from coe.types import Message, RouteQuery
 from router.stickiness import MAX_REPLAYED, ConversationMemory, earlier_requests, topic_shift
 from router.turn import Previous
@@ -30,6 +32,20 @@ def test_a_conversation_is_known_by_its_messages_up_to_the_last_answer() -> None
     assert memory.recall(said("s", "u1", "a any answer", "u2")) == Previous("sql")
     for other in (said("s", "u1"), said("u1", "a1", "u2"), said("s", "u1x", "a1", "u2"), said("s", "u1", "u2", "a1")):
         assert memory.recall(other) is None
+
+
+def test_a_conversation_is_its_owners_alone() -> None:
+    memory = ConversationMemory()
+    by_name, by_turns = said("u1", conversation="mine"), said("u1")
+    for query in (by_name, by_turns):
+        memory.remember(replace(query, owner="alice"), "category", Previous("sql"))
+    for query in (said("u2", conversation="mine"), said("u1", "a1", "u2")):
+        assert memory.recall(replace(query, owner="alice")) == Previous("sql")
+        for other in ("bob", "", "alic"):
+            assert memory.recall(replace(query, owner=other)) is None
+    assert memory.recall(said("u2", conversation="emine")) is None
+    shifted = replace(said("u2", conversation="emine"), owner="alic")
+    assert memory.recall(shifted) is None
 
 
 def test_turns_cannot_be_shifted_into_each_other() -> None:

@@ -16,8 +16,10 @@ from coe.config.read import load_config
 from coe.runtime import Runtime
 from coe.types import Router
 from router import GeneralOnly
+from server.access.door import build_door
 from server.app import create_app
-from server.serve import bind
+from server.connection import ConnectionLimits
+from server.serve import bind, uvicorn_config
 
 
 class Live:
@@ -29,13 +31,20 @@ class Live:
 
 
 @contextmanager
-def live_server(config_file: Path, router: Router | None = None, **settings: float) -> Iterator[Live]:
+def live_server(
+    config_file: Path,
+    router: Router | None = None,
+    *,
+    limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 (frozen)
+    **settings: float,
+) -> Iterator[Live]:
     """Serve a configuration on a free port until the block ends, by default without a classifier."""
     config = load_config(config_file)
     runtime = build_runtime(config, router or GeneralOnly(general=config.router.general, names=config.names))
     listener = bind("127.0.0.1", 0)
-    app = create_app(runtime, max_body_bytes=config.server.max_body_bytes, **settings)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    door = build_door(config.access, "127.0.0.1", {})
+    app = create_app(runtime, door, max_body_bytes=config.server.max_body_bytes, **settings)
+    server = uvicorn.Server(uvicorn_config(app, limits))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -55,9 +64,11 @@ def wait_ready(url: str) -> None:
             pass
 
 
-def post(live: Live, path: str, body: object) -> httpx.Response:
-    """POST a JSON value, or bytes as they are."""
-    return httpx.post(f"{live.url}{path}", content=body if isinstance(body, bytes) else json.dumps(body), timeout=60)
+def post(live: Live, path: str, body: object, **headers: str) -> httpx.Response:
+    """POST a JSON value, or bytes as they are; `_` in the name of a header stands for `-`."""
+    content = body if isinstance(body, bytes) else json.dumps(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.post(f"{live.url}{path}", content=content, headers=named, timeout=60)
 
 
 def own_units(live: Live, expert: str) -> set[str]:

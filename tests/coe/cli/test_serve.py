@@ -40,3 +40,12 @@ def test_a_taken_port_is_said_with_what_to_do(tmp_path: Path, llama_folder: Path
     assert done.returncode == 2
     assert "choose another with --port" in done.stderr
     assert not (tmp_path / "store").exists()  # nothing was imported
+
+
+def test_an_address_that_others_reach_is_refused_without_keys(tmp_path: Path, llama_folder: Path) -> None:
+    config = write_config(tmp_path, {"general": llama_folder})
+    done = coe("serve", "-c", str(config), "--host", "0.0.0.0", "--port", "0")
+    assert done.returncode == 2
+    assert "coe keys add" in done.stderr
+    assert "--open" in done.stderr
+    assert not (tmp_path / "store").exists()

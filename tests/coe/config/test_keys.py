@@ -12,6 +12,7 @@ import pytest
 from coe.config.keys import KEYS
 from coe.config.read import load_config
 from coe.config.schema import (
+    AccessConfig,
     CacheConfig,
     EngineConfig,
     ExpertConfig,
@@ -29,6 +30,7 @@ VALUES = {
     "scheduler": SchedulerConfig,
     "router": RouterConfig,
     "server": ServerConfig,
+    "access": AccessConfig,
     "router.rules": RuleConfig,
     "experts.*.generation": Sampling,
 }

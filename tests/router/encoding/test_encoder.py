@@ -49,7 +49,7 @@ def test_alone_and_in_a_batch_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_bert: bool, is_int8: bool
 ) -> None:
     monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda: is_int8)
-    encoder = Encoder(str(write_model(tmp_path / "model", is_bert=is_bert)), cache_size=0)
+    encoder = Encoder(str(write_model(tmp_path / "model", is_bert=is_bert)))
     alone = np.vstack([encoder.encode([text]) for text in TEXTS])
     np.testing.assert_allclose(encoder.encode(TEXTS), alone, atol=1e-5)
 
@@ -115,9 +115,6 @@ def test_a_vector_does_not_depend_on_its_batch() -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_the_cache_is_bounded_and_keeps_what_was_used_last() -> None:
-    encoder = Encoder(cache_size=2)
-    first = encoder.encode(["a", "b", "c", "a"])
-    assert len(encoder._cache) == 2
-    np.testing.assert_allclose(encoder.encode(["a"])[0], first[0], atol=1e-5)
+def test_no_text_is_no_vector() -> None:
+    encoder = Encoder()
     assert encoder.encode([]).shape == (0, encoder.num_dims)

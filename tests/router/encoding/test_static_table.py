@@ -14,7 +14,7 @@ from router.training.train import train
 
 def test_a_static_embedding_is_the_mean_of_its_tokens_rows() -> None:
     pytest.importorskip("wordllama", reason="the extra `static`")
-    encoder = Encoder("wordllama", cache_size=0)
+    encoder = Encoder("wordllama")
     table, ids = encoder._backbone.network.weights["table"].numpy(), encoder._token_ids("the capital of France")
     mean = table[ids].mean(axis=0)
     whole = encoder.encode(["the capital of France"])[0, : encoder.num_dims // 3]

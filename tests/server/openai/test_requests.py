@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from coe.errors import InvalidRequestError
 from coe.types import GenerateRequest, Message, Sampling
 from server.bodies import validated
-from server.openai.requests import ChatRequest, CompletionRequest
+from server.openai.requests import UNLIMITED, ChatRequest, CompletionRequest
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -72,9 +74,69 @@ def test_every_sampling_field_arrives() -> None:
     )
 
 
-def test_unknown_fields_and_neutral_values_are_ignored() -> None:
+def test_neutral_values_and_openai_fields_that_change_no_answer_are_ignored() -> None:
     neutral = {"tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "suffix": None, "user": "me"}
-    assert chat(**neutral) == chat()
+    harmless = {"metadata": {"a": "b"}, "store": True, "parallel_tool_calls": False, "prompt_cache_key": "x"}
+    assert chat(**neutral, **harmless, stream_options={"include_obfuscation": False}) == chat()
+    of_a_turn = {"name": "me", "refusal": None, "tool_calls": None}
+    assert chat(messages=[{**HELLO[0], **of_a_turn}]) == chat()
+
+
+@pytest.mark.parametrize("make", [chat, completion])
+def test_null_stands_for_the_default_in_every_field(make: Callable[..., GenerateRequest]) -> None:
+    kind = ChatRequest if make is chat else CompletionRequest
+    optional = [name for name, field in kind.model_fields.items() if not field.is_required()]
+    assert len(optional) > 15
+    assert make(**dict.fromkeys(optional)) == make()
+    assert make(stream_options={"include_usage": None}) == make()
+
+
+def test_minus_one_is_off() -> None:
+    off = chat(top_k=-1, max_tokens=-1)
+    assert off.sampling == Sampling(top_k=0, max_tokens=UNLIMITED)
+    assert chat(max_completion_tokens=-1).sampling.max_tokens == UNLIMITED
+    assert completion(max_tokens=-1, top_k=-1).sampling == off.sampling
+    for field in ("top_k", "max_tokens", "max_completion_tokens"):
+        with pytest.raises(InvalidRequestError, match=field):
+            chat(**{field: -2})
+
+
+def test_a_turn_without_content_says_so_with_null() -> None:
+    turns = [{"role": "assistant", "content": None}, *HELLO]
+    assert chat(messages=turns).messages == (Message("assistant", ""), Message("user", "hello"))
+    with pytest.raises(InvalidRequestError, match="content: Field required"):
+        chat(messages=[{"role": "user"}])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_token": 5}, "unknown field 'max_token'; did you mean 'max_tokens'?"),
+        ({"Temperature": 0}, "unknown field 'Temperature'; did you mean 'temperature'?"),
+        ({"coe": {"expert": "code"}}, "unknown field 'coe'; "),
+        ({"guided_json": {}}, "unknown field 'guided_json'; "),
+        ({"x" * 10**6: None}, "unknown field 'xxx"),
+        ({"stream_options": {"include_usages": True}}, "in stream_options; did you mean 'include_usage'?"),
+        ({"messages": [{**HELLO[0], "contents": "x"}]}, "'contents' in messages; did you mean 'content'?"),
+        ({"messages": [{**HELLO[0], "tool_calls": [{}]}]}, "tool_calls in messages is not supported yet"),
+    ],
+)
+def test_an_unknown_field_is_refused_by_name(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(message)) as caught:
+        chat(**fields)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_value_is_repeated_in_80_characters_at_most() -> None:
+    for fields in (
+        {"tools": ["x" * 10**6]},
+        {"temperature": "x" * 10**6},
+        {"messages": [{"role": "x" * 10**6, "content": ""}]},
+        {"messages": [{"role": "user", "content": [{"type": "x" * 10**6}]}]},
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            chat(**fields)
+        assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("field", ["tools", "response_format", "functions", "modalities"])

@@ -1,0 +1,178 @@
+"""The shapes of answers, for the document alone: what the dialects write is theirs.
+
+Extra fields are allowed everywhere, as clients should expect.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from coe.types import ExpertStatus
+
+__all__ = [
+    "ChatCompletion",
+    "Completion",
+    "Decision",
+    "Error",
+    "ExpertCommanded",
+    "Experts",
+    "Health",
+    "ModelList",
+    "ModelObject",
+    "Ready",
+    "Store",
+]
+
+
+class ErrorObject(BaseModel):
+    message: str = Field(description="what is wrong, the value, and what to do")
+    type: str
+    param: str | None = Field(description="the wrong field")
+    code: str | None
+
+
+class Error(BaseModel):
+    """What every failure answers; in a stream, the data of an `error` event."""
+
+    error: ErrorObject
+
+
+class PromptTokens(BaseModel):
+    cached_tokens: int = Field(ge=0, description="of the prompt, from KV that was kept")
+
+
+class Usage(BaseModel):
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+    total_tokens: int = Field(ge=0)
+    prompt_tokens_details: PromptTokens
+
+
+class Neighbour(BaseModel):
+    id: str
+    source: str
+    category: str
+    license: str
+    cosine: float | None
+    text: str | None = Field(description="null where its licence does not allow to show it")
+
+
+class Cost(BaseModel):
+    epsilon: float
+    mapped: str
+    mapped_score: float
+    chosen: str
+    chosen_score: float
+    missing_bytes: int | None
+
+
+class Decision(BaseModel):
+    """Which expert answers, and why."""
+
+    expert: str
+    category: str | None
+    confidence: float | None
+    why: str
+    because: str
+    rule: int | None
+    instead_of: str | None
+    cost: Cost | None
+    probabilities: dict[str, float | None]
+    nearest: list[Neighbour]
+
+
+class Switch(BaseModel):
+    kind: Literal["device_hit", "host_hit", "disk_miss"]
+    loaded_bytes: int = Field(ge=0)
+    load_ms: float = Field(ge=0)
+    wait_ms: float = Field(ge=0)
+    first_token_ms: float = Field(ge=0)
+
+
+class Coe(Decision):
+    """The decision behind an answer, and what it cost to run the expert."""
+
+    tier: Literal["disk", "host", "device"]
+    switch: Switch
+
+
+class ModelObject(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    object: Literal["list"]
+    data: list[ModelObject]
+
+
+class AssistantMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str | None
+
+
+class ChatChoice(BaseModel):
+    index: int = Field(ge=0)
+    message: AssistantMessage
+    logprobs: dict[str, Any] | None
+    finish_reason: str
+
+
+class ChatCompletion(BaseModel):
+    """A whole answer. With `stream`, server-sent events have chunks of it, each choice with a `delta`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str = Field(description="the expert that answered")
+    choices: list[ChatChoice]
+    usage: Usage
+    coe: Coe
+
+
+class CompletionChoice(BaseModel):
+    index: int = Field(ge=0)
+    text: str
+    logprobs: dict[str, Any] | None
+    finish_reason: str
+
+
+class Completion(BaseModel):
+    """A whole answer. With `stream`, server-sent events have chunks of it."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Usage
+    coe: Coe
+
+
+class Experts(BaseModel):
+    experts: list[ExpertStatus]
+
+
+class ExpertCommanded(BaseModel):
+    """An expert after an operator's command."""
+
+    ok: Literal[True]
+    expert: ExpertStatus
+
+
+class Store(BaseModel):
+    folder: str
+    disk_bytes: int = Field(ge=0)
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Ready(BaseModel):
+    ready: bool
+    status: str | None = Field(None, description="what is being waited for; for those who bring a key")

@@ -1,0 +1,90 @@
+"""The document describes every endpoint there is, and what they answer has the shapes it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from server_live import Live, post
+
+from server.admin import admin_routes
+from server.health import health_routes
+from server.openai.routes import openai_routes
+from server.openapi import answers
+from server.openapi.document import document
+from server.routing import routing_routes
+
+PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
+    rooms = (
+        openai_routes(live.runtime, None, 1.0),  # type: ignore[arg-type]
+        routing_routes(live.runtime, None),  # type: ignore[arg-type]
+        admin_routes(live.runtime),
+        health_routes(live.runtime),
+    )
+    routes = [route for room in rooms for route in room.routes if isinstance(route, APIRoute)]
+    there = {(method.lower(), route.path) for route in routes for method in route.methods}
+    assert there == {(method, path) for path, operations in document()["paths"].items() for method in operations}
+    assert httpx.get(f"{live.url}/openapi.json").json() == document()
+
+
+def test_every_reference_has_its_target() -> None:
+    found = document()
+
+    def check(value: Any) -> None:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                target = found
+                for part in value["$ref"].removeprefix("#/").split("/"):
+                    target = target[part]
+            for item in value.values():
+                check(item)
+        elif isinstance(value, list):
+            for item in value:
+                check(item)
+
+    check(found)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "shape"),
+    [
+        (
+            "POST",
+            "/v1/chat/completions",
+            {"messages": PROMPT, "max_tokens": 2, "logprobs": True},
+            answers.ChatCompletion,
+        ),
+        ("POST", "/v1/completions", {"prompt": "hi", "max_tokens": 2, "logprobs": 1}, answers.Completion),
+        ("POST", "/v1/route", {"prompt": "hi"}, answers.Decision),
+        ("GET", "/v1/models", None, answers.ModelList),
+        ("GET", "/v1/models/other", None, answers.ModelObject),
+        ("GET", "/admin/experts", None, answers.Experts),
+        ("POST", "/admin/experts/other/load", {}, answers.ExpertCommanded),
+        ("GET", "/admin/store", None, answers.Store),
+        ("GET", "/health", None, answers.Health),
+        ("GET", "/ready", None, answers.Ready),
+        ("GET", "/nowhere", None, answers.Error),
+        ("POST", "/v1/route", {}, answers.Error),
+    ],
+)
+def test_answers_have_the_shapes_that_it_says(
+    live: Live, method: str, path: str, body: object, shape: type[BaseModel]
+) -> None:
+    response = post(live, path, body) if method == "POST" else httpx.get(f"{live.url}{path}")
+    described = shape.model_validate_json(response.content)
+    left_out = set(response.json()) - set(type(described).model_fields)
+    assert left_out <= {"system_fingerprint"}
+
+
+def test_requests_say_what_is_ignored_and_that_null_is_the_default() -> None:
+    chat = document()["components"]["schemas"]["ChatRequest"]
+    assert chat["additionalProperties"] is False
+    assert {"user", "tools", "metadata", "temperature"} <= set(chat["properties"])
+    assert {"type": "null"} in chat["properties"]["stream"]["anyOf"]
+    assert chat["required"] == ["messages"]
