@@ -8,6 +8,7 @@ import logging
 from coe.config.read import load_config
 from server.ending import Ending
 from server.serve import bind, serve
+from server.supervisor import supervise
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,6 +18,8 @@ log = logging.getLogger("coe")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default: [server] host, loopback)")
     parser.add_argument("--port", type=int, help="port to listen on (default: [server] port, 8000; 0: any)")
+    text = "start the server again when it dies; for where neither systemd nor Docker does it"
+    parser.add_argument("--restart", action="store_true", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,8 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = load_config(arguments.config)
     settings = config.server
-    ending = Ending(settings.drain_s)
     listener = bind(arguments.host or settings.host, settings.port if arguments.port is None else arguments.port)
+    if arguments.restart and (code := supervise()) is not None:
+        return code
+    ending = Ending(settings.drain_s)
     host, port = listener.getsockname()[:2]
     # torch takes seconds to import: a wrong key and a taken port are said before that
     from coe.assembly.router import build_router
