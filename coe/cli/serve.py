@@ -11,6 +11,7 @@ from server.access.door import build_door
 from server.connection import ConnectionLimits
 from server.ending import Ending
 from server.serve import bind, serve
+from server.supervisor import supervise
 
 __all__ = ["add_arguments", "run"]
 
@@ -22,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "ask for no API keys: anybody who reaches the port may do everything"
     parser.add_argument("--open", action="store_true", help=text)
     parser.add_argument("--port", type=int, help="port to listen on (default: [server] port, 8000; 0: any)")
+    text = "start the server again when it dies; for where neither systemd nor Docker does it"
+    parser.add_argument("--restart", action="store_true", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,8 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = load_config(arguments.config)
     settings = config.server
-    ending = Ending(settings.drain_s)
     listener = bind(arguments.host or settings.host, settings.port if arguments.port is None else arguments.port)
+    if arguments.restart and (code := supervise()) is not None:
+        return code
+    ending = Ending(settings.drain_s)
     host, port = listener.getsockname()[:2]
     door = build_door(config.access, host, os.environ, is_open=arguments.open)
     # torch takes seconds to import: a wrong key and a taken port are said before that

@@ -226,6 +226,7 @@ class Engine:
             log.exception("step expert=%s", expert)
             message = f"its step failed ({reason_of(error)}); try again, and report this"
             self._fail_expert(expert, ExpertError(expert, message))
+            self._cache.check_device()
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:

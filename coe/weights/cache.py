@@ -59,7 +59,7 @@ class WeightCache:
         host_eviction = self._eviction(eviction, lambda _: self._speeds.host_s_per_byte())
         host_books = TierBooks.of(host_bytes, self._units, host_eviction)
         self._host = TierMemory(host_books, Frames(Arena(host_memory or SystemMemory(host_bytes))))
-        self._device = None
+        self._device, self._copy_device = None, device
         if device is not None:
             books = TierBooks.of(device_bytes, self._units, self._eviction(eviction, self._device_s_per_byte))
             self._device = TierMemory(books, Frames(device.arena, UnitLocations(device.forget), device.retire))
@@ -117,6 +117,11 @@ class WeightCache:
         if not failures:  # else closing the failed leases starts the next transfers
             self._load()
         return failures
+
+    def check_device(self) -> None:
+        """Raise what makes the device unusable for every expert, if a step that failed has done so (CUDA does)."""
+        if self._copy_device is not None:
+            self._copy_device.check()
 
     # -- what the engine says of the future
 

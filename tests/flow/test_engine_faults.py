@@ -182,6 +182,22 @@ def test_a_fault_in_a_step_or_a_load_ends_that_experts_requests(
     run(config, work)
 
 
+def test_a_step_that_leaves_the_device_unusable_ends_the_engine(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an illegal access CUDA refuses every later call: no expert can run in this process."""
+    faults = [Fault(monkeypatch, StepRunner, "go_on", RuntimeError("illegal memory access"))]
+    faults.append(Fault(monkeypatch, EmulatedDevice, "check", RuntimeError(REASON)))
+
+    async def work(runtime: Runtime) -> None:
+        for fault in faults:
+            fault.armed.set()
+        with pytest.raises(ExpertError, match="illegal memory access"):
+            await ask(runtime, "llama", "hello", 4)
+        await runtime.failed()
+        assert REASON in str(runtime.failure)
+
+    run(config, work)
+
+
 def test_transfer_threads_that_die_fail_the_load(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their work was dropped, and the requests that waited for it heard nothing."""
 

@@ -21,8 +21,8 @@ from coe.weights.store.unit_store import UnitStore
 
 
 @pytest.fixture
-def config(tmp_path: Path, llama_folder: Path) -> Path:
-    return write_config(tmp_path, {"general": llama_folder}, "[server]\ndrain_s = 0.5")
+def config(tmp_path: Path, gpt2_folder: Path) -> Path:
+    return write_config(tmp_path, {"general": gpt2_folder}, "[server]\ndrain_s = 0.5")
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ __all__ = ["ServedProcess", "served_process"]
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["numba", "router", "server.app", "transformers", "coe.assembly.wire"])
+FORK.set_forkserver_preload(
+    ["router", "server.app", "transformers", "transformers.models.gpt2.modeling_gpt2", "coe.assembly.wire"]
+)
 
 
 class ServedProcess:

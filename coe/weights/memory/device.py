@@ -43,6 +43,10 @@ class CopyDevice(Protocol):
         """Let work that is queued from now on read what a copy into the frame has brought."""
         ...
 
+    def check(self) -> None:
+        """Wait for queued work; raises what the driver raises when the device can run nothing any more."""
+        ...
+
 
 class EmulatedDevice:
     """A second arena in RAM with real copies, so that all device logic runs and is tested on a CPU.
@@ -76,6 +80,9 @@ class EmulatedDevice:
 
     def join(self, frame: torch.Tensor) -> None:
         """Do nothing: no work is queued."""
+
+    def check(self) -> None:
+        """Do nothing: memory does not fail."""
 
 
 class Streams(Protocol[E]):
@@ -129,6 +136,9 @@ class StreamDevice(Generic[E]):
 
     def join(self, frame: torch.Tensor) -> None:
         self._streams.join(self._landing.pop(offset_of(frame)))
+
+    def check(self) -> None:
+        self._streams.mark().synchronize()
 
 
 class CudaStreams:
