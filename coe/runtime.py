@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 
 from coe.engine.events import Cancel, Hint, Submit
 from coe.engine.loop import Engine
+from coe.engine.sequence import Sequence
 from coe.errors import CoeError
 from coe.experts import Experts, ServedExpert
 from coe.lifecycle import Lifecycle
@@ -41,6 +42,8 @@ from coe.weights.store.unit_store import UnitStore
 __all__ = ["Runtime"]
 
 log = logging.getLogger("coe.runtime")
+
+MAX_UNREAD = 512  # events of each choice that wait for a caller, for example one whose client reads nothing
 
 
 class Runtime:
@@ -115,7 +118,7 @@ class Runtime:
 
     async def _run(self, choices: Collection[PreparedPrompt]) -> AsyncGenerator[PromptScored | Delta | Finished, None]:
         """Yield the events of one sequence per choice until the last has finished; if one fails, all end."""
-        events = _Events()
+        events = _Events(MAX_UNREAD * len(choices), lambda: self._cancel(sequences))
         sequences = [sequence_of(prompt, index, events.put) for index, prompt in enumerate(choices)]
         outcome, num_left = "cancelled", len(sequences)
         try:
@@ -135,8 +138,11 @@ class Runtime:
         finally:
             self.metrics.finished(sequences[0].expert, outcome)
             if outcome != "ok":
-                for sequence in sequences:
-                    self.engine.post(Cancel(sequence.id))
+                self._cancel(sequences)
+
+    def _cancel(self, sequences: Iterable[Sequence]) -> None:
+        for sequence in sequences:
+            self.engine.post(Cancel(sequence.id))
 
     def _snapshot(self) -> Snapshot:
         """On the text worker: what the router may know of the experts now, read without asking the engine thread."""
@@ -190,15 +196,29 @@ class Runtime:
 
 
 class _Events:
-    """What the engine thread says to one request's coroutine."""
+    """What the engine thread says to one request's coroutine.
 
-    def __init__(self) -> None:
+    Bounded: when `max_unread` events wait for a caller who takes none, `give_up` is called once, all further events are
+    dropped, and the error that ends the request comes after those that wait.
+    """
+
+    def __init__(self, max_unread: int, give_up: Callable[[], None]) -> None:
+        self._max_unread, self._give_up = max_unread, give_up
+        self._is_given_up = False
         self._queue: asyncio.Queue[PromptScored | Delta | Finished | CoeError] = asyncio.Queue()
         self._hand_over = asyncio.get_running_loop().call_soon_threadsafe
 
     def put(self, event: PromptScored | Delta | Finished | CoeError) -> None:
         """Any thread."""
-        self._hand_over(self._queue.put_nowait, event)
+        self._hand_over(self._take, event)
+
+    def _take(self, event: PromptScored | Delta | Finished | CoeError) -> None:
+        if isinstance(event, CoeError) or not (self._is_given_up or self._queue.qsize() >= self._max_unread):
+            self._queue.put_nowait(event)
+        elif not self._is_given_up:
+            self._is_given_up = True
+            log.warning("give up unread=%d: the caller takes no events", self._max_unread)
+            self._give_up()
 
     async def get(self) -> PromptScored | Delta | Finished:
         """Return the next event; raises the error that ended a sequence."""
