@@ -133,7 +133,8 @@ def build_door(config: AccessConfig, address: str, environment: Mapping[str, str
         )
     if not keys and ANY in config.allowed_origins:
         raise ConfigError('[access] allowed_origins = "*" lets every web page in; make API keys, or name the pages')
-    hosts = HostRule(not keys, not is_loopback(address), config.allowed_hosts)
+    is_local = is_loopback(address)
+    hosts = HostRule(is_local or not keys, not is_local, config.allowed_hosts)
     return Door(KeyRing(keys) if keys else None, hosts, OriginRule(config.allowed_origins), defaults)
 
 
