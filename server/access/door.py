@@ -17,7 +17,7 @@ from server.access.keys import Key, KeyRing, parse_keys, read_keys
 from server.access.limits import Allowance, Limits
 from server.access.origins import ANY, HostRule, OriginRule, is_loopback
 
-__all__ = ["ENVIRONMENT", "Asked", "Door", "build_door", "check_keys"]
+__all__ = ["ENVIRONMENT", "Asked", "Door", "build_door"]
 
 ENVIRONMENT = "COE_KEYS"  # keys as the file has them, where there is no file
 FOR_EVERYBODY = {"/", "/health", "/ready", "/openapi.json"}
@@ -105,11 +105,6 @@ class Door:
         secret = _secret_in(asked.headers)
         key = self._keys.find(secret) if secret else None
         return self._callers[key.name] if key else None
-
-
-def check_keys(config: AccessConfig) -> None:
-    """Raise ConfigError for a file of keys that cannot be used."""
-    _keys(config, {}, Key("", ""))
 
 
 def build_door(config: AccessConfig, address: str, environment: Mapping[str, str], *, is_open: bool = False) -> Door:
