@@ -7,7 +7,8 @@ next where one fails (fallback.py, runtime.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from coe.engine.events import Cancel, Submit
 from coe.engine.loop import Engine
@@ -18,7 +19,11 @@ from coe.metrics import Metrics, RequestCount
 from coe.preparation import PreparedPrompt, sequence_of
 from coe.types import Admitted, Delta, Finished, GenerateEvent, PromptScored, Routed
 
-__all__ = ["attempt"]
+__all__ = ["MAX_UNREAD", "attempt"]
+
+log = logging.getLogger("coe.runtime")
+
+MAX_UNREAD = 512  # events of each choice that wait for a caller, for example one whose client reads nothing
 
 
 async def attempt(
@@ -34,7 +39,12 @@ async def attempt(
     When `life` ends, all end with its reason, whether or not the engine can still say so. Routed comes with the first
     event, or when `patience` is over. Raises CoeError, also where patience gives up then.
     """
-    events, first = _Events(), choices[0]
+
+    def cancel() -> None:
+        for sequence in sequences:
+            engine.post(Cancel(sequence.id))
+
+    events, first = _Events(MAX_UNREAD * len(choices), cancel), choices[0]
     sequences = tuple(sequence_of(prompt, index, events.put) for index, prompt in enumerate(choices))
     num_left = len(sequences)
     try:
@@ -62,20 +72,33 @@ async def attempt(
                 event = None
     finally:
         if num_left:
-            for sequence in sequences:
-                engine.post(Cancel(sequence.id))
+            cancel()
 
 
 class _Events:
-    """What the engine thread says to one request's coroutine."""
+    """What the engine thread says to one request's coroutine.
 
-    def __init__(self) -> None:
+    Bounded: when `max_unread` events wait for a caller who takes none, `give_up` is called once, all further events are
+    dropped, and the error that ends the request comes after those that wait.
+    """
+
+    def __init__(self, max_unread: int, give_up: Callable[[], None]) -> None:
+        self._max_unread, self._give_up = max_unread, give_up
+        self._is_given_up = False
         self._queue: asyncio.Queue[Admitted | PromptScored | Delta | Finished | CoeError] = asyncio.Queue()
         self._hand_over = asyncio.get_running_loop().call_soon_threadsafe
 
     def put(self, event: Admitted | PromptScored | Delta | Finished | CoeError) -> None:
         """Any thread."""
-        self._hand_over(self._queue.put_nowait, event)
+        self._hand_over(self._take, event)
+
+    def _take(self, event: Admitted | PromptScored | Delta | Finished | CoeError) -> None:
+        if isinstance(event, CoeError) or not (self._is_given_up or self._queue.qsize() >= self._max_unread):
+            self._queue.put_nowait(event)
+        elif not self._is_given_up:
+            self._is_given_up = True
+            log.warning("give up unread=%d: the caller takes no events", self._max_unread)
+            self._give_up()
 
     def fail(self, error: CoeError) -> None:
         """Event loop: no event comes any more."""

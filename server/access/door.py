@@ -17,7 +17,7 @@ from server.access.keys import Key, KeyRing, parse_keys, read_keys
 from server.access.limits import Allowance, Limits
 from server.access.origins import ANY, HostRule, OriginRule, is_loopback
 
-__all__ = ["ENVIRONMENT", "Asked", "Door", "build_door", "check_keys"]
+__all__ = ["ENVIRONMENT", "Asked", "Door", "build_door"]
 
 ENVIRONMENT = "COE_KEYS"  # keys as the file has them, where there is no file
 FOR_EVERYBODY = {"/", "/health", "/ready", "/openapi.json"}
@@ -107,11 +107,6 @@ class Door:
         return self._callers[key.name] if key else None
 
 
-def check_keys(config: AccessConfig) -> None:
-    """Raise ConfigError for a file of keys that cannot be used."""
-    _keys(config, {}, Key("", ""))
-
-
 def build_door(config: AccessConfig, address: str, environment: Mapping[str, str], *, is_open: bool = False) -> Door:
     """Return the door of a server that listens on an IP address.
 
@@ -133,7 +128,8 @@ def build_door(config: AccessConfig, address: str, environment: Mapping[str, str
         )
     if not keys and ANY in config.allowed_origins:
         raise ConfigError('[access] allowed_origins = "*" lets every web page in; make API keys, or name the pages')
-    hosts = HostRule(not keys, not is_loopback(address), config.allowed_hosts)
+    is_local = is_loopback(address)
+    hosts = HostRule(is_local or not keys, not is_local, config.allowed_hosts)
     return Door(KeyRing(keys) if keys else None, hosts, OriginRule(config.allowed_origins), defaults)
 
 

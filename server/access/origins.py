@@ -27,8 +27,9 @@ class _Authority(NamedTuple):
 class HostRule:
     """Whether a Host header may be answered.
 
-    A server that asks for keys answers any. One that does not answers the names of this machine's loopback and `names`;
-    beyond loopback (`takes_addresses`) also IP addresses, which no name server can point elsewhere.
+    A server that others can reach and that asks for keys answers any. Another answers the names of this machine's
+    loopback and `names`; beyond loopback (`takes_addresses`) also IP addresses, which no name server can point
+    elsewhere.
     """
 
     is_checked: bool = True

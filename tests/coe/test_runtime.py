@@ -20,6 +20,7 @@ from coe.config.read import load_config
 from coe.engine.step_runner import StepRunner
 from coe.errors import (
     BreakerOpenError,
+    CancelledError,
     CoeError,
     ContextLengthError,
     ExpertError,
@@ -408,6 +409,34 @@ def test_closing_a_stream_frees_its_kv_at_once(config: Path) -> None:
         )
         assert left == (0, 0)
         assert runtime.metrics.snapshot().requests == {("llama", "cancelled"): 1}
+
+    with_runtime(config, work)
+
+
+def test_a_caller_who_takes_no_events_holds_no_memory(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coe.attempt.MAX_UNREAD", 8)
+
+    async def work(runtime: Runtime) -> None:
+        asked = GenerateRequest(
+            "idle",
+            messages=(Message("user", "hello"),),
+            sampling=Sampling(max_tokens=200, ignore_eos=True),
+            num_choices=2,
+        )
+        events = runtime.generate(asked)
+        assert isinstance(await anext(events), Routed)
+        await anext(events)
+        while any(expert.num_requests for expert in runtime.operator.experts()):
+            await asyncio.sleep(0.01)
+        taken: list[GenerateEvent] = []
+
+        async def take_all() -> None:
+            async for event in events:
+                taken.append(event)
+
+        with pytest.raises(CancelledError):
+            await take_all()
+        assert len(taken) == 16
 
     with_runtime(config, work)
 

@@ -108,6 +108,15 @@ def test_a_page_must_be_the_servers_own_and_send_json(door: Door) -> None:
     door.admit(asked("/v1/models", "GET", origin="http://evil.example", **key))  # its answer is not shown to the page
 
 
+def test_on_loopback_the_host_is_checked_with_keys_too() -> None:
+    config = AccessConfig(allowed_hosts=("coe.example",))
+    door = build_door(config, "127.0.0.1", {"COE_KEYS": KEYS})
+    for host in ("localhost:8000", "coe.example"):
+        assert door.admit(asked(host=host, authorization="Bearer alice's")).owner == "alice"
+    with pytest.raises(PermissionDeniedError, match="allowed_hosts"):
+        door.admit(asked(host="evil.example", authorization="Bearer alice's"))
+
+
 def test_without_keys_the_host_is_checked_and_whoever_comes_may_do_everything() -> None:
     door = build_door(AccessConfig(), "127.0.0.1", {})
     assert door.admit(asked("/admin/experts", host="localhost:8000", authorization="Bearer anything")).is_admin
