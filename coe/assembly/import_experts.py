@@ -5,7 +5,6 @@ One expert that cannot be had does not stop the others: its error is returned be
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from coe.assembly.processor import Processor, choose_device, processor_of
 from coe.config.catalog import Catalog, ExpertSpec, load_catalog
 from coe.config.schema import CacheConfig, Config
 from coe.errors import ConfigError, ExpertError
+from coe.sources.refusals import Refusals
 from coe.weights.store.importer import import_expert
 from coe.weights.store.originals import OriginalFiles
 from coe.weights.store.unit_store import UnitStore
@@ -23,9 +23,7 @@ from coe.weights.unit import Manifest
 
 __all__ = ["ImportResult", "Imported", "Progress", "StoredExperts", "import_experts", "imported_experts", "open_store"]
 
-log = logging.getLogger("coe.assembly.import")
-
-Progress = Callable[[str, int, int], None]  # "import <expert>" or "pin host memory", bytes done, bytes in all
+Progress = Callable[[str, int, int], None]  # "importing 3 of 12: code" or "pin host memory", bytes done, bytes in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +54,15 @@ def import_experts(
 ) -> ImportResult:
     """Write what the store lacks."""
     imported: list[Imported] = []
-    errors: dict[str, ExpertError] = dict(catalog.errors)
-    for spec in catalog:
-        try:
-            imported.append(Imported(spec, _import(spec, store, processor, progress)))
-        except ExpertError as error:
-            log.error("import expert=%s error=%s", spec.name, error)
-            errors[spec.name] = error
-    return ImportResult(tuple(imported), errors)
+    refusals = Refusals(catalog.errors)
+    for number, spec in enumerate(catalog, 1 + len(catalog.errors)):
+        shown = None
+        if progress is not None:
+            shown = partial(progress, f"importing {number} of {len(catalog) + len(catalog.errors)}: {spec.name}")
+            shown(0, 0)
+        with refusals.guard(spec.name, "imported"):
+            imported.append(Imported(spec, _import(spec, store, processor, shown)))
+    return ImportResult(tuple(imported), refusals.errors)
 
 
 def imported_experts(config: Config) -> StoredExperts:
@@ -80,10 +79,12 @@ def open_store(cache: CacheConfig) -> UnitStore:
 
 
 def _import(
-    spec: ExpertSpec, store: UnitStore | OriginalFiles, processor: Processor, progress: Progress | None
+    spec: ExpertSpec,
+    store: UnitStore | OriginalFiles,
+    processor: Processor,
+    progress: Callable[[int, int], None] | None,
 ) -> Manifest:
     form = stored_form(spec, processor)
     if isinstance(store, OriginalFiles):
         return store.add(spec, form)
-    shown = None if progress is None else partial(progress, f"import {spec.name}")
-    return import_expert(store, spec, form, progress=shown)
+    return import_expert(store, spec, form, progress=progress)

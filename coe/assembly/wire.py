@@ -20,7 +20,7 @@ from coe.config.catalog import load_catalog
 from coe.config.schema import CacheConfig, Config, EngineConfig, SchedulerConfig
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
-from coe.experts import Experts
+from coe.experts import Experts, ServedExpert
 from coe.metrics import Metrics
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import DecodeGraphs
@@ -47,8 +47,9 @@ POLICIES: Mapping[str, Callable[[], SchedulingPolicy]] = {"value": ValuePolicy, 
 
 def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
     """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
-    processor = processor_of(choose_device(config.engine.device))
-    catalog, store = load_catalog(config.experts, config.engine.dtype), open_store(config.cache)
+    processor, store = processor_of(choose_device(config.engine.device)), open_store(config.cache)
+    note = None if progress is None else partial(_note, progress)
+    catalog = load_catalog(config.experts, config.engine.dtype, note=note)
     originals = OriginalFiles() if config.cache.store == "in-place" else None
     imported, errors = import_experts(catalog, originals or store, processor, progress)
     if originals is not None:
@@ -76,13 +77,13 @@ def wire(
     processor, budgets = processor_of(device), derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
     prepared, refused = prepare(imported, processor, budgets)
-    errors = {**errors, **refused}
-    _check_general(config.router.general, errors)
     choices = {expert.imported.spec.name: expert.choice for expert in prepared}
     pages = share_pages(choices, budgets.kv_bytes, processor) if processor.has_pages else None
     graphs = _graphs(pages, config.engine, budgets, processor)
     backends = Backends(processor, pages, graphs)
-    served = {expert.imported.spec.name: serve(expert, backends, config.engine.max_tokens) for expert in prepared}
+    served, unbound = serve(prepared, backends, config.engine.max_tokens)
+    errors = {**errors, **refused, **unbound}
+    _check_served(served, errors, config.router.general)
     copy_device = _copy_device(device, config.engine, budgets, processor, graphs)
     metrics = Metrics()
     engine = Engine(
@@ -98,10 +99,16 @@ def wire(
     return Runtime(Experts(served, errors, names), router, engine, metrics, store, weighs_residency=weighs_residency)
 
 
-def _check_general(general: str, errors: Mapping[str, ExpertError]) -> None:
-    """The general expert answers whatever the router is unsure of: without it there is no composition."""
+def _note(progress: Progress, what: str) -> None:
+    progress(what, 0, 0)
+
+
+def _check_served(served: Mapping[str, ServedExpert], errors: Mapping[str, ExpertError], general: str) -> None:
+    """Raise ConfigError if no expert is left; without the general one the others are served, and it is said."""
+    if not served:
+        raise ConfigError("\n  ".join([f"none of the {len(errors)} experts can be served", *map(str, errors.values())]))
     if general in errors:
-        raise ConfigError(f"the general expert cannot be had: {errors[general]}")
+        log.error("the general expert '%s' is refused: prompts that the router is unsure of have no answer", general)
 
 
 def _graphs(pages: KvPages | None, engine: EngineConfig, budgets: Budgets, processor: Processor) -> DecodeGraphs | None:

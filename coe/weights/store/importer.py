@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
+from coe.sources.json_files import json_object
 from coe.weights.store.checkpoint import Checkpoint, weight_files
 from coe.weights.store.layout import Parameter, lay_out_model, lay_out_unit, padded_bytes
 from coe.weights.store.lora import LoraAdapter
@@ -69,7 +70,7 @@ def import_expert(
         if (manifest := store.lookup(key)) is not None:
             return manifest
         with ExitStack() as stack:
-            checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
+            checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
             adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
             manifest = Import(spec, checkpoint, adapter, form).run(store, key, progress)
         store.save(manifest)
@@ -94,7 +95,9 @@ def _key(spec: ExpertSpec, form: StoredForm) -> str:
     adapter = (
         [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")] if spec.adapter else []
     )
-    files = [identity_of(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
+    files = [
+        identity_of(path) for path in [*described, *weight_files(spec.name, spec.folder), *adapter] if path.is_file()
+    ]
     facts = [FORMAT, form.dtype, form.matrices, spec.source, str(spec.tokenizer_dir), files]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
@@ -119,7 +122,7 @@ class Import:
         self.checkpoint = checkpoint
         self.adapter = adapter
         self.form = form
-        self.config = _json(spec.folder / "config.json")
+        self.config = json_object(spec.name, spec.folder / "config.json")
         self.layout = lay_out_model(spec.name, self.config)
 
     def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
@@ -155,7 +158,7 @@ class Import:
             self.spec.source,
             self.dtype_of(units),
             self.config,
-            _json(generation) if generation.is_file() else {},
+            json_object(self.spec.name, generation) if generation.is_file() else {},
             str(self.spec.tokenizer_dir),
             tuple(units),
             dict(self.layout.tied),
@@ -215,6 +218,7 @@ class Import:
                 f"{self.checkpoint.names[name]}: tensor '{name}' is {self.checkpoint.shape(name)} and config.json "
                 f"asks for {parameter.shape}; fetch both again"
             )
+        self.checkpoint.check_float(name)
         return name
 
     def spellings(self, name: str) -> list[str]:
@@ -232,19 +236,20 @@ class Import:
                     )
 
     def check_adapter(self) -> None:
-        for name in sorted(self.adapter.targets if self.adapter else ()):
+        if self.adapter is None:
+            return
+        for name in sorted(self.adapter.targets):
             if name in self.layout.tied or name in self.layout.tied.values():
                 raise self.error(
                     f"the adapter changes {name}, which is tied; merge it with PEFT's merge_and_unload, save the "
                     "model and name that folder"
                 )
             if name not in self.layout.parameters:
-                raise self.error(f"the adapter changes {name}, which the base has not; name its base with base = ...")
+                raise self.error(
+                    f"the adapter changes {name}, which the base {self.spec.folder} has not; it was made for "
+                    f"'{self.adapter.made_for}': name its base with base = ..."
+                )
+            self.adapter.check_shapes(name, self.layout.parameters[name].shape)
 
     def error(self, message: str) -> WeightsError:
         return WeightsError(self.spec.name, message)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

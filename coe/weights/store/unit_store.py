@@ -14,6 +14,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,9 +25,11 @@ from typing import Any
 
 from coe.errors import CoeError
 from coe.weights.store.file_reads import pieces_of
-from coe.weights.unit import Manifest, TensorSpec, Unit
+from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
 
 __all__ = ["UnitStore"]
+
+log = logging.getLogger("coe.weights.store")
 
 HASH_BYTES = 32  # BLAKE2b-256
 SUBFOLDERS = ("units", "manifests", "tmp")
@@ -82,12 +85,18 @@ class UnitStore:
     def lookup(self, key: str) -> Manifest | None:
         """Return the manifest with this key if all its units have the right bytes; only unsealed ones are hashed.
 
-        A store that does not heal checks sizes alone, so that `verify` can show what is wrong.
+        A manifest that cannot be read counts as absent, so that its expert is imported anew. A store that does not heal
+        checks sizes alone, so that `verify` can show what is wrong.
         """
         path = self._manifest_path(key)
         if not path.is_file():
             return None
-        manifest = _manifest(json.loads(path.read_text()))
+        try:
+            manifest = _manifest(json.loads(path.read_text()))
+            _check_sound(manifest, key)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            log.warning("manifest %s is damaged (%r); its expert is imported anew", path, error)
+            return None
         is_right = self._is_right if self._heals else lambda unit: _has_size(self.path(unit), unit.size_bytes)
         return manifest if all(is_right(unit) for unit in manifest.units) else None
 
@@ -201,6 +210,16 @@ def _is_sealed(path: Path, digest: str) -> bool:
 def _seal_s(digest: str) -> int:
     """Return a whole, even second between 2001 and 2035, which every file system can store."""
     return (1 << 30) + (int(digest[:8], 16) & 0x3FFF_FFFE)
+
+
+def _check_sound(manifest: Manifest, key: str) -> None:
+    """Raise ValueError for a manifest whose tensors do not lie in its units."""
+    specs = [(spec, unit.size_bytes) for unit in manifest.units for spec in unit.tensors]
+    lie_inside = all(
+        spec.dtype in DTYPE_SIZES and 0 <= spec.offset <= size_bytes - spec.size_bytes for spec, size_bytes in specs
+    )
+    if manifest.key != key or not specs or not lie_inside:
+        raise ValueError("its tensors do not lie in its units")
 
 
 def _manifest(raw: Mapping[str, Any]) -> Manifest:
