@@ -18,6 +18,7 @@ from coe.errors import (
     OverloadedError,
     RequestError,
     ShutdownError,
+    StartingError,
     UnknownExpertError,
 )
 from server.openai.objects import error_body
@@ -43,6 +44,7 @@ TABLE = (
     _Rule(OverloadedError, 429, "rate_limit_error", "overloaded", 1),
     _Rule(DeadlineError, 504, "timeout_error", "deadline_exceeded"),
     _Rule(CancelledError, 499, "cancelled_error", "cancelled"),
+    _Rule(StartingError, 503, "service_unavailable_error", "starting", 5),
     _Rule(ShutdownError, 503, "service_unavailable_error", "shutting_down", 5),
     _Rule(ExpertError, 503, "service_unavailable_error", "expert_unavailable"),
 )

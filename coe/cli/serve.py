@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from coe.config.read import load_config
+from coe.config.schema import Config
 from server.serve import bind, serve
+from server.starting import answering
+
+if TYPE_CHECKING:
+    from coe.runtime import Runtime
 
 __all__ = ["add_arguments", "run"]
 
@@ -24,15 +31,31 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.server
     listener = bind(arguments.host or settings.host, settings.port if arguments.port is None else arguments.port)
     host, port = listener.getsockname()[:2]
+    log.info("listening on http://%s:%d, not ready yet", host, port)
+    with answering(listener) as starting:
+        runtime = _runtime(config, starting.note)
+    num_served, num_experts = len(runtime.experts.served), len(config.experts)
+    log.info("serving %d of %d experts on http://%s:%d (Ctrl-C ends)", num_served, num_experts, host, port)
+    from server.app import create_app
+
+    app = create_app(runtime, drain_s=settings.drain_s, max_body_bytes=settings.max_body_bytes)
+    serve(app, listener, drain_s=settings.drain_s)
+    return 0
+
+
+def _runtime(config: Config, note: Callable[[str, int, int], None]) -> Runtime:
+    """Load the router and import the experts; `note` is told what is being done, as the bars are."""
     # torch takes seconds to import: a wrong key and a taken port are said before that
+    note("loading the router", 0, 0)
     from coe.assembly.router import build_router
     from coe.assembly.wire import build_runtime
     from coe.progress import import_bars
-    from server.app import create_app
 
-    with import_bars() as progress:
-        runtime = build_runtime(config, build_router(config.router, config.names), progress=progress)
-    app = create_app(runtime, drain_s=settings.drain_s, max_body_bytes=settings.max_body_bytes)
-    log.info("serving %d experts on http://%s:%d (Ctrl-C ends)", len(config.experts), host, port)
-    serve(app, listener, drain_s=settings.drain_s)
-    return 0
+    router = build_router(config.router, config.names)
+    with import_bars() as show:
+
+        def progress(what: str, done: int, total: int) -> None:
+            note(what, done, total)
+            show(what, done, total)
+
+        return build_runtime(config, router, progress=progress)

@@ -19,6 +19,7 @@ from coe.errors import (
     OverloadedError,
     RequestError,
     ShutdownError,
+    StartingError,
     UnknownExpertError,
 )
 
@@ -31,6 +32,7 @@ OF_THE_REQUEST: Mapping[str, type[RequestError]] = {
 OF_THE_SERVER: Mapping[str, type[CoeError]] = {
     "overloaded": OverloadedError,
     "deadline_exceeded": DeadlineError,
+    "starting": StartingError,
     "shutting_down": ShutdownError,
 }
 

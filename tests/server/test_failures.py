@@ -15,6 +15,7 @@ from coe.errors import (
     InvalidRequestError,
     OverloadedError,
     ShutdownError,
+    StartingError,
     UnknownExpertError,
     WeightsError,
 )
@@ -30,6 +31,7 @@ from server.failures import failure_of
         (OverloadedError("x"), 429, "overloaded", "1"),
         (DeadlineError("x"), 504, "deadline_exceeded", None),
         (CancelledError("x"), 499, "cancelled", None),
+        (StartingError("x"), 503, "starting", "5"),
         (ShutdownError("x"), 503, "shutting_down", "5"),
         (WeightsError("math", "x"), 503, "expert_unavailable", None),
     ],

@@ -17,6 +17,7 @@ from coe.errors import (
     InvalidRequestError,
     OverloadedError,
     ShutdownError,
+    StartingError,
     UnknownExpertError,
 )
 from server.failures import failure_of
@@ -48,6 +49,7 @@ RAISED = [
     (OverloadedError("later"), OverloadedError),
     (DeadlineError("late"), DeadlineError),
     (ShutdownError("closing"), ShutdownError),
+    (StartingError("importing 3 of 12"), StartingError),
     (CancelledError("gone"), CoeError),
     (ExpertError("math", "broken"), CoeError),
 ]
