@@ -104,9 +104,14 @@ def _note(progress: Progress, what: str) -> None:
 
 
 def _check_served(served: Mapping[str, ServedExpert], errors: Mapping[str, ExpertError], general: str) -> None:
-    """Raise ConfigError if no expert is left; without the general one the others are served, and it is said."""
+    """Name the experts that are refused; raises ConfigError if no other is left.
+
+    Without the general one the others are served, too.
+    """
     if not served:
         raise ConfigError("\n  ".join([f"none of the {len(errors)} experts can be served", *map(str, errors.values())]))
+    for error in errors.values():
+        log.error("refused %s", error)
     if general in errors:
         log.error("the general expert '%s' is refused: prompts that the router is unsure of have no answer", general)
 

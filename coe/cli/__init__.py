@@ -1,13 +1,14 @@
 """The command line: `coe serve`, `route`, `experts`, `config`, `router`, `bench`; one module a verb.
 
 Owns the list of verbs, logging and exit codes: 0 done, 1 failed, 2 a configuration or a command that cannot be used,
-130 interrupted. Each verb's module owns its grammar beside its work and is imported when the verb is chosen
-(commands.py). The one folder that knows coe, the router and the server together.
+130 interrupted, 141 nobody reads what it prints. Each verb's module owns its grammar beside its work and is imported
+when the verb is chosen (commands.py). The one folder that knows coe, the router and the server together.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         _log_to_stderr(logging.DEBUG if arguments.verbose else logging.INFO)
         code: int | None = arguments.run(arguments)
+        sys.stdout.flush()
     except ConfigError as error:
         print(f"coe: {error}", file=sys.stderr)
         return 2
@@ -33,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the exit would raise again
+        return 141
     return code or 0
 
 

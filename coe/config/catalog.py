@@ -22,7 +22,7 @@ from coe.sources.model_fields import check_adapter_config, check_config, check_g
 from coe.sources.refusals import Refusals
 from coe.types import Sampling
 
-__all__ = ["ADAPTER_WEIGHTS", "INDEX", "WEIGHTS", "Catalog", "ExpertSpec", "load_catalog", "resolve_expert"]
+__all__ = ["ADAPTER_WEIGHTS", "INDEX", "WEIGHTS", "Catalog", "ExpertSpec", "load_catalog"]
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -107,12 +107,13 @@ def load_catalog(
     dtype: Dtype = "auto",
     *,
     hub_dir: Path | None = None,
+    only_cached: bool = False,
     note: Callable[[str], None] | None = None,
 ) -> Catalog:
     """Resolve every expert, fetching what is on the hub.
 
-    `dtype` is for experts that name none. `hub_dir` is the folder of the hub's cache, by default huggingface_hub's own.
-    `note` is told what is being done, an expert at a time.
+    `dtype` is for experts that name none. `hub_dir` is the folder of the hub's cache, by default huggingface_hub's own;
+    with `only_cached` nothing is fetched, and what it lacks has a NotFetchedError. `note` is told what is being done.
     """
     specs: dict[str, ExpertSpec] = {}
     refusals = Refusals()
@@ -120,13 +121,8 @@ def load_catalog(
         if note is not None:
             note(f"resolving {number} of {len(experts)}: {expert.name}")
         with refusals.guard(expert.name, "resolved"):
-            specs[expert.name] = resolve_expert(expert, dtype, hub_dir=hub_dir)
+            specs[expert.name] = _SourceResolver(expert.name, hub_dir, only_cached).spec(expert, dtype)
     return Catalog(specs, refusals.errors, names_of(experts))
-
-
-def resolve_expert(expert: ExpertConfig, dtype: Dtype = "auto", *, hub_dir: Path | None = None) -> ExpertSpec:
-    """Return the local folders of one expert; raises SourceError for a source that is missing or refused."""
-    return _SourceResolver(expert.name, hub_dir).spec(expert, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +131,7 @@ class _SourceResolver:
 
     name: str
     hub_dir: Path | None
+    only_cached: bool
 
     def refuse(self, message: str) -> SourceError:
         return SourceError(self.name, message)
@@ -174,16 +171,19 @@ class _SourceResolver:
         """Return the source's folder, looked over; from the hub, everything but weights is fetched into it."""
         folder = source.folder
         if folder is None:
-            folder = fetch(self.name, source.text, source.revision, DESCRIPTIONS, self.hub_dir)
+            folder = self.fetched(source, DESCRIPTIONS)
         check_folder(self.name, folder)
         return folder
+
+    def fetched(self, source: Source, patterns: Sequence[str]) -> Path:
+        return fetch(self.name, source.text, source.revision, patterns, self.hub_dir, only_cached=self.only_cached)
 
     def weights(self, source: Source, folder: Path) -> None:
         """Check that the folder is a causal language model in safetensors; fetch its weights if they are on the hub."""
         self.check_model(folder)
         files = self.weight_files(folder)
         if source.folder is None:
-            fetch(self.name, source.text, source.revision, files, self.hub_dir)
+            self.fetched(source, files)
         missing = [file for file in files if not (folder / file).is_file()]
         if missing:
             raise self.refuse(f"{folder / missing[0]} is missing; {self.remedy(folder)}")
@@ -259,7 +259,7 @@ class _SourceResolver:
                 )
         check_adapter_config(self.name, folder / "adapter_config.json", settings)
         if source.folder is None:
-            fetch(self.name, source.text, source.revision, [ADAPTER_WEIGHTS], self.hub_dir)
+            self.fetched(source, [ADAPTER_WEIGHTS])
         if not (folder / ADAPTER_WEIGHTS).is_file():
             raise self.refuse(f"{folder / ADAPTER_WEIGHTS} is missing; {self.remedy(folder)}")
         return folder

@@ -36,10 +36,8 @@ class Refusals:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the edge to what a stranger's folder makes third-party code do
-            refusal = error if isinstance(error, ExpertError) else SourceError(expert, _cause(doing, error))
-            log.error("refused %s", refusal)
             log.debug("refused expert=%s", expert, exc_info=error)
-            self.errors[expert] = refusal
+            self.errors[expert] = error if isinstance(error, ExpertError) else SourceError(expert, _cause(doing, error))
 
 
 def _cause(doing: str, error: BaseException) -> str:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def held_server(tmp_path: Path, experts: dict[str, Path]) -> Iterator[tuple[subp
             url = next(found[0] for line in served.stderr if (found := re.search(r"http://[\d.:]+", line)))
             with httpx.Client(base_url=url, timeout=60) as client:
                 while "importing" not in client.get("/ready").json()["status"]:
-                    pass
+                    time.sleep(0.05)  # asked without pause, the server would leave the import no time
                 yield served, client
         finally:
             served.kill()
@@ -62,7 +63,7 @@ def test_the_port_answers_while_experts_are_imported_and_serves_them_after(
     with held_server(tmp_path, experts) as (served, client):
         assert client.get("/health").json() == {"status": "ok"}
         while "%" not in (status := client.get("/ready").json()["status"]):
-            pass
+            time.sleep(0.05)
         assert re.fullmatch(r"importing 2 of 3: general, \d+ %", status)
         assert client.get("/ready").status_code == 503
         body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}

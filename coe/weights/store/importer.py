@@ -27,7 +27,7 @@ from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "identity_of", "import_expert"]
+__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "describe_expert", "identity_of", "import_expert"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -75,6 +75,16 @@ def import_expert(
             manifest = Import(spec, checkpoint, adapter, form).run(store, key, progress)
         store.save(manifest)
         return manifest
+
+
+def describe_expert(spec: ExpertSpec, form: StoredForm = FLOAT32) -> Manifest:
+    """Return the manifest that an import would make, its hashes left out; raises as it would, and writes nothing."""
+    with ExitStack() as stack:
+        checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
+        adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
+        work = Import(spec, checkpoint, adapter, form)
+        units = [Unit(name, name, padded_bytes(specs), specs) for name, specs in work.tensor_specs().items()]
+        return work.manifest("described", units)
 
 
 @contextmanager
