@@ -10,6 +10,8 @@ import pytest
 import torch
 from compositions import ask, with_runtime, write_config
 from odd_folders import copied, edit_tensors
+from safetensors.torch import load_file
+from tiny_models import tiny_llama, tiny_model, tiny_tokenizer
 
 from coe.errors import ExpertError
 from coe.runtime import Runtime
@@ -52,10 +54,49 @@ def test_requests_to_damaged_weights_fail_by_name_and_others_answer(
     with_runtime(write_config(tmp_path, {"good": llama_folder, "bad": bad}), work)
 
 
+PARTS = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "gate_proj.weight", "down_proj.weight")
+
+
+@pytest.mark.parametrize("head_dim", [16, 12], ids=["compiled", "torch"])
+def test_damage_anywhere_in_a_layer_is_seen_by_the_shortest_prompt_and_by_later_tokens(
+    tmp_path: Path, head_dim: int
+) -> None:
+    """Attention kernels took NaN scores for masked ones: clamps of an exponential, and torch's over a few keys."""
+    good = (
+        tiny_llama(tmp_path / "good", num_layers=2)
+        if head_dim == 16
+        else tiny_model("llama", tmp_path / "good", num_layers=2, head_dim=head_dim, hidden_size=48)
+    )
+    tensors = load_file(good / "model.safetensors")
+    folders = {"good": good}
+    for value in (math.nan, math.inf):
+        for part in PARTS:
+            (name,) = (each for each in tensors if each.endswith(part) and ".1." in each)
+            folders[f"{part[:4].strip('_')}-{value}"] = damaged(good, tmp_path / f"{part}-{value}", name, value)
+
+    async def work(runtime: Runtime) -> None:
+        backends = {served.loaded.model.backend for served in runtime.experts.served.values()}
+        assert len(backends) == 1
+        assert ("compiled" in backends.pop()) == (head_dim == 16)
+        assert await ask(runtime, "good", "hello", 3)
+        for name in folders.keys() - {"good"}:
+            for prompt, num_tokens in (("a", 1), ("a", 30), ("hello " * 40, 3)):
+                with pytest.raises(ExpertError, match=f"'{name}': it produced NaN"):
+                    await complete(runtime, name, prompt, num_tokens)
+
+    with_runtime(write_config(tmp_path, folders), work)
+
+
+async def complete(runtime: Runtime, name: str, prompt: str, num_tokens: int) -> None:
+    """Continue a prompt of as few tokens as it has."""
+    sampling = Sampling(max_tokens=num_tokens, temperature=0.0, ignore_eos=True)
+    request = GenerateRequest(f"{name}-{len(prompt)}-{num_tokens}", prompt=prompt, expert=name, sampling=sampling)
+    async for _ in runtime.generate(request):
+        pass
+
+
 def test_a_sequence_that_meets_no_damage_goes_on_beside_one_that_does(tmp_path: Path, llama_folder: Path) -> None:
     """One row of the embedding is damaged: only prompts with that token fail, in the same batch of the same expert."""
-    from tiny_models import tiny_tokenizer
-
     (token_id,) = tiny_tokenizer().encode("Z", add_special_tokens=False)
 
     def damage(tensors: dict[str, torch.Tensor]) -> None:
