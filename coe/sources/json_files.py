@@ -18,6 +18,7 @@ __all__ = ["INDEX_BYTES", "check_folder", "json_object"]
 
 OBJECT_BYTES = 16 << 20
 INDEX_BYTES = 64 << 20  # an index of a hundred thousand tensors has a tenth of that
+MOST_NESTED = 100  # transformers and json walk what they are given by recursion
 TEXT_BYTES = 256 << 20  # of any other file but weights: the largest tokenizer.json known has 80 MB
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5", ".onnx")
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -34,7 +35,17 @@ def json_object(expert: str, path: Path, most_bytes: int = OBJECT_BYTES) -> dict
         raise SourceError(expert, f"{path} is nested too deeply to be read; fetch it again") from error
     if not isinstance(value, dict):
         raise SourceError(expert, f"{path} is not a JSON object; fetch it again")
+    if _is_nested_deeper(value, MOST_NESTED):
+        raise SourceError(expert, f"{path} is nested too deeply to be read; fetch it again")
     return value
+
+
+def _is_nested_deeper(value: Any, depth: int) -> bool:
+    containers = [value]
+    for _ in range(depth):
+        inner = [each.values() if isinstance(each, dict) else each for each in containers]
+        containers = [item for items in inner for item in items if isinstance(item, dict | list)]
+    return bool(containers)
 
 
 def check_folder(expert: str, folder: Path) -> None:

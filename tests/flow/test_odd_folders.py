@@ -79,6 +79,7 @@ MODELS: dict[str, tuple[Damage, str]] = {
     "act-unknown": (edit(CONFIG, hidden_act="nope"), r"cannot build a 'llama' from its config.json: .*nope"),
     "window-text": (edit(CONFIG, sliding_window="x"), r"sliding_window = \"x\": expected"),
     "nested": (nested(CONFIG), r"config.json is nested too deeply"),
+    "nested-a-little": (edit(CONFIG, extra=json.loads("[" * 150 + "]" * 150)), r"config.json is nested too deeply"),
     "no-utf8": (raw(CONFIG, b"\xff\xfe{}"), r"config.json cannot be read"),
     "config-huge": (odd_folders.huge(CONFIG, 500 << 20), r"config.json has 524,288,000 bytes, and at most"),
     "config-pipe": (odd_folders.pipe(CONFIG), r"config.json is a pipe, not a file"),
