@@ -66,6 +66,7 @@ class ExpertSpec:
     keep_alive_s: float | None = None
     preload: bool = False
     weights: Weights = "full"
+    checks_base: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ class _SourceResolver:
             expert.keep_alive_s,
             expert.preload,
             expert.weights,
+            expert.base_check == "on",
         )
 
     def descriptions(self, source: Source) -> Path:

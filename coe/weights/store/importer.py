@@ -22,15 +22,25 @@ from coe.errors import WeightsError
 from coe.sources.json_files import json_object
 from coe.weights.store.checkpoint import Checkpoint, weight_files
 from coe.weights.store.layout import Parameter, lay_out_model, lay_out_unit, padded_bytes
-from coe.weights.store.lora import LoraAdapter
+from coe.weights.store.lora import BASE_RECORD, LoraAdapter
 from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "describe_expert", "identity_of", "import_expert"]
+__all__ = [
+    "DTYPES",
+    "Import",
+    "Progress",
+    "StoredForm",
+    "describe_expert",
+    "identity_of",
+    "import_expert",
+    "record_base",
+]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
+HASHED_VALUES = 1024  # of each matrix of a base: enough to tell models apart, and no pass over all of them
 FORMAT = 1  # part of every manifest's key: increase it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
@@ -87,6 +97,17 @@ def describe_expert(spec: ExpertSpec, form: StoredForm = FLOAT32) -> Manifest:
         return work.manifest("described", units)
 
 
+def record_base(spec: ExpertSpec) -> None:
+    """Leave in the adapter's folder which weights it was trained on, so that no other base is taken for its own."""
+    assert spec.adapter is not None
+    with (
+        Checkpoint(spec.name, weight_files(spec.name, spec.folder)) as checkpoint,
+        LoraAdapter(spec.name, spec.adapter) as adapter,
+    ):
+        record = {"name": adapter.made_for, "weights": Import(spec, checkpoint, adapter, FLOAT32).base_hash()}
+    (spec.adapter / BASE_RECORD).write_text(json.dumps(record))
+
+
 @contextmanager
 def _errors_of(spec: ExpertSpec, store: UnitStore) -> Iterator[None]:
     try:
@@ -103,12 +124,15 @@ def _key(spec: ExpertSpec, form: StoredForm) -> str:
     folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
     described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
     adapter = (
-        [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")] if spec.adapter else []
+        [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors", BASE_RECORD)]
+        if spec.adapter
+        else []
     )
     files = [
         identity_of(path) for path in [*described, *weight_files(spec.name, spec.folder), *adapter] if path.is_file()
     ]
     facts = [FORMAT, form.dtype, form.matrices, spec.source, str(spec.tokenizer_dir), files]
+    facts += [] if spec.checks_base else ["base not checked"]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -260,6 +284,21 @@ class Import:
                     f"'{self.adapter.made_for}': name its base with base = ..."
                 )
             self.adapter.check_shapes(name, self.layout.parameters[name].shape)
+        recorded = self.adapter.recorded_base if self.spec.checks_base else None
+        if recorded is not None and recorded != self.base_hash():
+            raise self.error(
+                f"the adapter was trained on other weights, of '{self.adapter.made_for}', than those in "
+                f'{self.spec.folder}; name its base with base = ..., or write base_check = "off"'
+            )
+
+    def base_hash(self) -> str:
+        """Return a hash of the weights that the adapter changes: of the first values of each, as bfloat16."""
+        assert self.adapter is not None
+        sources, digest = self.sources(), hashlib.blake2b(digest_size=16)
+        for name in sorted(self.adapter.targets):
+            values = self.checkpoint.read(sources[name]).flatten()[:HASHED_VALUES].bfloat16()
+            digest.update(name.encode() + values.view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()
 
     def error(self, message: str) -> WeightsError:
         return WeightsError(self.spec.name, message)

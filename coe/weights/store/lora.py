@@ -18,7 +18,9 @@ from coe.errors import WeightsError
 from coe.sources.json_files import json_object
 from coe.weights.store.checkpoint import Checkpoint
 
-__all__ = ["LoraAdapter"]
+__all__ = ["BASE_RECORD", "LoraAdapter"]
+
+BASE_RECORD = "coe_base.json"  # in an adapter's folder: which base it was trained on
 
 _NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 
@@ -83,6 +85,13 @@ class LoraAdapter:
     def made_for(self) -> str:
         """The base that the adapter's own configuration names."""
         return self._settings.get("base_model_name_or_path") or "unnamed"
+
+    @property
+    def recorded_base(self) -> str | None:
+        """The hash of the base's weights that `record_base` has left in the adapter's folder."""
+        file = self._file.with_name(BASE_RECORD)
+        recorded = json_object(self.expert, file).get("weights") if file.is_file() else None
+        return None if recorded is None else str(recorded)
 
     def merge(self, name: str, weight: torch.Tensor) -> torch.Tensor:
         """Return the merged weight in float32; the shapes must have been checked."""

@@ -338,3 +338,18 @@ def test_missing_units_are_imported_anew(store: UnitStore, llama_folder: Path) -
         store.path(unit).unlink()
     assert import_expert(store, spec_of(llama_folder)) == manifest
     assert store.verify(manifest) == []
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_a_recorded_hash_disproves_another_base_of_the_same_shape(
+    tmp_path: Path, store: UnitStore, llama_folder: Path, other_llama_folder: Path, lora_folder: Path, stored: str
+) -> None:
+    """The same base in another dtype is the same base."""
+    adapter = Path(shutil.copytree(lora_folder, tmp_path / "adapter"))
+    import_expert(store, spec_of(other_llama_folder, adapter=adapter))  # nothing is recorded, so nothing is disproved
+    importer.record_base(spec_of(llama_folder, adapter=adapter))
+    own = tiny_models.tiny_llama(tmp_path / "own", dtype=stored)
+    import_expert(store, spec_of(own, adapter=adapter))
+    with pytest.raises(WeightsError, match=r"trained on other weights, of .*/llama', than those in .*/other-llama"):
+        import_expert(store, spec_of(other_llama_folder, adapter=adapter))
+    import_expert(store, spec_of(other_llama_folder, adapter=adapter, checks_base=False))
