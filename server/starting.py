@@ -7,6 +7,7 @@ keeps the connections that come between. The imports stay in the main thread, wh
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from server.failures import failure_of
 __all__ = ["Starting", "answering"]
 
 RETRY_AFTER_S = "5"
+THREAD = "coe-starting"
+
+log = logging.getLogger("uvicorn.error")
 
 
 class Starting:
@@ -62,10 +66,17 @@ def answering(listener: socket.socket) -> Iterator[Starting]:
     )
     server = uvicorn.Server(config)
     sockets = [listener.dup()]  # the server closes what it is given
-    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, name="coe-starting", daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, name=THREAD, daemon=True)
+    log.addFilter(_is_of_the_real_server)
     thread.start()
     try:
         yield starting
     finally:
         server.should_exit = True
         thread.join()
+        log.removeFilter(_is_of_the_real_server)
+
+
+def _is_of_the_real_server(record: logging.LogRecord) -> bool:
+    """Return False for what uvicorn says of its life here: that a server shuts down would mislead at a start."""
+    return record.threadName != THREAD or record.levelno > logging.INFO

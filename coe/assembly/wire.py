@@ -58,6 +58,8 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
             "cache, and only units of the very same files are shared",
             sum(expert.manifest.size_bytes for expert in imported),
         )
+    if note is not None:
+        note("loading tokenizers and choosing backends")
     return wire(config, router, store, imported, errors, catalog.names, source=originals, progress=progress)
 
 

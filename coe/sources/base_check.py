@@ -70,6 +70,8 @@ def check_base(
 def _is_same(adapter: Path, made_for: str, base: Source, folder: Path) -> bool:
     if base.folder is None:
         return made_for.lower() == base.text.lower()
+    if _is_hub_id(adapter, made_for) and made_for.split("/")[-1].lower() == folder.name.lower():
+        return True  # people name a folder by the repository that it was fetched from
     return Path(os.path.normpath(adapter / Path(made_for).expanduser())).resolve() == folder.resolve()
 
 

@@ -91,7 +91,7 @@ def test_what_names_cannot_disprove_is_a_warning_with_both_names(
     assert f"made for '{made_for}' and is merged into '{tmp_path / 'base'}'" in caplog.text
 
 
-@pytest.mark.parametrize("made_for", ["org/base-model", "Org/Base-Model", "../base"])
+@pytest.mark.parametrize("made_for", ["org/base-model", "Org/Base-Model", "../base", "anybody/Base"])
 def test_its_own_base_is_neither_refused_nor_warned_of(
     tmp_path: Path, llama_folder: Path, lora_folder: Path, caplog: pytest.LogCaptureFixture, made_for: str
 ) -> None:
