@@ -19,6 +19,7 @@ __all__ = ["check_adapter_config", "check_config", "check_generation_config"]
 
 MOST = 2**31 - 1
 MOST_LAYERS = 10_000
+MOST_POSITIONS = 2**24  # some classes make tables of them; the longest context known has 10 million tokens
 
 
 class _Kind(NamedTuple):
@@ -91,19 +92,18 @@ _CONFIG: Mapping[str, _Kind] = {
     "architectures": _or_null(
         _Kind("a list of texts", lambda value: isinstance(value, list) and all(map(_TEXT.holds, value)))
     ),
-    **dict.fromkeys(
-        ("hidden_size", "vocab_size", "max_position_embeddings", "n_embd", "n_head", "n_positions"), _COUNT
-    ),
-    **dict.fromkeys(("num_attention_heads", "intermediate_size"), _or_list(_COUNT)),
-    **dict.fromkeys(("num_key_value_heads", "head_dim"), _or_null(_or_list(_COUNT))),
+    **dict.fromkeys(("hidden_size", "vocab_size", "n_embd", "n_head"), _COUNT),
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), _whole(1, MOST_POSITIONS)),
+    **dict.fromkeys(("max_seq_len", "n_ctx", "seq_length"), _or_null(_whole(1, MOST_POSITIONS))),
+    "num_attention_heads": _or_list(_COUNT),
+    **dict.fromkeys(("intermediate_size", "num_key_value_heads", "head_dim"), _or_null(_or_list(_COUNT))),
     **dict.fromkeys(("num_hidden_layers", "n_layer"), _whole(1, MOST_LAYERS)),
     "eos_token_id": _END_TOKENS,
     **dict.fromkeys(("bos_token_id", "pad_token_id"), _TOKENS),
     **dict.fromkeys(("rope_scaling", "rope_parameters"), _ROPE),
     **dict.fromkeys(("tie_word_embeddings", "use_sliding_window", "is_encoder_decoder"), _FLAG),
-    "rms_norm_eps": _ABOVE_ZERO,
-    "rope_theta": _or_null(_ABOVE_ZERO),
-    "sliding_window": _or_null(_COUNT),
+    **dict.fromkeys(("rms_norm_eps", "rope_theta"), _or_null(_ABOVE_ZERO)),
+    "sliding_window": _or_null(_whole(0)),
     "no_rope_layers": _or_null(_Kind("a list", lambda value: isinstance(value, list))),
     "no_rope_layer_interval": _or_null(_COUNT),
     "hidden_act": _TEXT,

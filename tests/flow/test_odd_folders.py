@@ -63,6 +63,7 @@ MODELS: dict[str, tuple[Damage, str]] = {
     "layers-negative": (edit(CONFIG, num_hidden_layers=-1), r"num_hidden_layers = -1: expected"),
     "layers-huge": (edit(CONFIG, num_hidden_layers=9_999), r"num_hidden_layers = 9,999 and its checkpoint 2\d tensors"),
     "layers-huge-gpt2": (edit(CONFIG, num_layers=9_999), r"num_layers = 9,999 and its checkpoint 2\d tensors"),
+    "positions-huge": (edit(CONFIG, max_position_embeddings=2**31), r"max_position_embeddings = 2147483648: expected"),
     "eps-text": (edit(CONFIG, rms_norm_eps="small"), r"rms_norm_eps = \"small\": expected a number above 0"),
     "eps-nan": (edit(CONFIG, rms_norm_eps=float("nan")), r"rms_norm_eps = NaN: expected a number above 0"),
     "type-list": (edit(CONFIG, model_type=["llama"]), r"model_type = \[\"llama\"\]: expected a text"),
