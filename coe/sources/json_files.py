@@ -56,6 +56,8 @@ def check_folder(expert: str, folder: Path) -> None:
     for place in (folder, folder / "additional_chat_templates"):
         for path in place.iterdir() if place.is_dir() else ():
             if path.exists() and not path.is_dir():  # a link to nothing is a missing file
+                if path.is_symlink() and path.stat().st_size == 0 and path.is_file():  # /proc/kmsg would hang, too
+                    raise SourceError(expert, f"{path} links to {path.readlink()}, which is empty; fetch it again")
                 _check(expert, path, path.stat(), None if path.name.endswith(_WEIGHTS) else TEXT_BYTES)
 
 

@@ -89,6 +89,10 @@ MODELS: dict[str, tuple[Damage, str]] = {
         lambda folder: [(folder / CONFIG).unlink(), (folder / CONFIG).symlink_to("/dev/zero")],
         r"config.json is a device, not a file",
     ),
+    "config-proc": (
+        lambda folder: [(folder / CONFIG).unlink(), (folder / CONFIG).symlink_to("/proc/kmsg")],
+        r"config.json links to /proc/kmsg, which is empty",
+    ),
     # generation_config.json and the tokenizer
     "generation-eos": (edit(GENERATION, eos_token_id={"a": 1}), r"generation_config.json: eos_token_id = "),
     "generation-heat": (edit(GENERATION, temperature="hot"), r"generation_config.json: temperature = \"hot\""),
@@ -196,6 +200,7 @@ ARCHITECTURES = {
     "rwkv": {"hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2, "context_length": 64},
     "recurrent_gemma": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64},
     "jamba": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
+    "openai-gpt": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
     "qwen3_next": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 2},
 }
 
@@ -236,6 +241,7 @@ def odd(
 CASES = {f"bad-{name}": expected for name, (_, expected) in MODELS.items()}
 CASES |= {f"bad-lora-{name}": expected for name, (_, expected) in ADAPTERS.items()}
 CASES |= {f"bad-{name}": f"a '{name}' keeps a recurrent state" for name in ARCHITECTURES}
+CASES["bad-openai-gpt"] = "a 'openai-gpt' keeps its past in no cache of keys and values"
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -263,7 +263,9 @@ def _flipped(rng: Random, file: Path) -> _Deed:
 
 
 def _instead(rng: Random, file: Path) -> _Deed:
-    kind = rng.choice(("folder", "pipe", "/dev/zero", "/dev/null", "/proc/self/mem", "nowhere", file.name))
+    kind = rng.choice(
+        ("folder", "pipe", "/dev/zero", "/dev/null", "/proc/self/mem", "/proc/kmsg", "nowhere", file.name)
+    )
     file.unlink()
     if kind == "folder":
         file.mkdir()
@@ -283,10 +285,10 @@ _FILE_DEEDS: tuple[Callable[[Random, Path], _Deed], ...] = (_cut, _cut, _gone, _
 
 
 def _pick(rng: Random, folder: Path, suffix: str) -> Path | None:
-    files = sorted(file for file in folder.iterdir() if file.name.endswith(suffix) and file.is_file())
-    ours = [file for file in files if file.name != "README.md"]
-    small = [file for file in ours if file.stat().st_size < 1 << 30]
-    return rng.choice(small) if small else None
+    """Return a file that no earlier deed has put something else in the place of."""
+    named = sorted(file for file in folder.iterdir() if file.name.endswith(suffix) and file.name != "README.md")
+    files = [file for file in named if file.is_file() and not file.is_symlink() and file.stat().st_size < 1 << 30]
+    return rng.choice(files) if files else None
 
 
 _DEEDS: tuple[Callable[[Random, Path], _Deed], ...] = (

@@ -129,24 +129,24 @@ def _layout(config_json: str) -> ModelLayout:
 
 
 def _check_stateless(model_type: str, model: Any, config: Any) -> None:
-    """Raise _KeepsStateError for a model whose past is more than one sequence's keys and values.
+    """Raise _KeepsStateError for a model whose past is more or other than each sequence's keys and values.
 
-    Such a state lives in the modules, where concurrent requests would mix, or cannot be continued by a prompt's next
-    piece or taken back. transformers says so by `_is_stateful`, by a forward pass without `past_key_values`, or by the
-    layers of the model's own cache.
+    A state lives in the modules, where concurrent requests would mix, or cannot be continued by a prompt's next piece
+    or taken back. transformers says so by `_is_stateful`, by the layers of the model's own cache, or by a forward pass
+    without `past_key_values`.
     """
     from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
+    from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
     takes_kv = "past_key_values" in inspect.signature(model.forward).parameters
-    is_plain = takes_kv and not model._is_stateful and model._supports_default_dynamic_cache()
-    if is_plain:
+    is_stateful = model._is_stateful
+    if takes_kv and not is_stateful:
         layers = DynamicCache(config=config).layers
-        is_plain = all(
-            isinstance(each, DynamicLayer) and not isinstance(each, LinearAttentionCacheLayerMixin) for each in layers
-        )
-    if not is_plain:
+        is_stateful = any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in layers)
+    if is_stateful:
         raise _KeepsStateError(f"a '{model_type}' keeps a recurrent state, which coe can neither batch nor evict")
+    if not takes_kv or not model._supports_default_dynamic_cache():
+        raise _KeepsStateError(f"a '{model_type}' keeps its past in no cache of keys and values, so coe cannot run it")
 
 
 def _output_name(model: Any) -> str | None:
