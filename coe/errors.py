@@ -24,6 +24,7 @@ table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes
     ├── OverloadedError        a queue limit is reached: try again later
     ├── DeadlineError          no token came within the deadline
     ├── CancelledError         the client closed the connection or asked to stop
+    ├── StartingError          the server imports its experts and is not ready yet
     ├── ShutdownError          the runtime is closing
     └── EngineError            the engine has failed: the process ends and has to be started again
 """
@@ -54,6 +55,7 @@ __all__ = [
     "ShutdownError",
     "SlowRequestError",
     "SourceError",
+    "StartingError",
     "TooLargeError",
     "UnknownExpertError",
     "WeightsError",
@@ -183,6 +185,10 @@ class DeadlineError(CoeError):
 
 class CancelledError(CoeError):
     """The request was cancelled before it ended."""
+
+
+class StartingError(CoeError):
+    """The server is not ready yet; the message says how far it is."""
 
 
 class ShutdownError(CoeError):

@@ -18,6 +18,8 @@ def import_bars() -> Iterator[Callable[[str, int, int], None]]:
     bars: dict[str, Any] = {}
 
     def show(what: str, done: int, total: int) -> None:
+        if not total:  # only said to be under way
+            return
         if what not in bars:
             bars[what] = tqdm(total=total, desc=what, unit="B", unit_scale=True, file=sys.stderr, mininterval=0.5)
         bars[what].update(done - bars[what].n)

@@ -6,7 +6,6 @@ measured on each kind of processor is in docs/decisions/backends.md.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,8 +16,10 @@ from coe.assembly.processor import Processor
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
 from coe.models.llama.shape import LlamaShape, is_llama
+from coe.sources.json_files import json_object
 from coe.weights.store.checkpoint import Checkpoint, weight_files
 from coe.weights.store.importer import StoredForm
+from coe.weights.store.layout import check_layers, lay_out_model
 
 __all__ = ["form_for", "rounds_prompts", "stored_form"]
 
@@ -27,8 +28,10 @@ _COMPUTED = "rotary_emb.inv_freq"  # in old checkpoints; models compute it
 
 def stored_form(spec: ExpertSpec, processor: Processor) -> StoredForm:
     """Return the form for one expert; raises SourceError or WeightsError where it cannot be read or run here."""
-    config = json.loads((spec.folder / "config.json").read_text(encoding="utf-8"))
-    with Checkpoint(spec.name, weight_files(spec.folder)) as checkpoint:
+    config = json_object(spec.name, spec.folder / "config.json")
+    with Checkpoint(spec.name, weight_files(spec.name, spec.folder)) as checkpoint:
+        check_layers(spec.name, config, len(checkpoint.names))
+        lay_out_model(spec.name, config)  # transformers' own checks of the configuration
         tensors = [name for name in checkpoint.names if not name.endswith(_COMPUTED)]
         return form_for(spec, config, tensors, checkpoint.main_dtype, processor)
 

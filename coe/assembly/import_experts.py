@@ -16,6 +16,7 @@ from coe.assembly.processor import Processor, choose_device, processor_of
 from coe.config.catalog import Catalog, ExpertSpec, load_catalog
 from coe.config.schema import CacheConfig, Config
 from coe.errors import ConfigError, ExpertError
+from coe.sources.refusals import Refusals
 from coe.weights.store.importer import import_expert, key_of
 from coe.weights.store.originals import OriginalFiles
 from coe.weights.store.unit_store import UnitStore
@@ -34,7 +35,7 @@ __all__ = [
 
 log = logging.getLogger("coe.assembly.import")
 
-Progress = Callable[[str, int, int], None]  # "import <expert>" or "pin host memory", bytes done, bytes in all
+Progress = Callable[[str, int, int], None]  # "importing 3 of 12: code" or "pin host memory", bytes done, bytes in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,18 @@ def import_experts(
 ) -> ImportResult:
     """Write what the store lacks."""
     imported: list[Imported] = []
-    errors: dict[str, ExpertError] = dict(catalog.errors)
-    for spec in catalog:
-        try:
-            imported.append(Imported(spec, _import(spec, store, processor, progress)))
-        except ExpertError as error:
-            log.error("import expert=%s error=%s", spec.name, error)
-            errors[spec.name] = error
-    if isinstance(store, UnitStore) and store.is_read_only and (lacking := errors.keys() - catalog.errors.keys()):
+    refusals = Refusals(catalog.errors)
+    for number, spec in enumerate(catalog, 1 + len(catalog.errors)):
+        shown = None
+        if progress is not None:
+            shown = partial(progress, f"importing {number} of {len(catalog) + len(catalog.errors)}: {spec.name}")
+            shown(0, 0)
+        with refusals.guard(spec.name, "imported"):
+            imported.append(Imported(spec, _import(spec, store, processor, shown)))
+    lacking = refusals.errors.keys() - catalog.errors.keys()
+    if isinstance(store, UnitStore) and store.is_read_only and lacking:
         log.error("store %s can only be read and lacks: %s", store.folder, ", ".join(sorted(lacking)))
-    return ImportResult(tuple(imported), errors)
+    return ImportResult(tuple(imported), refusals.errors)
 
 
 def imported_experts(config: Config) -> StoredExperts:
@@ -103,13 +106,12 @@ def stored_keys(config: Config) -> StoredKeys:
     """
     store, processor, keys = _store_of(config), processor_of(choose_device(config.engine.device)), {}
     catalog = load_catalog(config.experts, config.engine.dtype)
-    for name, error in catalog.errors.items():
-        log.error("store expert=%s error=%s", name, error)
+    refusals = Refusals(catalog.errors)
     for spec in catalog:
-        try:
+        with refusals.guard(spec.name, "found in the store"):
             keys[spec.name] = key_of(spec, stored_form(spec, processor))
-        except (ExpertError, OSError) as error:
-            log.error("store expert=%s error=%s", spec.name, error)
+    for error in refusals.errors.values():
+        log.error("store: %s", error)
     return StoredKeys(store, keys)
 
 
@@ -120,10 +122,12 @@ def _store_of(config: Config) -> UnitStore:
 
 
 def _import(
-    spec: ExpertSpec, store: UnitStore | OriginalFiles, processor: Processor, progress: Progress | None
+    spec: ExpertSpec,
+    store: UnitStore | OriginalFiles,
+    processor: Processor,
+    progress: Callable[[int, int], None] | None,
 ) -> Manifest:
     form = stored_form(spec, processor)
     if isinstance(store, OriginalFiles):
         return store.add(spec, form)
-    shown = None if progress is None else partial(progress, f"import {spec.name}")
-    return import_expert(store, spec, form, progress=shown)
+    return import_expert(store, spec, form, progress=progress)

@@ -18,11 +18,12 @@ from coe.config.budgets import Budgets
 from coe.engine.loaded_expert import LoadedExpert
 from coe.errors import ExpertError
 from coe.experts import ServedExpert
+from coe.sources.refusals import Refusals
 from coe.text.templates import ExpertText, load_text
 from coe.types import Sampling
 from coe.weights.residency.fit import check_fits
 
-__all__ = ["Prepared", "Readiness", "prepare", "serve"]
+__all__ = ["Prepared", "Readiness", "Serving", "prepare", "serve"]
 
 log = logging.getLogger("coe.assembly.serve")
 
@@ -46,14 +47,11 @@ class Readiness(NamedTuple):
 def prepare(imported: Sequence[Imported], processor: Processor, budgets: Budgets) -> Readiness:
     """Choose a backend for each expert, load its text and check that it fits."""
     prepared: list[Prepared] = []
-    errors: dict[str, ExpertError] = {}
+    refusals = Refusals()
     for expert in imported:
-        try:
+        with refusals.guard(expert.spec.name, "served"):
             prepared.append(_prepare(expert, processor, budgets))
-        except ExpertError as error:
-            log.error("serve expert=%s error=%s", expert.spec.name, error)
-            errors[expert.spec.name] = error
-    return Readiness(tuple(prepared), errors)
+    return Readiness(tuple(prepared), refusals.errors)
 
 
 def _prepare(expert: Imported, processor: Processor, budgets: Budgets) -> Prepared:
@@ -70,8 +68,25 @@ def _prepare(expert: Imported, processor: Processor, budgets: Budgets) -> Prepar
     return Prepared(expert, choice, text)
 
 
-def serve(prepared: Prepared, backends: Backends, max_tokens: int) -> ServedExpert:
-    """Return the expert with its model; requests that name no `max_tokens` get these."""
+class Serving(NamedTuple):
+    """Experts with their models by name, and the errors of the others."""
+
+    experts: Mapping[str, ServedExpert]
+    errors: Mapping[str, ExpertError]
+
+
+def serve(prepared: Sequence[Prepared], backends: Backends, max_tokens: int) -> Serving:
+    """Build the models that the experts need; requests that name no `max_tokens` get these."""
+    served: dict[str, ServedExpert] = {}
+    refusals = Refusals()
+    for expert in prepared:
+        name = expert.imported.spec.name
+        with refusals.guard(name, "bound to its backend"):
+            served[name] = _serve(expert, backends, max_tokens)
+    return Serving(served, refusals.errors)
+
+
+def _serve(prepared: Prepared, backends: Backends, max_tokens: int) -> ServedExpert:
     spec, manifest = prepared.imported.spec, prepared.imported.manifest
     model = backends.model_for(manifest, prepared.choice)
     log.info("expert=%s backend=%s bytes=%d", spec.name, model.backend, manifest.size_bytes)

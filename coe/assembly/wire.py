@@ -19,7 +19,7 @@ from coe.config.catalog import load_catalog
 from coe.config.schema import CacheConfig, Config, EngineConfig, ExpertConfig, SchedulerConfig
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
-from coe.experts import Experts
+from coe.experts import Experts, ServedExpert
 from coe.machine.allowance import usable_cpus
 from coe.machine.heap import trim_heap
 from coe.metrics import Metrics
@@ -48,8 +48,9 @@ POLICIES: Mapping[str, Callable[[], SchedulingPolicy]] = {"value": ValuePolicy, 
 
 def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
     """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
-    processor = processor_of(choose_device(config.engine.device))
-    catalog, store = load_catalog(config.experts, config.engine.dtype), open_store(config.cache)
+    processor, store = processor_of(choose_device(config.engine.device)), open_store(config.cache)
+    note = None if progress is None else partial(_note, progress)
+    catalog = load_catalog(config.experts, config.engine.dtype, note=note)
     originals = OriginalFiles() if config.cache.store == "in-place" else None
     imported, errors = import_experts(catalog, originals or store, processor, progress)
     if originals is not None:
@@ -58,6 +59,8 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
             "cache, and only units of the very same files are shared",
             sum(expert.manifest.size_bytes for expert in imported),
         )
+    if note is not None:
+        note("loading tokenizers and choosing backends")
     return wire(config, router, store, imported, errors, catalog.names, source=originals, progress=progress)
 
 
@@ -77,13 +80,13 @@ def wire(
     processor, budgets = processor_of(device), derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
     prepared, refused = prepare(imported, processor, budgets)
-    errors = {**errors, **refused}
-    _check_general(config.router.general, errors)
     choices = {expert.imported.spec.name: expert.choice for expert in prepared}
     pages = share_pages(choices, budgets.kv_bytes, processor) if processor.has_pages else None
     graphs = _graphs(pages, config.engine, budgets, processor)
     backends = Backends(processor, pages, graphs)
-    served = {expert.imported.spec.name: serve(expert, backends, config.engine.max_tokens) for expert in prepared}
+    served, unbound = serve(prepared, backends, config.engine.max_tokens)
+    errors = {**errors, **refused, **unbound}
+    _check_served(served, errors, config.router.general)
     copy_device = _copy_device(device, config.engine, budgets, processor, graphs)
     metrics = Metrics()
     engine = Engine(
@@ -105,10 +108,21 @@ def _fallbacks(experts: Sequence[ExpertConfig], known: Collection[str]) -> dict[
     return {expert.name: tuple(name for name in expert.fallbacks if name in known) for expert in experts}
 
 
-def _check_general(general: str, errors: Mapping[str, ExpertError]) -> None:
-    """The general expert answers whatever the router is unsure of: without it there is no composition."""
+def _note(progress: Progress, what: str) -> None:
+    progress(what, 0, 0)
+
+
+def _check_served(served: Mapping[str, ServedExpert], errors: Mapping[str, ExpertError], general: str) -> None:
+    """Name the experts that are refused; raises ConfigError if no other is left.
+
+    Without the general one the others are served, too.
+    """
+    if not served:
+        raise ConfigError("\n  ".join([f"none of the {len(errors)} experts can be served", *map(str, errors.values())]))
+    for error in errors.values():
+        log.error("refused %s", error)
     if general in errors:
-        raise ConfigError(f"the general expert cannot be had: {errors[general]}")
+        log.error("the general expert '%s' is refused: prompts that the router is unsure of have no answer", general)
 
 
 def _graphs(pages: KvPages | None, engine: EngineConfig, budgets: Budgets, processor: Processor) -> DecodeGraphs | None:

@@ -1,8 +1,8 @@
 """The command line: `coe serve`, `route`, `experts`, `keys`, `config`, `router`, `bench`; one module a verb.
 
 Owns the list of verbs, logging and exit codes: 0 done, 1 failed, 2 a configuration or a command that cannot be used,
-130 interrupted. Each verb's module owns its grammar beside its work and is imported when the verb is chosen
-(commands.py). The one folder that knows coe, the router and the server together.
+130 interrupted, 141 nobody reads what it prints. Each verb's module owns its grammar beside its work and is imported
+when the verb is chosen (commands.py). The one folder that knows coe, the router and the server together.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log_to_stderr(logging.DEBUG if arguments.verbose else logging.INFO)
         _limit_math_threads()
         code: int | None = arguments.run(arguments)
+        sys.stdout.flush()
     except ConfigError as error:
         print(f"coe: {error}", file=sys.stderr)
         return 2
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the exit would raise again
+        return 141
     return code or 0
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from coe.config.read import load_config
+from coe.config.schema import Config
 from server.access.door import build_door
 from server.connection import ConnectionLimits
 from server.ending import Ending
 from server.serve import bind, serve
+from server.starting import answering
 from server.supervisor import supervise
+
+if TYPE_CHECKING:
+    from coe.runtime import Runtime
 
 __all__ = ["add_arguments", "run"]
 
@@ -40,16 +47,32 @@ def run(arguments: argparse.Namespace) -> int:
     ending = Ending(settings.drain_s)
     host, port = listener.getsockname()[:2]
     door = build_door(config.access, host, os.environ, is_open=arguments.open)
+    log.info("listening on http://%s:%d, not ready yet", host, port)
+    with answering(listener) as starting:
+        runtime = _runtime(config, starting.note)
+    num_served, num_experts = len(runtime.experts.served), len(config.experts)
+    log.info("serving %d of %d experts on http://%s:%d (Ctrl-C ends)", num_served, num_experts, host, port)
+    log.info("access %s", door)
+    from server.app import create_app
+
+    app = create_app(runtime, door, max_body_bytes=settings.max_body_bytes, body_timeout_s=settings.body_timeout_s)
+    limits = ConnectionLimits(settings.max_connections, settings.header_timeout_s, settings.reader_timeout_s)
+    return serve(app, runtime, listener, ending, limits)
+
+
+def _runtime(config: Config, note: Callable[[str, int, int], None]) -> Runtime:
+    """Load the router and import the experts; `note` is told what is being done, as the bars are."""
     # torch takes seconds to import: a wrong key and a taken port are said before that
+    note("loading the router", 0, 0)
     from coe.assembly.router import build_router
     from coe.assembly.wire import build_runtime
     from coe.progress import import_bars
-    from server.app import create_app
 
-    with import_bars() as progress:
-        runtime = build_runtime(config, build_router(config.router, config.names), progress=progress)
-    app = create_app(runtime, door, max_body_bytes=settings.max_body_bytes, body_timeout_s=settings.body_timeout_s)
-    log.info("serving %d experts on http://%s:%d (Ctrl-C ends)", len(config.experts), host, port)
-    log.info("access %s", door)
-    limits = ConnectionLimits(settings.max_connections, settings.header_timeout_s, settings.reader_timeout_s)
-    return serve(app, runtime, listener, ending, limits)
+    router = build_router(config.router, config.names)
+    with import_bars() as show:
+
+        def progress(what: str, done: int, total: int) -> None:
+            note(what, done, total)
+            show(what, done, total)
+
+        return build_runtime(config, router, progress=progress)

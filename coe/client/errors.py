@@ -25,6 +25,7 @@ from coe.errors import (
     RequestError,
     ShutdownError,
     SlowRequestError,
+    StartingError,
     TooLargeError,
     UnknownExpertError,
 )
@@ -44,6 +45,7 @@ OF_THE_SERVER: Mapping[str, type[CoeError]] = {
     "permission_denied": PermissionDeniedError,
     "rate_limit_exceeded": RateLimitError,
     "deadline_exceeded": DeadlineError,
+    "starting": StartingError,
     "shutting_down": ShutdownError,
     "engine_failed": EngineError,
 }

@@ -7,19 +7,22 @@ An expert that is refused does not stop the others.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from coe.config.hub import DESCRIPTIONS, fetch
 from coe.config.schema import Dtype, ExpertConfig, Source, Weights, names_of
-from coe.errors import SourceError, UnknownExpertError
+from coe.errors import ExpertError, SourceError, UnknownExpertError
+from coe.sources.base_check import check_base
+from coe.sources.json_files import INDEX_BYTES, check_folder, json_object
+from coe.sources.model_fields import check_adapter_config, check_config, check_generation_config
+from coe.sources.refusals import Refusals
 from coe.types import Sampling
 
-__all__ = ["ADAPTER_WEIGHTS", "INDEX", "WEIGHTS", "Catalog", "ExpertSpec", "load_catalog", "resolve_expert"]
+__all__ = ["ADAPTER_WEIGHTS", "INDEX", "WEIGHTS", "Catalog", "ExpertSpec", "load_catalog"]
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -63,6 +66,7 @@ class ExpertSpec:
     keep_alive_s: float | None = None
     preload: bool = False
     weights: Weights = "full"
+    checks_base: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Catalog:
     """
 
     experts: Mapping[str, ExpertSpec]
-    errors: Mapping[str, SourceError]
+    errors: Mapping[str, ExpertError]
     names: Mapping[str, str]
 
     def __iter__(self) -> Iterator[ExpertSpec]:
@@ -88,7 +92,7 @@ class Catalog:
     def get(self, word: str) -> ExpertSpec:
         """Return the expert with this name or alias, in any case.
 
-        Raises UnknownExpertError for a word that names no expert, and its SourceError for an expert that was refused.
+        Raises UnknownExpertError for a word that names no expert, and its own error for an expert that was refused.
         """
         name = self.names.get(word.lower())
         if name is None:
@@ -99,24 +103,27 @@ class Catalog:
         return self.experts[name]
 
 
-def load_catalog(experts: Sequence[ExpertConfig], dtype: Dtype = "auto", *, hub_dir: Path | None = None) -> Catalog:
+def load_catalog(
+    experts: Sequence[ExpertConfig],
+    dtype: Dtype = "auto",
+    *,
+    hub_dir: Path | None = None,
+    only_cached: bool = False,
+    note: Callable[[str], None] | None = None,
+) -> Catalog:
     """Resolve every expert, fetching what is on the hub.
 
-    `dtype` is for experts that name none. `hub_dir` is the folder of the hub's cache, by default huggingface_hub's own.
+    `dtype` is for experts that name none. `hub_dir` is the folder of the hub's cache, by default huggingface_hub's own;
+    with `only_cached` nothing is fetched, and what it lacks has a NotFetchedError. `note` is told what is being done.
     """
     specs: dict[str, ExpertSpec] = {}
-    errors: dict[str, SourceError] = {}
-    for expert in experts:
-        try:
-            specs[expert.name] = resolve_expert(expert, dtype, hub_dir=hub_dir)
-        except SourceError as error:
-            errors[expert.name] = error
-    return Catalog(specs, errors, names_of(experts))
-
-
-def resolve_expert(expert: ExpertConfig, dtype: Dtype = "auto", *, hub_dir: Path | None = None) -> ExpertSpec:
-    """Return the local folders of one expert; raises SourceError for a source that is missing or refused."""
-    return _SourceResolver(expert.name, hub_dir).spec(expert, dtype)
+    refusals = Refusals()
+    for number, expert in enumerate(experts, 1):
+        if note is not None:
+            note(f"resolving {number} of {len(experts)}: {expert.name}")
+        with refusals.guard(expert.name, "resolved"):
+            specs[expert.name] = _SourceResolver(expert.name, hub_dir, only_cached).spec(expert, dtype)
+    return Catalog(specs, refusals.errors, names_of(experts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,7 @@ class _SourceResolver:
 
     name: str
     hub_dir: Path | None
+    only_cached: bool
 
     def refuse(self, message: str) -> SourceError:
         return SourceError(self.name, message)
@@ -141,6 +149,9 @@ class _SourceResolver:
         elif expert.base is not None:
             raise self.refuse(f"base is for adapters, and {folder} has no adapter_config.json; remove base")
         self.weights(base, folder)
+        if adapter is not None and expert.base_check == "on":
+            settings, config = self.json(adapter / "adapter_config.json"), self.json(folder / "config.json")
+            check_base(self.name, adapter, settings, base, folder, config)
         return ExpertSpec(
             expert.name,
             str(expert.source),
@@ -155,20 +166,26 @@ class _SourceResolver:
             expert.keep_alive_s,
             expert.preload,
             expert.weights,
+            expert.base_check == "on",
         )
 
     def descriptions(self, source: Source) -> Path:
-        """Return the source's folder; from the hub, everything but weights is fetched into it."""
-        if source.folder is not None:
-            return source.folder
-        return fetch(self.name, source.text, source.revision, DESCRIPTIONS, self.hub_dir)
+        """Return the source's folder, looked over; from the hub, everything but weights is fetched into it."""
+        folder = source.folder
+        if folder is None:
+            folder = self.fetched(source, DESCRIPTIONS)
+        check_folder(self.name, folder)
+        return folder
+
+    def fetched(self, source: Source, patterns: Sequence[str]) -> Path:
+        return fetch(self.name, source.text, source.revision, patterns, self.hub_dir, only_cached=self.only_cached)
 
     def weights(self, source: Source, folder: Path) -> None:
         """Check that the folder is a causal language model in safetensors; fetch its weights if they are on the hub."""
         self.check_model(folder)
         files = self.weight_files(folder)
         if source.folder is None:
-            fetch(self.name, source.text, source.revision, files, self.hub_dir)
+            self.fetched(source, files)
         missing = [file for file in files if not (folder / file).is_file()]
         if missing:
             raise self.refuse(f"{folder / missing[0]} is missing; {self.remedy(folder)}")
@@ -176,9 +193,15 @@ class _SourceResolver:
     def weight_files(self, folder: Path) -> list[str]:
         if not (folder / INDEX).is_file():
             return [WEIGHTS]
-        files = self.json(folder / INDEX).get("weight_map")
+        files = json_object(self.name, folder / INDEX, INDEX_BYTES).get("weight_map")
         if not isinstance(files, dict) or not files:
             raise self.refuse(f"{folder / INDEX} has no weight_map; fetch it again")
+        for tensor, file in files.items():
+            if not _lies_in(folder, file):
+                raise self.refuse(
+                    f"{folder / INDEX}: weight_map says that {tensor[:80]} is in {str(file)[:80]!r}; expected the name "
+                    "of a safetensors file in this folder"
+                )
         return sorted(set(files.values()))
 
     def remedy(self, folder: Path) -> str:
@@ -200,6 +223,7 @@ class _SourceResolver:
         if not (folder / "config.json").is_file():
             raise self.refuse(f"{folder / 'config.json'} is missing; {self.remedy(folder)}")
         config = self.json(folder / "config.json")
+        check_config(self.name, folder / "config.json", config)
         model_type = config.get("model_type")
         self.check_known(model_type, config)
         if quantised := config.get("quantization_config"):
@@ -235,8 +259,9 @@ class _SourceResolver:
                     f"the adapter has {key} = {settings[key]!r}; only plain LoRA is merged: merge it with PEFT's "
                     "merge_and_unload, save the model and name that folder"
                 )
+        check_adapter_config(self.name, folder / "adapter_config.json", settings)
         if source.folder is None:
-            fetch(self.name, source.text, source.revision, [ADAPTER_WEIGHTS], self.hub_dir)
+            self.fetched(source, [ADAPTER_WEIGHTS])
         if not (folder / ADAPTER_WEIGHTS).is_file():
             raise self.refuse(f"{folder / ADAPTER_WEIGHTS} is missing; {self.remedy(folder)}")
         return folder
@@ -268,6 +293,7 @@ class _SourceResolver:
         """
         path = folder / "generation_config.json"
         own = self.json(path) if path.is_file() else {}
+        check_generation_config(self.name, path, own)
         keys = ["repetition_penalty", *(("temperature", "top_p", "top_k", "min_p") if own.get("do_sample") else ())]
         missing = {key: own[key] for key in keys if getattr(chosen, key) is None and own.get(key) is not None}
         return replace(chosen, **missing)
@@ -279,13 +305,15 @@ class _SourceResolver:
             raise self.refuse(f"chat template {path} cannot be read ({error}); name a UTF-8 file") from error
 
     def json(self, path: Path) -> dict[str, Any]:
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise self.refuse(f"{path} cannot be read ({error}); fetch it again") from error
-        if not isinstance(value, dict):
-            raise self.refuse(f"{path} is not a JSON object; fetch it again")
-        return value
+        return json_object(self.name, path)
+
+
+def _lies_in(folder: Path, file: object) -> bool:
+    """Return whether a file is safetensors in this very folder, links followed; the hub's cache links to its blobs."""
+    if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+        return False
+    place, own = (folder / file).resolve().parent, folder.resolve()
+    return place == own or (own.parent.name == "snapshots" and place == own.parents[1] / "blobs")
 
 
 def _is_adapter(folder: Path) -> bool:

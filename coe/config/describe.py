@@ -25,6 +25,7 @@ def describe(config: Config) -> str:
 def _expert_line(expert: ExpertConfig) -> str:
     facts = [f"{expert.name}: {expert.source}"]
     facts += [f"base {expert.base}"] if expert.base else []
+    facts += ["base not checked"] if expert.base_check == "off" else []
     facts += [f"also called {', '.join(expert.aliases)}"] if expert.aliases else []
     facts += [f"dtype {expert.dtype}"] if expert.dtype else []
     facts += [f"weights {expert.weights}"] if expert.weights != "full" else []

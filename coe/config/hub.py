@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coe.errors import SourceError
 
-__all__ = ["DESCRIPTIONS", "fetch"]
+__all__ = ["DESCRIPTIONS", "NotFetchedError", "fetch"]
 
 # everything but weights: a few MB
 DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "added_tokens.txt")
@@ -20,11 +20,24 @@ DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "adde
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def fetch(expert: str, repo: str, revision: str | None, patterns: Sequence[str], cache_dir: Path | None = None) -> Path:
+class NotFetchedError(SourceError):
+    """A source on the hub that the cache does not have yet, where nothing was to be fetched."""
+
+
+def fetch(
+    expert: str,
+    repo: str,
+    revision: str | None,
+    patterns: Sequence[str],
+    cache_dir: Path | None = None,
+    *,
+    only_cached: bool = False,
+) -> Path:
     """Return a folder with those files at the top level of `repo` at `revision` that match `patterns`.
 
     `cache_dir` None is huggingface_hub's own. Raises SourceError, in the name of `expert`, if the hub has no such
-    repository or revision, or if the cache lacks a file and the hub cannot be reached.
+    repository or revision, or if the cache lacks a file and the hub cannot be reached. With `only_cached` the hub is
+    not asked, and what the cache lacks raises NotFetchedError.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -41,7 +54,7 @@ def fetch(expert: str, repo: str, revision: str | None, patterns: Sequence[str],
             )
         )
 
-    if revision is not None and _COMMIT.fullmatch(revision):
+    if only_cached or (revision is not None and _COMMIT.fullmatch(revision)):
         try:
             folder = download(is_local=True)
         except LocalEntryNotFoundError:
@@ -49,6 +62,8 @@ def fetch(expert: str, repo: str, revision: str | None, patterns: Sequence[str],
         else:
             if all(list(folder.glob(pattern)) for pattern in patterns if "*" not in pattern):
                 return folder
+    if only_cached:
+        raise NotFetchedError(expert, f"hub id '{repo}'{_at(revision)} is not fetched yet")
     try:
         return download(is_local=False)
     except Exception as error:  # HTTP edge: hub releases differ in what they raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from coe.config.schema import Device, Dtype, Eviction, SchedulingPolicyName, StoreKind, Weights
+from coe.config.schema import BaseCheck, Device, Dtype, Eviction, SchedulingPolicyName, StoreKind, Weights
 from coe.config.toml_fields import (
     Reader,
     boolean,
@@ -36,6 +36,7 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "source": text,
         "revision": text,
         "base": text,
+        "base_check": choice(*get_args(BaseCheck)),
         "aliases": list_of(text),
         "dtype": choice(*get_args(Dtype)),
         "weights": choice(*get_args(Weights)),

@@ -17,6 +17,7 @@ from coe.types import Sampling
 __all__ = [
     "COMPOSITION",
     "AccessConfig",
+    "BaseCheck",
     "CacheConfig",
     "Config",
     "Device",
@@ -37,6 +38,7 @@ __all__ = [
 
 COMPOSITION = "coe"  # the model name of the whole composition: the router chooses; no expert may be called so
 
+BaseCheck = Literal["on", "off"]
 Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Eviction = Literal["value", "lru"]
@@ -59,11 +61,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ExpertConfig:
-    """`[experts.<name>]`. `base` is a source of its own, also where coe.toml names another expert as the base."""
+    """`[experts.<name>]`. `base` is a source of its own, also where coe.toml names another expert as the base.
+
+    With `base_check` "on" an adapter whose own base has another name than `base` is refused.
+    """
 
     name: str
     source: Source
     base: Source | None = None
+    base_check: BaseCheck = "on"
     aliases: tuple[str, ...] = ()
     dtype: Dtype | None = None  # None: the engine's
     weights: Weights = "full"

@@ -90,7 +90,7 @@ class MinTokens:
     def __call__(self, logits: torch.Tensor, output_ids: Sequence[int]) -> torch.Tensor:
         if len(output_ids) >= self._min_tokens:
             return logits
-        self._eos_ids = self._eos_ids.to(logits.device)
+        self._eos_ids = self._eos_ids[self._eos_ids < len(logits)].to(logits.device)  # a config may name others
         return logits.index_fill(0, self._eos_ids, -math.inf)
 
 

@@ -9,7 +9,7 @@ edge at every token. The race is run twice, for a block of the vocabulary and fo
 of the noise.
 
 On a GPU the host's values are copied without waiting, and only the chosen tokens come back. Log-probabilities and
-penalties wait for more.
+penalties wait for more. Logits that are no numbers choose nothing, which costs one reduction of the row.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from coe.types import Sampling
 __all__ = ["Logprob", "Sampled", "Sampler", "Waiting", "filtered", "logprobs_of", "sample"]
 
 ALMOST_GREEDY = 1e-5  # dividing by less would overflow
+NO_TOKEN = -1
 BLOCK = 256  # tokens of a block; about the root of a vocabulary's size needs the least noise
 CANDIDATES = 1024  # what top-p looks at first on a CPU: sorting a whole vocabulary costs milliseconds
 
@@ -79,8 +80,11 @@ class Waiting(NamedTuple):
 
 
 @torch.inference_mode()
-def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
-    """Choose the next token of each sequence from its row of float32 logits, (rows, vocab), which are not changed."""
+def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled | None]:
+    """Choose the next token of each sequence from its row of float32 logits, (rows, vocab), which are not changed.
+
+    None for a row with a NaN, with an infinity or with nothing but -inf: damaged weights have no next token.
+    """
     if not waiting:
         return []
     processed = _process(logits, waiting)
@@ -92,9 +96,12 @@ def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled]:
         if drawn:
             rows = sent(torch.tensor(drawn), logits.device)
             ids[rows] = _draw(processed[rows], [waiting[row].sampler for row in drawn])
+    ids = torch.where(logits.amax(dim=-1).isfinite(), ids, NO_TOKEN)  # the largest of a row with a NaN is NaN
     token_ids: list[int] = ids.tolist()
     logprobs = _asked_logprobs(logits, token_ids, [sampler.num_logprobs for sampler, _ in waiting])
-    return [Sampled(token_id, logprobs.get(row)) for row, token_id in enumerate(token_ids)]
+    return [
+        None if token_id == NO_TOKEN else Sampled(token_id, logprobs.get(row)) for row, token_id in enumerate(token_ids)
+    ]
 
 
 @torch.inference_mode()
@@ -116,8 +123,8 @@ def logprobs_of(logits: torch.Tensor, token_ids: Sequence[int], num_top: int) ->
 def _asked_logprobs(
     logits: torch.Tensor, token_ids: Sequence[int], num_top: Sequence[int | None]
 ) -> dict[int, Logprob]:
-    """Return log-probabilities by row, of the rows that asked."""
-    asked = {row: num for row, num in enumerate(num_top) if num is not None}
+    """Return log-probabilities by row, of the rows that asked and have a token."""
+    asked = {row: num for row, num in enumerate(num_top) if num is not None and token_ids[row] != NO_TOKEN}
     if not asked:
         return {}
     rows = torch.tensor(list(asked), device=logits.device)

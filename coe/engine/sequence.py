@@ -8,6 +8,7 @@ prompt's tokens from `score_from` on, before its answer, or instead of one where
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,18 +120,24 @@ class Sequence:
         self.kv = None
         self._scored.clear()
 
-    def score(self, logits: torch.Tensor) -> None:
-        """Take a step's logits, (num_logits, vocab): each row but one to sample from scores the prompt's next token."""
+    def score(self, logits: torch.Tensor) -> bool:
+        """Take a step's logits, (num_logits, vocab): each row but one to sample from scores the prompt's next token.
+
+        False if they are no numbers; then nothing is sent.
+        """
         if self.score_from is None or self.output_ids:
-            return
+            return True
         first = self._first_scored + len(self._scored)
         token_ids = self.prompt_ids[first : first + len(logits)]
         logprobs = logprobs_of(logits[: len(token_ids)], token_ids, self.sampler.num_logprobs or 0)
+        if any(math.isnan(each.logprob) for each in logprobs):
+            return False
         self._scored += map(self.vocabulary.named, token_ids, logprobs)
         if self.is_prefilled:
             unscored = self.prompt_ids[self.score_from : self._first_scored]
             start = [self.vocabulary.named(token_id, None) for token_id in unscored]
             self.sink(PromptScored((*start, *self._scored), self.index))
+        return True
 
     def end(self, now_s: float) -> None:
         """End a sequence that is only scored."""

@@ -19,7 +19,7 @@ from coe.engine.math_threads import MathThreads
 from coe.engine.prefix_reuse import PrefixReuse
 from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
-from coe.errors import CancelledError
+from coe.errors import CancelledError, ExpertError
 from coe.metrics import Metrics
 from coe.models.model import Row, Step
 from coe.scheduling.effects import CANCELLED
@@ -29,6 +29,8 @@ from coe.weights.lease import Lease
 __all__ = ["StepRunner"]
 
 log = logging.getLogger("coe.engine.step")
+
+DAMAGED = 'it produced NaN or infinite logits; its weights may be damaged: fetch them again, or write dtype = "float32"'
 
 
 @dataclass(slots=True)
@@ -110,11 +112,13 @@ class StepRunner:
         """Score and sample what the step computed, and tell the scheduler which sequences ended with it."""
         logits = running.step.logits()
         now_s = time.monotonic()
-        ended, sampling, last, num_prefilled = [], [], [], 0
+        ended, damaged, sampling, last, num_prefilled = [], [], [], [], 0
         for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
             if sequence.id not in self._sequences:
                 continue  # failed while the step waited for weights
-            sequence.score(own)
+            if not sequence.score(own):
+                damaged.append(sequence.id)
+                continue
             if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
             num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids) - sequence.num_cached
@@ -126,16 +130,23 @@ class StepRunner:
                 ended.append(sequence.id)
         rows = logits if len(last) == len(logits) else torch.cat([logits[:0], *last])
         sampled = sample(rows, [sequence.waiting for sequence in sampling])
-        ended += [s.id for s, token in zip(sampling, sampled, strict=True) if s.take(token, now_s)]
+        for sequence, token in zip(sampling, sampled, strict=True):
+            if token is None:
+                damaged.append(sequence.id)
+            elif sequence.take(token, now_s):
+                ended.append(sequence.id)
         self._metrics.stepped(num_prefilled, len(sampled))
-        self._end(expert, ended, now_s)
+        self._end(expert, ended, damaged, now_s)
 
-    def _end(self, expert: str, ended: list[str], now_s: float) -> None:
+    def _end(self, expert: str, ended: list[str], damaged: list[str], now_s: float) -> None:
+        """`damaged` are sequences whose logits were no numbers; their KV is left to nobody."""
         model = self._experts[expert].model
         for sequence_id in ended:
             self._prefixes.keep(self._sequences[sequence_id], model)
             self._sequences.forget(sequence_id)
-        for sequence_id in self._scheduler.stepped(expert, ended, now_s):
+        for sequence_id in damaged:
+            self._sequences.fail(sequence_id, ExpertError(expert, DAMAGED))
+        for sequence_id in self._scheduler.stepped(expert, [*ended, *damaged], now_s):
             self._sequences.fail(sequence_id, CancelledError(CANCELLED))
         self._prefixes.trim()
 

@@ -22,6 +22,8 @@ from coe.weights.unit import Manifest, Unit
 
 __all__ = ["TransformersModel"]
 
+MOST_TABLE_BYTES = 4 << 30
+
 
 class _CacheKv:
     """transformers' DynamicCache behind the Kv seam."""
@@ -138,6 +140,7 @@ def _build_skeleton(config: Mapping[str, Any], device: torch.device) -> Any:
     settings = AutoConfig.for_model(config["model_type"], **values)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(settings)
+    _check_tables(skeleton)
     for module in skeleton.modules():
         absent = {name: buffer for name, buffer in module._buffers.items() if buffer is not None and buffer.is_meta}
         for name, buffer in absent.items():
@@ -145,6 +148,19 @@ def _build_skeleton(config: Mapping[str, Any], device: torch.device) -> Any:
         if absent:  # tables such as rotary frequencies are computed, not stored
             skeleton._init_weights(module)
     return skeleton.eval()
+
+
+def _check_tables(skeleton: nn.Module) -> None:
+    """Raise ValueError for tables (masks, rotary frequencies) that a number of config.json makes absurdly large."""
+    tables = {
+        name: buffer.numel() * buffer.element_size() for name, buffer in skeleton.named_buffers() if buffer.is_meta
+    }
+    if sum(tables.values()) > MOST_TABLE_BYTES:
+        largest = max(tables, key=lambda name: tables[name])
+        raise ValueError(
+            f"its config.json makes tables of {sum(tables.values()):,} bytes, such as {largest}, and at most "
+            f"{MOST_TABLE_BYTES:,} are made; correct max_position_embeddings"
+        )
 
 
 class _Slot(NamedTuple):

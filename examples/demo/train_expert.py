@@ -24,7 +24,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from coe.config.catalog import ExpertSpec
 from coe.config.paths import cache_dir
+from coe.weights.store.importer import record_base
 
 from .build import demo_folder
 from .encode import IGNORED, Batch, Example, answer_states, collate, encode_example
@@ -224,6 +226,7 @@ def run(expert: str, recipe: Recipe, places: Places, device: torch.device) -> Re
     took_s = time.monotonic() - started_s
     after = held_out_loss(inner, material.held_out, recipe.batch_tokens, device)
     save(adapted, places.out)
+    record_base(ExpertSpec(expert, str(places.out), places.base, places.base, places.out))
     return Report(
         expert=expert,
         recipe=recipe,

@@ -83,7 +83,7 @@ def build_with_safetensors(folder: Path, token_ids: tuple[int, ...], dtype: str,
 
     started_s = time.perf_counter()
     wanted = getattr(torch, dtype)
-    files = weight_files(folder)
+    files = weight_files(folder.name, folder)
     tensors = {name: tensor.to(wanted) for file in files for name, tensor in load_file(file, device=device).items()}
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=wanted)

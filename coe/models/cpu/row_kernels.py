@@ -127,9 +127,9 @@ def quantise_row(x, q):
 
 @_inner
 def exp(x):
-    """Cephes' expf, good to two units in the last place, in what vectorises."""
-    x = x if x > np.float32(-87.0) else np.float32(-87.0)
-    x = x if x < np.float32(88.0) else np.float32(88.0)
+    """Cephes' expf, good to two units in the last place, in what vectorises; NaN stays NaN in this order of clamps."""
+    x = np.float32(-87.0) if x < np.float32(-87.0) else x
+    x = np.float32(88.0) if x > np.float32(88.0) else x
     n = round_even(x * np.float32(1.4426950408889634))
     r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
     p = np.float32(1.9875691500e-4)

@@ -23,6 +23,8 @@ from coe.models.model import Row
 
 __all__ = ["LayerMath", "RaggedBatch", "RaggedPass", "Span"]
 
+SHORT = 64  # keys; more than any vector register has lanes
+
 
 class LayerMath(Protocol):
     """What a ragged pass computes outside attention, in one arithmetic. All tensors are (tokens, …).
@@ -169,15 +171,27 @@ def _attend(
     num_kv_heads = keys.shape[0]
     if new == 1:  # one query per head: the heads of a group are the rows of one matmul
         grouped = q.view(1, num_kv_heads, num_heads // num_kv_heads, head_dim)
-        return F.scaled_dot_product_attention(grouped, keys[None], values[None]).view(1, num_heads, head_dim)
-    groups = num_heads // num_kv_heads
-    if dtype is not None:
-        q, keys, values = q.to(dtype), keys.to(dtype), values.to(dtype)
-    out = F.scaled_dot_product_attention(
-        q.transpose(0, 1)[None],
-        keys.repeat_interleave(groups, dim=0)[None],
-        values.repeat_interleave(groups, dim=0)[None],
-        attn_mask=mask,
-        is_causal=mask is None,
-    )
-    return out[0].transpose(0, 1)
+        out = F.scaled_dot_product_attention(grouped, keys[None], values[None]).view(1, num_heads, head_dim)
+    else:
+        groups = num_heads // num_kv_heads
+        if dtype is not None:
+            q, keys, values = q.to(dtype), keys.to(dtype), values.to(dtype)
+        out = F.scaled_dot_product_attention(
+            q.transpose(0, 1)[None],
+            keys.repeat_interleave(groups, dim=0)[None],
+            values.repeat_interleave(groups, dim=0)[None],
+            attn_mask=mask,
+            is_causal=mask is None,
+        )[0].transpose(0, 1)
+    return out if keys.shape[1] >= SHORT or keys.is_cuda else _with_nan_of(out, q, keys)
+
+
+def _with_nan_of(out: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
+    """Return NaN if one of the tensors has a NaN or an infinity, else `out`.
+
+    Over fewer keys than a vector register has lanes, torch's fused attention on a CPU takes NaN scores for masked ones
+    and answers with finite numbers.
+    """
+    for tensor in tensors:
+        out = out + (0 * tensor.sum(dtype=torch.float32)).to(out.dtype)
+    return out

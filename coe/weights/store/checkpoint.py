@@ -18,16 +18,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from coe.errors import WeightsError
+from coe.sources.json_files import INDEX_BYTES, json_object
 
 __all__ = ["Checkpoint", "FileRange", "weight_files"]
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the files with a model's weights: those that its index names, else model.safetensors."""
+def weight_files(expert: str, folder: Path) -> list[Path]:
+    """Return the files with a model's weights: those that its index names, else model.safetensors.
+
+    Raises SourceError, in the name of `expert`, for an index that cannot be read.
+    """
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return [folder / "model.safetensors"]
-    return sorted({folder / name for name in json.loads(index.read_text())["weight_map"].values()})
+    return sorted({folder / name for name in json_object(expert, index, INDEX_BYTES)["weight_map"].values()})
 
 
 class FileRange(NamedTuple):
@@ -95,18 +99,22 @@ class Checkpoint:
         start, end = header[name]["data_offsets"]
         return FileRange(path, base + start, end - start)
 
-    def read(self, name: str) -> torch.Tensor:
-        """Return one tensor; it is a view of the mapped file and must not be written to."""
-        try:
-            tensor: torch.Tensor = self._files[name].get_tensor(name)
-        except SafetensorError as error:
-            raise WeightsError(self.expert, f"{self._paths[name]}: tensor '{name}': {error}; fetch it again") from error
-        if not tensor.is_floating_point() or tensor.element_size() < 2:
+    def check_float(self, name: str) -> None:
+        """Raise WeightsError for a tensor of another kind than floating point with 16 bits or more."""
+        if self.dtype(name) not in ("F64", "F32", "BF16", "F16"):
             raise WeightsError(
                 self.expert,
                 f"{self._paths[name]}: tensor '{name}' is {self.dtype(name)}: quantised weights are not read; "
                 "name the unquantised original",
             )
+
+    def read(self, name: str) -> torch.Tensor:
+        """Return one tensor; it is a view of the mapped file and must not be written to."""
+        self.check_float(name)
+        try:
+            tensor: torch.Tensor = self._files[name].get_tensor(name)
+        except SafetensorError as error:
+            raise WeightsError(self.expert, f"{self._paths[name]}: tensor '{name}': {error}; fetch it again") from error
         return tensor
 
     def _open(self, path: Path) -> None:
@@ -114,6 +122,8 @@ class Checkpoint:
             file = self._stack.enter_context(safe_open(path, framework="pt"))
         except FileNotFoundError:
             raise WeightsError(self.expert, f"{path} is missing; fetch it again") from None
+        except OSError as error:
+            raise WeightsError(self.expert, f"{path} cannot be opened ({error}); make it readable") from error
         except SafetensorError as error:
             raise WeightsError(
                 self.expert, f"{path} is truncated or no safetensors ({error}); fetch it again"

@@ -13,23 +13,35 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
+from coe.sources.json_files import json_object
 from coe.weights.store.checkpoint import Checkpoint, weight_files
 from coe.weights.store.layout import Parameter, lay_out_model, lay_out_unit, padded_bytes
-from coe.weights.store.lora import LoraAdapter
+from coe.weights.store.lora import BASE_RECORD, LoraAdapter
 from coe.weights.store.quantise import quantise_rows
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import SCALE, Manifest, TensorSpec, Unit
 
-__all__ = ["DTYPES", "Import", "Progress", "StoredForm", "identity_of", "import_expert", "key_of"]
+__all__ = [
+    "DTYPES",
+    "Import",
+    "Progress",
+    "StoredForm",
+    "describe_expert",
+    "identity_of",
+    "import_expert",
+    "key_of",
+    "record_base",
+]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
+HASHED_VALUES = 1024  # of each matrix of a base: enough to tell models apart, and no pass over all of them
 FORMAT = 1  # part of every manifest's key: increase it when the layout changes
 
 _NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # ours -> safetensors'
@@ -75,11 +87,32 @@ def import_expert(
                 "written to",
             )
         with store.all_or_nothing(), ExitStack() as stack:
-            checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
+            checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
             adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
             manifest = Import(spec, checkpoint, adapter, form).run(store, key, progress)
             store.save(manifest)
         return manifest
+
+
+def describe_expert(spec: ExpertSpec, form: StoredForm = FLOAT32) -> Manifest:
+    """Return the manifest that an import would make, its hashes left out; raises as it would, and writes nothing."""
+    with ExitStack() as stack:
+        checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
+        adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
+        work = Import(spec, checkpoint, adapter, form)
+        units = [Unit(name, name, padded_bytes(specs), specs) for name, specs in work.tensor_specs().items()]
+        return work.manifest("described", units)
+
+
+def record_base(spec: ExpertSpec) -> None:
+    """Leave in the adapter's folder which weights it was trained on, so that no other base is taken for its own."""
+    assert spec.adapter is not None
+    with (
+        Checkpoint(spec.name, weight_files(spec.name, spec.folder)) as checkpoint,
+        LoraAdapter(spec.name, spec.adapter) as adapter,
+    ):
+        record = {"name": adapter.made_for, "weights": Import(spec, checkpoint, adapter, FLOAT32).base_hash()}
+    (spec.adapter / BASE_RECORD).write_text(json.dumps(record))
 
 
 @contextmanager
@@ -98,10 +131,15 @@ def key_of(spec: ExpertSpec, form: StoredForm) -> str:
     folders = [spec.folder, *([spec.adapter] if spec.adapter else [])]
     described = [folder / name for folder in folders for name in ("config.json", "generation_config.json")]
     adapter = (
-        [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors")] if spec.adapter else []
+        [spec.adapter / name for name in ("adapter_config.json", "adapter_model.safetensors", BASE_RECORD)]
+        if spec.adapter
+        else []
     )
-    files = [identity_of(path) for path in [*described, *weight_files(spec.folder), *adapter] if path.is_file()]
+    files = [
+        identity_of(path) for path in [*described, *weight_files(spec.name, spec.folder), *adapter] if path.is_file()
+    ]
     facts = [FORMAT, form.dtype, form.matrices, spec.source, str(spec.tokenizer_dir), files]
+    facts += [] if spec.checks_base else ["base not checked"]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -125,7 +163,7 @@ class Import:
         self.checkpoint = checkpoint
         self.adapter = adapter
         self.form = form
-        self.config = _json(spec.folder / "config.json")
+        self.config = json_object(spec.name, spec.folder / "config.json")
         self.layout = lay_out_model(spec.name, self.config)
 
     def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
@@ -161,7 +199,7 @@ class Import:
             self.spec.source,
             self.dtype_of(units),
             self.config,
-            _json(generation) if generation.is_file() else {},
+            json_object(self.spec.name, generation) if generation.is_file() else {},
             str(self.spec.tokenizer_dir),
             tuple(units),
             dict(self.layout.tied),
@@ -221,6 +259,7 @@ class Import:
                 f"{self.checkpoint.names[name]}: tensor '{name}' is {self.checkpoint.shape(name)} and config.json "
                 f"asks for {parameter.shape}; fetch both again"
             )
+        self.checkpoint.check_float(name)
         return name
 
     def spellings(self, name: str) -> list[str]:
@@ -238,19 +277,35 @@ class Import:
                     )
 
     def check_adapter(self) -> None:
-        for name in sorted(self.adapter.targets if self.adapter else ()):
+        if self.adapter is None:
+            return
+        for name in sorted(self.adapter.targets):
             if name in self.layout.tied or name in self.layout.tied.values():
                 raise self.error(
                     f"the adapter changes {name}, which is tied; merge it with PEFT's merge_and_unload, save the "
                     "model and name that folder"
                 )
             if name not in self.layout.parameters:
-                raise self.error(f"the adapter changes {name}, which the base has not; name its base with base = ...")
+                raise self.error(
+                    f"the adapter changes {name}, which the base {self.spec.folder} has not; it was made for "
+                    f"'{self.adapter.made_for}': name its base with base = ..."
+                )
+            self.adapter.check_shapes(name, self.layout.parameters[name].shape)
+        recorded = self.adapter.recorded_base if self.spec.checks_base else None
+        if recorded is not None and recorded != self.base_hash():
+            raise self.error(
+                f"the adapter was trained on other weights, of '{self.adapter.made_for}', than those in "
+                f'{self.spec.folder}; name its base with base = ..., or write base_check = "off"'
+            )
+
+    def base_hash(self) -> str:
+        """Return a hash of the weights that the adapter changes: of the first values of each, as bfloat16."""
+        assert self.adapter is not None
+        sources, digest = self.sources(), hashlib.blake2b(digest_size=16)
+        for name in sorted(self.adapter.targets):
+            values = self.checkpoint.read(sources[name]).flatten()[:HASHED_VALUES].bfloat16()
+            digest.update(name.encode() + values.view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()
 
     def error(self, message: str) -> WeightsError:
         return WeightsError(self.spec.name, message)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

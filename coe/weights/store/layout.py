@@ -6,6 +6,7 @@ be laid out. Knows nothing about files or values.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
@@ -17,7 +18,7 @@ from typing import Any
 from coe.errors import SourceError
 from coe.weights.unit import ALIGNMENT, DTYPE_SIZES, SCALE, TensorSpec
 
-__all__ = ["ModelLayout", "Parameter", "UnitLayout", "lay_out_model", "lay_out_unit", "padded_bytes"]
+__all__ = ["ModelLayout", "Parameter", "UnitLayout", "check_layers", "lay_out_model", "lay_out_unit", "padded_bytes"]
 
 TENSOR_ALIGNMENT = 64  # bytes: a cache line, which satisfies every kernel
 
@@ -72,23 +73,48 @@ class ModelLayout:
         return {parameter.name: parameter for unit in self.units for parameter in unit.parameters}
 
 
+def check_layers(expert: str, config: Mapping[str, Any], num_tensors: int) -> None:
+    """Raise SourceError for a config.json with more layers than its checkpoint has tensors.
+
+    A layer takes time and memory to lay out even without weights, so this comes first.
+    """
+    for key in ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"):
+        value = config.get(key)
+        if isinstance(value, int) and value > num_tensors:
+            raise SourceError(
+                expert,
+                f"its config.json has {key} = {value:,} and its checkpoint {num_tensors} tensors; fetch both again",
+            )
+
+
 def lay_out_model(expert: str, config: Mapping[str, Any]) -> ModelLayout:
-    """Return the layout of the model that this config.json describes; raises SourceError if it cannot be built."""
+    """Return the layout of the model that this config.json describes.
+
+    Raises SourceError if transformers cannot build it, or if it keeps a state beside keys and values.
+    """
     try:
         return _layout(json.dumps(config, sort_keys=True))
+    except _KeepsStateError as error:
+        raise SourceError(expert, f"{error}; name a model whose layers all attend to keys and values") from None
     except Exception as error:  # third-party edge: each model class raises errors of its own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SourceError(
-            expert, f"transformers cannot build a '{config.get('model_type')}' from its config.json: {error}"
+            expert, f"transformers cannot build a '{config.get('model_type')}' from its config.json: {reason[:400]}"
         ) from error
+
+
+class _KeepsStateError(Exception):
+    """A model that keeps more of its past than keys and values."""
 
 
 @lru_cache(maxsize=64)
 def _layout(config_json: str) -> ModelLayout:
     import torch
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
     raw = json.loads(config_json)
     config = CONFIG_MAPPING[raw["model_type"]].from_dict(raw)
+    _check_stateless(raw["model_type"], MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], config)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     tied = dict(model.all_tied_weights_keys)
@@ -100,6 +126,27 @@ def _layout(config_json: str) -> ModelLayout:
     ]
     ignored = (*_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ()))
     return ModelLayout(tuple(_units(parameters, _output_name(model))), tied, ignored, model.base_model_prefix)
+
+
+def _check_stateless(model_type: str, model: Any, config: Any) -> None:
+    """Raise _KeepsStateError for a model whose past is more or other than each sequence's keys and values.
+
+    A state lives in the modules, where concurrent requests would mix, or cannot be continued by a prompt's next piece
+    or taken back. transformers says so by `_is_stateful`, by the layers of the model's own cache, or by a forward pass
+    without `past_key_values`.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import LinearAttentionCacheLayerMixin
+
+    takes_kv = "past_key_values" in inspect.signature(model.forward).parameters
+    is_stateful = model._is_stateful
+    if takes_kv and not is_stateful:
+        layers = DynamicCache(config=config).layers
+        is_stateful = any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in layers)
+    if is_stateful:
+        raise _KeepsStateError(f"a '{model_type}' keeps a recurrent state, which coe can neither batch nor evict")
+    if not takes_kv or not model._supports_default_dynamic_cache():
+        raise _KeepsStateError(f"a '{model_type}' keeps its past in no cache of keys and values, so coe cannot run it")
 
 
 def _output_name(model: Any) -> str | None:

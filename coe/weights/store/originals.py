@@ -64,7 +64,7 @@ class OriginalFiles:
             raise WeightsError(spec.name, 'weights = "int8" needs an import; write [cache] store = "units"')
         try:
             with ExitStack() as stack:
-                checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.folder)))
+                checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
                 adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
                 return self._describe(Import(spec, checkpoint, adapter, form), checkpoint)
         except OSError as error:
@@ -102,9 +102,11 @@ def _recipe(work: Import, checkpoint: Checkpoint, specs: Sequence[TensorSpec], s
     for spec in specs:
         name = sources[spec.name]
         file_range, is_merged = checkpoint.range_of(name), spec.name in targets
+        if checkpoint.dtype(name) not in DTYPE_SIZES:
+            raise work.error(
+                f"tensor '{name}' is {checkpoint.dtype(name)}, which needs an import; write store = \"units\""
+            )
         tensors.append(_TensorSource(spec, file_range, checkpoint.dtype(name), checkpoint.shape(name), is_merged))
-        if tensors[-1].dtype not in DTYPE_SIZES:
-            checkpoint.read(name)  # raises, and says why
     adapter = work.spec.adapter if any(tensor.is_merged for tensor in tensors) else None
     paths = {tensor.stored.path for tensor in tensors}
     if adapter is not None:

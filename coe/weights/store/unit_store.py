@@ -26,9 +26,11 @@ from typing import Any
 from coe.errors import CoeError, ConfigError
 from coe.weights.store.file_reads import pieces_of
 from coe.weights.store.holders import Holder, needed_by_the_living, store_lock
-from coe.weights.unit import Manifest, TensorSpec, Unit
+from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
 
 __all__ = ["UnitStore"]
+
+log = logging.getLogger("coe.weights.store")
 
 HASH_BYTES = 32  # BLAKE2b-256
 SUBFOLDERS = ("units", "manifests", "tmp")
@@ -113,7 +115,8 @@ class UnitStore:
     def lookup(self, key: str) -> Manifest | None:
         """Return the manifest with this key if all its units have the right bytes; only unsealed ones are hashed.
 
-        A store that does not heal checks sizes alone, so that `verify` can show what is wrong.
+        A manifest that cannot be read counts as absent, so that its expert is imported anew. A store that does not heal
+        checks sizes alone, so that `verify` can show what is wrong.
         """
         if not self._manifest_path(key).is_file():
             return None
@@ -218,8 +221,7 @@ class UnitStore:
         path = self._manifest_path(key)
         try:
             manifest = _manifest(json.loads(path.read_text(encoding="utf-8")))
-            if manifest.key != key or not manifest.units:
-                raise ValueError("it is another's or empty")
+            _check_sound(manifest, key)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -285,6 +287,16 @@ def _digest(text: str) -> str:
     if len(bytes.fromhex(text)) != HASH_BYTES or text != text.strip():
         raise ValueError(f"{text[:80]!r} is no hash")
     return text
+
+
+def _check_sound(manifest: Manifest, key: str) -> None:
+    """Raise ValueError for a manifest whose tensors do not lie in its units."""
+    specs = [(spec, unit.size_bytes) for unit in manifest.units for spec in unit.tensors]
+    lie_inside = all(
+        spec.dtype in DTYPE_SIZES and 0 <= spec.offset <= size_bytes - spec.size_bytes for spec, size_bytes in specs
+    )
+    if manifest.key != key or not specs or not lie_inside:
+        raise ValueError("its tensors do not lie in its units")
 
 
 def _manifest(raw: Mapping[str, Any]) -> Manifest:

@@ -100,9 +100,23 @@ def test_second_start_imports_nothing(tmp_path: Path, llama_folder: Path, qwen3_
     assert errors == {}
 
 
-def test_a_composition_without_its_general_expert_is_refused(tmp_path: Path, llama_folder: Path) -> None:
+def test_an_expert_that_is_refused_is_named_and_the_rest_is_served(
+    tmp_path: Path, llama_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even the general one: then prompts that the router is unsure of have no answer, and the log says so."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"general expert.*'broken'"):
-        build(write_config(tmp_path, {"broken": broken, "llama": llama_folder}))
+    runtime = build(write_config(tmp_path, {"broken": broken, "llama": llama_folder}))
+    runtime.engine.close()
+    assert runtime.experts.served.keys() == {"llama"}
+    assert "expert 'broken': " in caplog.text
+    assert "the general expert 'broken' is refused" in caplog.text
+
+
+def test_a_composition_of_refused_experts_alone_is_refused_with_all_of_them(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("one", "two")}
+    for folder in folders.values():
+        folder.mkdir()
+    with pytest.raises(ConfigError, match=r"(?s)none of the 2 experts can be served.*'one'.*'two'"):
+        build(write_config(tmp_path, folders))

@@ -37,8 +37,8 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert imported_by(*words) == set()
 
 
-def test_config_check_imports_the_router_and_no_torch(tmp_path: Path, llama_folder: Path) -> None:
-    file = write_config(tmp_path, {"general": llama_folder, "code": llama_folder})
+def test_config_check_reads_the_configuration_before_it_imports_torch(tmp_path: Path, llama_folder: Path) -> None:
+    file = write_config(tmp_path, {"general": llama_folder, "code": llama_folder}, "[cache2]\nx = 1")
     assert not {"torch", "transformers", "server"} & imported_by("config", "check", "-c", str(file))
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from compositions import write_config
-from console import coe
+from console import COE, coe
+from odd_folders import copied, edit, edit_tensors, raw
 
 from coe.cli import main
 
@@ -71,6 +75,45 @@ def test_the_example_configuration_passes_the_check(capsys: pytest.CaptureFixtur
     example = Path(__file__).parents[3] / "examples" / "coe.toml"
     assert main(["config", "check", "-c", str(example)]) == 0, capsys.readouterr().err
     assert "category translation" in capsys.readouterr().out
+
+
+def test_config_check_names_every_refused_expert_and_exits_with_1(
+    tmp_path: Path, llama_folder: Path, lora_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {"general": llama_folder, "tuned": lora_folder}
+    folders["typed"] = copied(llama_folder, tmp_path / "typed", edit("config.json", hidden_size="big"))
+    folders["cut"] = copied(llama_folder, tmp_path / "cut", raw("model.safetensors", b"cut"))
+    folders["mute"] = copied(llama_folder, tmp_path / "mute", raw("tokenizer.json", b"{}"))
+    folders["empty"] = copied(lora_folder, tmp_path / "empty", edit_tensors(dict.clear, "adapter_model.safetensors"))
+    assert main(["config", "check", "-c", str(write_config(tmp_path, folders))]) == 1
+    out = capsys.readouterr().out
+    for name, cause in {
+        "typed": "hidden_size",
+        "cut": "model.safetensors",
+        "mute": "tokenizer",
+        "empty": "no tensors",
+    }.items():
+        assert re.search(f"^refused: expert '{name}': .*{cause}", out, re.MULTILINE), out
+    assert out.endswith("2 of 6 experts can be served\n")
+    assert list((tmp_path / "store").glob("*/*")) == []  # nothing was imported
+
+
+def test_config_check_fetches_nothing_from_the_hub_and_says_so(
+    tmp_path: Path, llama_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_config(tmp_path, {"general": llama_folder}, '[experts.far]\nsource = "some-org/some-model"')
+    assert main(["config", "check", "-c", str(file)]) == 0
+    assert "expert 'far': not fetched from the hub yet" in capsys.readouterr().out
+
+
+def test_a_pipe_that_is_closed_early_is_quiet(tmp_path: Path, llama_folder: Path) -> None:
+    file = write_config(tmp_path, {"general": llama_folder})
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        words = [str(COE), "config", "check", "-c", str(file)]
+        done = subprocess.run(words, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_config_check_describes_a_good_configuration(tmp_path: Path, llama_folder: Path) -> None:

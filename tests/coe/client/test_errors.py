@@ -18,6 +18,7 @@ from coe.errors import (
     InvalidRequestError,
     OverloadedError,
     ShutdownError,
+    StartingError,
     UnknownExpertError,
 )
 from server.failures import failure_of
@@ -50,6 +51,7 @@ RAISED = [
     (DeadlineError("late"), DeadlineError),
     (ShutdownError("closing"), ShutdownError),
     (EngineError("failed"), EngineError),
+    (StartingError("importing 3 of 12"), StartingError),
     (CancelledError("gone"), CoeError),
     (ExpertError("math", "broken"), CoeError),
 ]

@@ -175,9 +175,18 @@ def test_logprobs_are_the_models_own_whatever_was_processed() -> None:
     assert logprobs_of(logits[:0], [], 3) == []
 
 
-def test_logits_that_are_no_numbers_give_a_token_that_there_is() -> None:
-    """A broken model must not end the engine thread, where an id beyond the vocabulary would."""
+def test_logits_that_are_no_numbers_give_no_token() -> None:
+    """A broken model must not end the engine thread, where an id beyond the vocabulary would, nor choose a token."""
     broken = torch.full((2, VOCABULARY), float("nan"))
-    for settings in (Sampling(), Sampling(top_p=0.5), Sampling(temperature=0.0)):
-        sampled = sample(broken, [Waiting(Sampler(settings), ())] * 2)
-        assert all(0 <= one.token_id < VOCABULARY for one in sampled)
+    for settings in (Sampling(), Sampling(top_p=0.5), Sampling(temperature=0.0), Sampling(num_logprobs=2)):
+        assert sample(broken, [Waiting(Sampler(settings), ())] * 2) == [None, None]
+
+
+def test_an_end_token_beyond_the_vocabulary_forbids_nothing() -> None:
+    """A config.json may name one; it ended every running answer of the expert, with min_tokens."""
+    logits = torch.zeros(1, VOCABULARY)
+    logits[0, 7] = 1.0
+    settings = Sampling(temperature=0.0, min_tokens=5)
+    (chosen,) = sample(logits, [Waiting(Sampler(settings, processors_of(settings, (), {VOCABULARY + 9})), ())])
+    assert chosen is not None
+    assert chosen.token_id == 7

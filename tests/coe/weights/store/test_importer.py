@@ -271,7 +271,9 @@ def test_adapter_of_another_base_fails_by_name(tmp_path: Path, store: UnitStore,
     with pytest.raises(WeightsError, match=r"it was trained on another base"):
         import_expert(store, spec_of(wide, adapter=lora_folder))
     short = tiny_models.tiny_llama(tmp_path / "short", num_layers=2)
-    with pytest.raises(WeightsError, match=r"adapter changes model.layers.2.* which the base has not"):
+    with pytest.raises(
+        WeightsError, match=r"adapter changes model.layers.2.* which the base .* has not; it was made for"
+    ):
         import_expert(store, spec_of(short, adapter=lora_folder))
 
 
@@ -303,3 +305,51 @@ def test_manifest_on_disk_is_readable_json(store: UnitStore, llama_folder: Path)
     manifest = import_expert(store, spec_of(llama_folder))
     written = json.loads((store.folder / "manifests" / f"{manifest.key}.json").read_text())
     assert [unit["name"] for unit in written["units"]] == [unit.name for unit in manifest.units]
+
+
+BROKEN_MANIFESTS: dict[str, Callable[[str], str]] = {
+    "emptied": lambda _: "",
+    "cut": lambda text: text[: len(text) // 2],
+    "a list": lambda _: "[]",
+    "an object": lambda _: "{}",
+    "nested": lambda _: "[" * 100_000,
+    "no units": lambda text: json.dumps({**json.loads(text), "units": []}),
+    "units null": lambda text: json.dumps({**json.loads(text), "units": None}),
+    "another key": lambda text: json.dumps({**json.loads(text), "key": "0"}),
+    "a strange dtype": lambda text: text.replace('"F32"', '"F99"'),
+    "a strange field": lambda text: json.dumps({**json.loads(text), "extra": 1}),
+    "an offset outside": lambda text: text.replace('"offset": 0', '"offset": 123456789'),
+    "a size in words": lambda text: text.replace('"size_bytes": ', '"size_bytes": "many", "was": '),
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN_MANIFESTS)
+def test_damaged_manifest_is_imported_anew(store: UnitStore, llama_folder: Path, damage: str) -> None:
+    manifest = import_expert(store, spec_of(llama_folder))
+    file = store.folder / "manifests" / f"{manifest.key}.json"
+    file.write_text(BROKEN_MANIFESTS[damage](file.read_text()))
+    assert import_expert(store, spec_of(llama_folder)) == manifest
+    assert store.lookup(manifest.key) == manifest
+
+
+def test_missing_units_are_imported_anew(store: UnitStore, llama_folder: Path) -> None:
+    manifest = import_expert(store, spec_of(llama_folder))
+    for unit in manifest.units[1:]:
+        store.path(unit).unlink()
+    assert import_expert(store, spec_of(llama_folder)) == manifest
+    assert store.verify(manifest) == []
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_a_recorded_hash_disproves_another_base_of_the_same_shape(
+    tmp_path: Path, store: UnitStore, llama_folder: Path, other_llama_folder: Path, lora_folder: Path, stored: str
+) -> None:
+    """The same base in another dtype is the same base."""
+    adapter = Path(shutil.copytree(lora_folder, tmp_path / "adapter"))
+    import_expert(store, spec_of(other_llama_folder, adapter=adapter))  # nothing is recorded, so nothing is disproved
+    importer.record_base(spec_of(llama_folder, adapter=adapter))
+    own = tiny_models.tiny_llama(tmp_path / "own", dtype=stored)
+    import_expert(store, spec_of(own, adapter=adapter))
+    with pytest.raises(WeightsError, match=r"trained on other weights, of .*/llama', than those in .*/other-llama"):
+        import_expert(store, spec_of(other_llama_folder, adapter=adapter))
+    import_expert(store, spec_of(other_llama_folder, adapter=adapter, checks_base=False))

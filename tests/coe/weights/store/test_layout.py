@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -122,3 +123,21 @@ def test_tensors_never_overlap_and_units_are_whole_pages() -> None:
 def test_projections_of_different_widths_are_not_grouped() -> None:
     odd = [Parameter("q_proj.weight", (2, 3)), Parameter("k_proj.weight", (2, 4)), Parameter("v_proj.weight", (2, 3))]
     assert [spec.offset for spec in lay_out_unit(odd, "F32")] == [0, 64, 128]
+
+
+def test_layers_that_share_the_keys_and_values_of_others_are_no_state() -> None:
+    """Gemma 3n's last layers have none of their own, which transformers' cache shows as a layer of another class."""
+    from transformers import CONFIG_MAPPING
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 6, "num_attention_heads": 2}
+    shape |= {"num_key_value_heads": 1, "head_dim": 16, "vocab_size": 64, "vocab_size_per_layer_input": 64}
+    config = CONFIG_MAPPING["gemma3n_text"](
+        **shape,
+        hidden_size_per_layer_input=8,
+        num_kv_shared_layers=2,
+        laurel_rank=4,
+        altup_num_inputs=2,
+        activation_sparsity_pattern=[0.0] * 6,
+        layer_types=["sliding_attention", "full_attention"] * 3,
+    )
+    assert lay_out_model("tiny", json.loads(config.to_json_string(use_diff=False))).units

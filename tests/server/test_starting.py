@@ -1,0 +1,108 @@
+"""While experts are imported the port answers: it is healthy, not ready, and says how far it is."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from compositions import write_config
+
+from server.serve import bind
+from server.starting import Starting, answering
+
+# an import that waits, in its second unit, until the file named by the first word is there
+HELD = """
+import pathlib, sys, time
+from coe.cli import main
+from coe.weights.store.unit_store import UnitStore
+
+gate, put, count = pathlib.Path(sys.argv[1]), UnitStore.put, 0
+
+def held(store, data):
+    global count
+    count += 1
+    while count == 2 and not gate.exists():
+        time.sleep(0.01)
+    return put(store, data)
+
+UnitStore.put = held
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@contextmanager
+def held_server(tmp_path: Path, experts: dict[str, Path]) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """`coe serve` in the middle of its import."""
+    config = write_config(tmp_path, experts)
+    words = [sys.executable, "-c", HELD, str(tmp_path / "gate"), "serve", "-c", str(config), "--port", "0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as served:
+        try:
+            assert served.stderr is not None
+            url = next(found[0] for line in served.stderr if (found := re.search(r"http://[\d.:]+", line)))
+            with httpx.Client(base_url=url, timeout=60) as client:
+                while "importing" not in client.get("/ready").json()["status"]:
+                    time.sleep(0.05)  # asked without pause, the server would leave the import no time
+                yield served, client
+        finally:
+            served.kill()
+
+
+def test_the_port_answers_while_experts_are_imported_and_serves_them_after(
+    tmp_path: Path, llama_folder: Path, other_llama_folder: Path
+) -> None:
+    experts = {"general": llama_folder, "odd": tmp_path / "odd", "other": other_llama_folder}
+    (tmp_path / "odd").mkdir()
+    with held_server(tmp_path, experts) as (served, client):
+        assert client.get("/health").json() == {"status": "ok"}
+        while "%" not in (status := client.get("/ready").json()["status"]):
+            time.sleep(0.05)
+        assert re.fullmatch(r"importing 2 of 3: general, \d+ %", status)
+        assert client.get("/ready").status_code == 503
+        body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+        refused = client.post("/v1/chat/completions", json=body)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert refused.json()["error"]["code"] == "starting"
+        assert status in refused.json()["error"]["message"]
+        (tmp_path / "gate").touch()
+        assert served.stderr is not None
+        line = next(line for line in served.stderr if "serving" in line)
+        assert "serving 2 of 3 experts on http://" in line
+        while client.get("/ready").status_code != 200:
+            pass
+        assert client.post("/v1/chat/completions", json=body).json()["model"] == "general"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_an_import_at_once(tmp_path: Path, llama_folder: Path, signum: signal.Signals) -> None:
+    with held_server(tmp_path, {"general": llama_folder}) as (served, _):
+        served.send_signal(signum)
+        assert served.wait(30) in (-signum, 130)
+        assert list((tmp_path / "store" / "manifests").iterdir()) == []
+
+
+def test_what_asks_between_the_two_servers_is_answered_by_the_second() -> None:
+    """The socket is one, so that nobody is refused a connection in between."""
+    listener = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for text in ("first", "second"):
+        with answering(listener) as starting:
+            starting.note(text, 0, 0)
+            assert httpx.get(f"{url}/ready").json() == {"ready": False, "status": text}
+    listener.close()
+
+
+def test_progress_is_said_in_percent_where_bytes_are_known() -> None:
+    starting = Starting()
+    assert starting.doing == "starting"
+    starting.note("importing 3 of 12: code", 41, 100)
+    assert starting.doing == "importing 3 of 12: code, 41 %"
+    starting.note("importing 4 of 12: law", 0, 0)
+    assert starting.doing == "importing 4 of 12: law"
