@@ -61,6 +61,7 @@ class Operator:
             last_used_s=status.idle_s(name),
             units=status.unit_statuses(name),
             error=status.error(name),
+            notes=expert.text.notes,
             **status.residency(name)._asdict(),
         )
 

@@ -1,7 +1,7 @@
 """The text worker, and routing in micro-batches on it.
 
-Routing, templates and tokenising run on one thread beside the event loop. Prompts that come in while the router is busy
-go to it together in its next call.
+Routing, templates and tokenising run on one thread beside the event loop, and what may take seconds on another one.
+Prompts that come in while the router is busy go to it together in its next call.
 """
 
 from __future__ import annotations
@@ -23,21 +23,30 @@ T = TypeVar("T")
 
 
 class TextWorker:
-    """The thread for text. Work begun before `close` ends; later work is refused with ShutdownError."""
+    """The threads for text. Work begun before `close` ends; later work is refused with ShutdownError."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
+        self._slow_threads = ThreadPoolExecutor(1, thread_name_prefix="coe-slow-text")
         self._is_closed = False
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Return what `work` returns on the text thread; raises what it raises."""
-        if self._is_closed:
-            raise ShutdownError("the server is shutting down")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        return await self._run_on(self._threads, work, *arguments)
+
+    async def run_slow(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return what `work` returns on the thread for work of seconds; raises what it raises."""
+        return await self._run_on(self._slow_threads, work, *arguments)
 
     def close(self) -> None:
         self._is_closed = True
-        self._threads.shutdown(wait=False)
+        for threads in (self._threads, self._slow_threads):
+            threads.shutdown(wait=False)
+
+    async def _run_on(self, threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
+        if self._is_closed:
+            raise ShutdownError("the server is shutting down")
+        return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
 
 
 class RoutingBatcher:

@@ -20,7 +20,7 @@ from coe.experts import Experts, ServedExpert
 from coe.lifecycle import Lifecycle
 from coe.metrics import Metrics
 from coe.operator import Operator
-from coe.preparation import PreparedPrompt, encode, likelihood_of, query_of, sequence_of, settle
+from coe.preparation import PreparedPrompt, check_length, encode, likelihood_of, query_of, sequence_of, settle
 from coe.routing import RoutingBatcher, TextWorker
 from coe.types import (
     Decision,
@@ -72,7 +72,7 @@ class Runtime:
         """Yield Routed, then Deltas and Finished of each choice; raises CoeError. Closing the generator cancels all."""
         with self._life.accepted():
             prompt = await self._prepare(request)
-            yield Routed(prompt.decision, prompt.tier, len(prompt.token_ids))
+            yield Routed(prompt.decision, prompt.tier, len(prompt.token_ids), prompt.changed)
             async with aclosing(self._run([prompt] * request.num_choices)) as events:
                 async for event in events:
                     yield event
@@ -103,14 +103,17 @@ class Runtime:
 
     async def _prepare(self, request: GenerateRequest) -> PreparedPrompt:
         submitted_s = time.monotonic()
+        check_length(request, self.experts)
         decision = await self.route(query_of(request))
         expert = self.experts.get(decision.expert)
         tier = self.engine.status.residency(decision.expert).tier  # before the hint moves it
         self.engine.post(Hint(decision.expert))
-        token_ids = await self.text.run(encode, expert.text, request, decision)
+        token_ids, changed = await encode(self.text, expert.text, request, decision)
         sampling = settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None
-        return PreparedPrompt(request.id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
+        is_continued = request.prompt is not None
+        facts = (sampling, submitted_s, score_from, changed, is_continued)
+        return PreparedPrompt(request.id, expert, decision, tier, token_ids, *facts)
 
     async def _run(self, choices: Collection[PreparedPrompt]) -> AsyncGenerator[PromptScored | Delta | Finished, None]:
         """Yield the events of one sequence per choice until the last has finished; if one fails, all end."""

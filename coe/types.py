@@ -270,11 +270,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The first event of a generation: the decision. `tier` is where the expert's weights were at that moment."""
+    """The first event of a generation: the decision. `tier` is where the expert's weights were at that moment;
+    `changed` says in words what was changed in the conversation, because the expert's template refuses it as it is."""
 
     decision: Decision
     tier: Tier
     prompt_tokens: int
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,3 +356,4 @@ class ExpertStatus:
     last_used_s: float | None  # seconds since last use, None if never
     units: tuple[UnitStatus, ...]
     error: str | None
+    notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from coe.errors import InvalidRequestError
 __all__ = ["BodyReader", "validated"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape of one half of a character, perhaps beside its other half
 
 
 class BodyReader:
@@ -31,7 +33,8 @@ class BodyReader:
                     f"the body is larger than {self._max_bytes:,} bytes ([server] max_body_bytes); send less"
                 )
         try:
-            return json.loads(body)
+            value = json.loads(body)
+            return value if _SURROGATE.search(body) is None else _without_lone_surrogates(value)
         except (ValueError, RecursionError) as error:
             raise InvalidRequestError(f"the body is not JSON: {error}") from error
 
@@ -47,6 +50,15 @@ def validated(kind: type[ModelT], body: Any) -> ModelT:
         where = ".".join(str(part) for part in first["loc"])
         message = f"{where or 'body'}: {first['msg']}" + (f" (got {_short(first['input'])})" if first["loc"] else "")
         raise InvalidRequestError(message, param=str(first["loc"][0]) if first["loc"] else None) from error
+
+
+def _without_lone_surrogates(value: Any) -> Any:
+    """Return the value with a question mark for each half of a character: JSON can write what UTF-8 cannot."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_without_lone_surrogates(key): _without_lone_surrogates(each) for key, each in value.items()}
+    return [_without_lone_surrogates(each) for each in value] if isinstance(value, list) else value
 
 
 def _short(value: Any) -> str:

@@ -57,8 +57,10 @@ def conversation_of(request: Request) -> str | None:
 
 
 def coe_object(routed: Routed, switch: Switch | None = None) -> dict[str, Any]:
-    """Return the decision and the expert's tier; with `switch`, what the switch cost, in milliseconds and bytes."""
+    """Return the decision, the expert's tier and what was changed for its template; with `switch`, what the switch
+    cost, in milliseconds and bytes."""
     described: dict[str, Any] = {**decision_object(routed.decision), "tier": str(routed.tier)}
+    described["changed"] = list(routed.changed)
     if switch is not None:
         described["switch"] = {
             "kind": str(switch.kind),
