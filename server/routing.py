@@ -15,7 +15,7 @@ from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
 from coe.types import CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
-from server.bodies import BodyReader, validated
+from server.bodies import BodyReader, check_num_messages, validated
 from server.openai.requests import Turn
 
 __all__ = ["coe_object", "conversation_of", "decision_headers", "decision_object", "routing_routes"]
@@ -45,7 +45,9 @@ def routing_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
 
     @routes.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:
-        asked = validated(RouteRequest, await read_body(request))
+        body = await read_body(request)
+        check_num_messages(body, runtime.experts.longest_context)
+        asked = validated(RouteRequest, body)
         return decision_object(await runtime.route(asked.query(conversation_of(request))))
 
     return routes

@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers
 
+from coe.errors import InvalidRequestError
+
 __all__ = ["ControlTokens", "Piece"]
 
 START, END = "\ufdd0", "\ufdd1"  # noncharacters: Unicode has them for a program's own use
+ESCAPED = {r"\ufdd0": START, r"\ufdd1": END}  # as JSON in ASCII has them
+MAX_MARKED = 10_000  # in a conversation; far above what is written by people who write about models
 _NO_MARKS = str.maketrans("", "", START + END)
 
 
@@ -44,7 +48,10 @@ class ControlTokens:
         self._finder = _finder_of(self.contents)
 
     def mark(self, value: Any) -> Any:
-        """Return a JSON value with marks around the control tokens in its strings, keys included."""
+        """Return a JSON value with marks around the control tokens in its strings, keys included.
+
+        Raises InvalidRequestError for more of them than MAX_MARKED in one string, `pieces` for more in all.
+        """
         if isinstance(value, str):
             return self._marked(value)
         if isinstance(value, Mapping):
@@ -58,16 +65,20 @@ class ControlTokens:
 
         A mark that has lost its partner still ends a piece, so that no control token is joined across it.
         """
+        was_escaped = any(each in rendered for each in ESCAPED)
+        for escape, mark in ESCAPED.items():
+            rendered = rendered.replace(escape, mark)
+        _check_number(rendered.count(START))
         first, *others = rendered.split(START)
         runs = [(False, [first.replace(END, "")])]
         for part in others:
             inside, is_closed, after = part.partition(END)
             if is_closed and self._is_control(inside):
                 runs += [(True, [inside]), (False, [])]
-            elif is_closed:  # another spelling, which is no token where the template keeps it
+            elif is_closed and not was_escaped:  # another spelling, which is no token where the template keeps it
                 runs[-1][1].append(inside)
             else:
-                runs.append((False, [inside]))
+                runs += [(False, [inside]), (False, [])]
             runs[-1][1].append(after.replace(END, ""))
         return [Piece(text, is_users) for is_users, parts in runs if (text := "".join(parts))]
 
@@ -94,7 +105,15 @@ class ControlTokens:
     def _spans(self, text: str) -> list[tuple[int, int]]:
         """Return where control tokens stand, in any case or width; linear, and without Python's lock."""
         (found,) = self._finder.encode_batch([text])
+        _check_number(len(found) // 2)  # what stands between two of them is found, too
         return [span for token_id, span in zip(found.ids, found.offsets, strict=True) if token_id]
+
+
+def _check_number(number: int) -> None:
+    if number > MAX_MARKED:
+        raise InvalidRequestError(
+            f"the conversation spells {number:,} control tokens; send no more than {MAX_MARKED:,}", param="messages"
+        )
 
 
 def _is_control(content: str, template: str) -> bool:

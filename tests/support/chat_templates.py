@@ -74,6 +74,7 @@ TEMPLATES = {
         "{% generation %}{{ 'answer' }}{% endgeneration %}{% for i in [1, 2] %}{% if i == 2 %}{% break %}{% endif %}"
         "{{ i }}{% endfor %}"
     ),
+    "ascii": "{% for message in messages %}{{ message | tojson(ensure_ascii=true) }}<|im_end|>{% endfor %}",
     "folding": (
         "{% for message in messages %}{{ message.role | upper }}: {{ message.content | lower }}<|im_end|>{% endfor %}"
     ),
