@@ -59,7 +59,7 @@ async def attempt(
             if event is None and patience.gives_up:
                 expert, wait_s = first.decision.expert, patience.wait_s
                 raise DeadlineError(f"no token from expert '{expert}' in {wait_s:.1f} s of the deadline", expert=expert)
-            yield Routed(first.decision, first.tier, len(first.token_ids))
+            yield Routed(first.decision, first.tier, len(first.token_ids), first.changed)
             while num_left:
                 event = event or await events.get()
                 if isinstance(event, Finished):

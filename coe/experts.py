@@ -37,6 +37,11 @@ class Experts:
     names: Mapping[str, str]
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def longest_context(self) -> int:
+        """The most tokens that any expert can be given."""
+        return max((expert.text.context for expert in self.served.values()), default=0)
+
     def name_of(self, word: str) -> str:
         """Return the expert that a name or alias means, in any case; raises UnknownExpertError."""
         name = self.names.get(word.lower())

@@ -62,6 +62,7 @@ class Operator:
             units=status.unit_statuses(name),
             error=status.error(name),
             breaker=status.breaker(name),
+            notes=expert.text.notes,
             **status.residency(name)._asdict(),
         )
 

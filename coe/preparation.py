@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import NamedTuple
 
@@ -9,17 +10,23 @@ from coe.engine.logits_processor import processors_of
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
 from coe.errors import InvalidRequestError
-from coe.experts import ServedExpert
+from coe.experts import Experts, ServedExpert
+from coe.routing import TextWorker
 from coe.text.detokenizer import Detokenizer
-from coe.text.templates import ExpertText
+from coe.text.length_bound import LengthBound
+from coe.text.rendering import OverrunError
+from coe.text.templates import ChatTokens, ExpertText
 from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier
 
-__all__ = ["PreparedPrompt", "encode", "likelihood_of", "query_of", "sequence_of", "settle"]
+__all__ = ["PreparedPrompt", "check_length", "encode", "likelihood_of", "query_of", "sequence_of", "settle"]
+
+LONG_CHARS = 200_000  # what is longer takes tenths of a second and waits for its like
 
 
 class PreparedPrompt(NamedTuple):
     """A request that knows its expert and its tokens. `tier` is where the expert was when the request was routed;
-    tokens from `score_from` on are to be scored."""
+    tokens from `score_from` on are to be scored; `changed` says what its template needed changed; `is_continued` if the
+    answer goes on with the prompt's text."""
 
     request_id: str
     expert: ServedExpert
@@ -30,6 +37,8 @@ class PreparedPrompt(NamedTuple):
     submitted_s: float
     score_from: int | None
     prefix_group: str = ""
+    changed: tuple[str, ...] = ()
+    is_continued: bool = False
 
     def followed_by(self, token_ids: tuple[int, ...]) -> PreparedPrompt:
         """Return it with a continuation to score and nothing to sample after it; raises ContextLengthError."""
@@ -47,15 +56,42 @@ def query_of(request: GenerateRequest) -> RouteQuery:
     return RouteQuery(messages, request.expert, request.has_tools, request.conversation, request.owner)
 
 
-def encode(text: ExpertText, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:
-    """Return the expert's tokens for a request, an `@expert` mention taken out (on the text worker)."""
+def check_length(request: GenerateRequest, experts: Experts) -> None:
+    """Raise ContextLengthError for a request that is too long for the expert it names, or for every expert."""
+    name = None if request.expert is None else experts.names.get(request.expert.lower())
+    served = experts.served.values() if request.expert is None else filter(None, [experts.served.get(name or "")])
+    bounds = [expert.text.bound for expert in served]
+    if not bounds:
+        return  # an expert that is unknown or cannot be had is told by its own error
+    roomiest = LengthBound(max(bound.num_tokens for bound in bounds), max(bound.num_chars for bound in bounds))
+    num_chars = len(request.prompt or "") + sum(len(message.content) for message in request.messages)
+    roomiest.check(len(request.messages), num_chars, f"expert '{name}'" if name else "the roomiest expert")
+
+
+async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest, decision: Decision) -> ChatTokens:
+    """Return the expert's tokens for a request, an `@expert` mention taken out.
+
+    A long prompt and one whose template is slow are read where they hold up nobody.
+    """
+    read = _reader_of(text, request, decision)
+    if len(request.prompt or "") + sum(len(message.content) for message in request.messages) > LONG_CHARS:
+        return await worker.run_slow(read, False)
+    try:
+        return await worker.run(read, True)
+    except OverrunError:
+        return await worker.run_slow(read, False)
+
+
+def _reader_of(text: ExpertText, request: GenerateRequest, decision: Decision) -> Callable[[bool], ChatTokens]:
+    """Return what reads the prompt, quickly or not, on a text thread."""
     if request.prompt is not None:
-        return text.encode_prompt(decision.text if decision.why == "mention" else request.prompt)
+        prompt = decision.text if decision.why == "mention" else request.prompt
+        return lambda _: ChatTokens(text.encode_prompt(prompt))
     messages = list(request.messages)
     if decision.why == "mention":
         last = max(at for at, message in enumerate(messages) if message.role == "user")
         messages[last] = replace(messages[last], content=decision.text)
-    return text.encode_chat(messages)
+    return lambda is_quick: text.read_chat(messages, is_quick=is_quick)
 
 
 def settle(asked: Sampling, expert: ServedExpert, num_prompt_tokens: int) -> Sampling:
@@ -88,7 +124,7 @@ def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
         max_tokens=sampling.max_tokens,
         eos_ids=frozenset() if sampling.ignore_eos else text.eos_ids,
         sampler=Sampler(sampling, processors_of(sampling, prompt.token_ids, text.eos_ids), choice),
-        detokenizer=Detokenizer(text.tokenizer, sampling.stop),
+        detokenizer=Detokenizer(text.tokenizer, sampling.stop, prompt.token_ids if prompt.is_continued else ()),
         vocabulary=text.vocabulary,
         sink=sink,
         submitted_s=prompt.submitted_s,

@@ -1,7 +1,8 @@
 """The text worker, and routing in micro-batches on it.
 
-Routing, templates and tokenising run on one thread beside the event loop. Prompts that come in while the router is busy
-go to it together in its next call. Whatever one piece of text or one batch raises ends that piece or batch alone.
+Routing, templates and tokenising run on one thread beside the event loop, and what may take seconds on another one.
+Prompts that come in while the router is busy go to it together in its next call. Whatever one piece of text or one
+batch raises ends that piece or batch alone.
 """
 
 from __future__ import annotations
@@ -24,22 +25,31 @@ _Waiting: TypeAlias = "tuple[RouteQuery, asyncio.Future[Decision]]"
 
 
 class TextWorker:
-    """The thread for text. Work begun before `close` ends, waiting work is cancelled, later work is refused with
+    """The threads for text. Work begun before `close` ends, waiting work is cancelled, later work is refused with
     ShutdownError."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
+        self._slow_threads = ThreadPoolExecutor(1, thread_name_prefix="coe-slow-text")
         self._is_closed = False
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Return what `work` returns on the text thread; raises what it raises."""
-        if self._is_closed:
-            raise ShutdownError("the server is shutting down")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _guarded, work, *arguments)
+        return await self._run_on(self._threads, work, *arguments)
+
+    async def run_slow(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return what `work` returns on the thread for work of seconds; raises what it raises."""
+        return await self._run_on(self._slow_threads, work, *arguments)
 
     def close(self) -> None:
         self._is_closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._slow_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_on(self, threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
+        if self._is_closed:
+            raise ShutdownError("the server is shutting down")
+        return await asyncio.get_running_loop().run_in_executor(threads, _guarded, work, *arguments)
 
 
 class RoutingBatcher:

@@ -23,8 +23,9 @@ from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over,
 from coe.lifecycle import Lifecycle
 from coe.metrics import Metrics, RequestCount
 from coe.operator import Operator
-from coe.preparation import PreparedPrompt, encode, likelihood_of, query_of, settle
+from coe.preparation import PreparedPrompt, check_length, encode, likelihood_of, query_of, settle
 from coe.routing import RoutingBatcher, TextWorker
+from coe.text.templates import ChatTokens
 from coe.types import (
     Decision,
     GenerateEvent,
@@ -126,6 +127,7 @@ class Runtime:
     async def _prepare_scored(
         self, request: GenerateRequest, continuations: Iterable[str], count: RequestCount
     ) -> list[PreparedPrompt]:
+        check_length(request, self.experts)
         request = replace(request, sampling=Sampling(), scores_prompt=False)
         prompt = await self._prepare(request, await self._decide(query_of(request)), time.monotonic())
         count.expert = prompt.decision.expert
@@ -136,6 +138,7 @@ class Runtime:
         """Ask the decision's expert and then its alternatives, until one begins to answer."""
         cause: CoeError | None = None  # what was wrong with the first one
         submitted_s = time.monotonic()
+        check_length(request, self.experts)
         decision = await self._decide(query_of(request))
         if not request.passes_over:
             decision = replace(decision, alternatives=())
@@ -181,17 +184,18 @@ class Runtime:
             raise outage
         tier = status.residency(name).tier  # before the hint moves it
         self.engine.post(Hint(name))
-        token_ids = await self._encode(expert, request, decision)
+        token_ids, changed = await self._encode(expert, request, decision)
         sampling = settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None
         num_hops = len(decision.passed_over)  # what ran for an expert that was passed over may end a step later
         request_id = f"{request.id}~{num_hops}" if num_hops else request.id
         facts = (request_id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
-        return PreparedPrompt(*facts, prefix_group=request.prefix_group)
+        is_continued = request.prompt is not None
+        return PreparedPrompt(*facts, request.prefix_group, changed, is_continued)
 
-    async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:
+    async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> ChatTokens:
         try:
-            return await self.text.run(encode, expert.text, request, decision)
+            return await encode(self.text, expert.text, request, decision)
         except ExpertError as error:
             self.engine.post(Fault(expert.loaded.name, error))
             raise

@@ -303,11 +303,13 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Routed:
     """The first event of a generation: the decision, which will not change any more. `tier` is where the expert's
-    weights were when the request asked for it."""
+    weights were when the request asked for it; `changed` says in words what was changed in the conversation, because
+    the expert's template refuses it as it is."""
 
     decision: Decision
     tier: Tier
     prompt_tokens: int
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,3 +395,4 @@ class ExpertStatus:
     units: tuple[UnitStatus, ...]
     error: str | None
     breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while
+    notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template

@@ -10,7 +10,8 @@ from coe.errors import UnknownExpertError, shown
 
 __all__ = ["Directory", "Mention"]
 
-MENTION = re.compile(r"\s*@(\S+)\s*")
+MENTION = re.compile(r"\s*@(\S+)")
+MAX_CHARS = 1000  # where a mention ends at the latest
 AFTER_NAME = ",:;.!?)"  # "@sql, list …" and "@sql: list …" name sql
 
 
@@ -55,10 +56,10 @@ class Directory:
 
     def mention(self, text: str) -> Mention | None:
         """Return the expert that a leading `@name` names; None for any other text, also for an unknown `@name`."""
-        match = MENTION.match(text)
-        if match is None:
+        match = MENTION.match(text[: MAX_CHARS + 1])
+        if match is None or match.end() > MAX_CHARS:
             return None
         word = match.group(1)
         bare = word.rstrip(AFTER_NAME)
         expert = self._names.get(word.casefold()) or self._names.get(bare.casefold())
-        return Mention(expert, text[match.end() :]) if expert else None
+        return Mention(expert, text[match.end() :].lstrip()) if expert else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from router.language import CODES, LanguageIdentifier
 __all__ = ["Match", "Rule", "Rules"]
 
 MAX_CHARS = 100_000  # of a longer text only so much is searched for keywords
+RUN_CHARS = 200
 # scripts written without spaces between words: there a keyword may begin and end inside a run of letters
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
@@ -155,4 +156,15 @@ def whole_word(word: str) -> str:
 
 def folded_of(text: str) -> str:
     """Return the form in which texts are compared: case folded, composed and decomposed letters alike (NFKC)."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    return "".join(unicodedata.normalize("NFKC", run) for run in runs_of(text)).casefold()
+
+
+def runs_of(text: str) -> Iterator[str]:
+    """Yield the text in runs: normalising a long run of combining marks takes time with the square of its length."""
+    start = 0
+    while start < len(text):
+        end = start + RUN_CHARS
+        while end < min(start + 2 * RUN_CHARS, len(text)) and unicodedata.combining(text[end]):
+            end += 1  # a letter keeps its marks
+        yield text[start:end]
+        start = end

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -14,11 +16,11 @@ from starlette.requests import ClientDisconnect
 
 from coe.config.toml_fields import nearest
 from coe.errors import CancelledError, InvalidRequestError, SlowRequestError, TooLargeError, shown
+from coe.text.length_bound import LengthBound
 
-__all__ = ["BodyReader", "refuse_unknown", "validated"]
+__all__ = ["BodyReader", "check_num_messages", "refuse_unknown", "validated"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -38,7 +40,7 @@ class BodyReader:
         body = await self._read(request)
         try:
             text = body.decode("utf-8")
-            value = json.loads(text, parse_constant=_no_number)
+            value = _parsed(text)
             return _without_surrogates(value) if _ESCAPED_SURROGATE.search(text) else value
         except (ValueError, RecursionError) as error:
             raise InvalidRequestError(f"the body is not JSON: {_cause(error)}") from error
@@ -93,6 +95,27 @@ def refuse_unknown(fields: Iterable[str], known: Iterable[str], where: str = "")
                 f"unknown field {shown(name)}{inside}; {nearest(name[:80], allowed, 'known fields')}",
                 param=where.partition(".")[0] or name[:80],
             )
+
+
+def check_num_messages(body: Any, most: int) -> None:
+    """Raise ContextLengthError for a body of more messages than `most`, the tokens of the longest context.
+
+    To be called before the body is validated, which takes seconds for 200,000 messages.
+    """
+    messages = body.get("messages") if isinstance(body, dict) else None
+    if isinstance(messages, list):
+        LengthBound(most, math.inf).check(len(messages), 0, "the roomiest expert")
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON value. The garbage collector would look at millions of small lists again and again meanwhile."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -16,7 +16,7 @@ from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
 from coe.types import CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
 from server.access.caller import Caller, caller_of
-from server.bodies import BodyReader, refuse_unknown, validated
+from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
 from server.failures import without_paths
 from server.openai.requests import ChatRequest, FromJson, Turn
 
@@ -57,7 +57,9 @@ def routing_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
 
     @routes.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:
-        asked = validated(RouteRequest, await read_body(request))
+        body = await read_body(request)
+        check_num_messages(body, runtime.experts.longest_context)
+        asked = validated(RouteRequest, body)
         return decision_object(await runtime.route(asked.query(caller_of(request), conversation_of(request))))
 
     return routes
@@ -69,8 +71,10 @@ def conversation_of(request: Request) -> str | None:
 
 
 def coe_object(routed: Routed, switch: Switch | None = None) -> dict[str, Any]:
-    """Return the decision and the expert's tier; with `switch`, what the switch cost, in milliseconds and bytes."""
+    """Return the decision, the expert's tier and what was changed for its template; with `switch`, what the switch
+    cost, in milliseconds and bytes."""
     described: dict[str, Any] = {**decision_object(routed.decision), "tier": str(routed.tier)}
+    described["changed"] = list(routed.changed)
     if switch is not None:
         described["switch"] = {
             "kind": str(switch.kind),

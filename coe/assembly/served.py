@@ -19,7 +19,8 @@ from coe.engine.loaded_expert import LoadedExpert
 from coe.errors import ExpertError
 from coe.experts import ServedExpert
 from coe.sources.refusals import Refusals
-from coe.text.templates import ExpertText, load_text
+from coe.text.loading import load_text
+from coe.text.templates import ExpertText
 from coe.types import Sampling
 from coe.weights.residency.fit import check_fits
 
@@ -57,7 +58,16 @@ def prepare(imported: Sequence[Imported], processor: Processor, budgets: Budgets
 def _prepare(expert: Imported, processor: Processor, budgets: Budgets) -> Prepared:
     spec, manifest = expert.spec, expert.manifest
     choice = choose(spec.name, manifest, processor, rounds_prompts=rounds_prompts(spec, processor))
-    text = load_text(spec.name, manifest.tokenizer_dir, manifest.config, manifest.generation_config, spec.chat_template)
+    text = load_text(
+        spec.name,
+        manifest.tokenizer_dir,
+        manifest.config,
+        manifest.generation_config,
+        spec.chat_template,
+        None if spec.adapter is None else str(spec.folder),
+    )
+    for note in text.notes:
+        log.warning("expert=%s note=%s", spec.name, note)
     check_fits(
         spec.name,
         manifest,

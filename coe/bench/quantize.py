@@ -25,7 +25,7 @@ from coe.config.catalog import ExpertSpec, load_catalog
 from coe.config.read import load_config
 from coe.config.schema import Config
 from coe.errors import ConfigError
-from coe.text.templates import load_text
+from coe.text.loading import load_text
 from coe.weights.store.importer import import_expert
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest

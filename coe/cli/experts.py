@@ -77,6 +77,9 @@ def _print_experts(statuses: Sequence[ExpertStatus]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for status in statuses:
+        for note in status.notes:
+            print(f"{status.name}: {note}")
 
 
 def _row(status: ExpertStatus) -> tuple[str, ...]:

@@ -117,7 +117,8 @@ def expert_statuses_from(body: JsonObject) -> list[ExpertStatus]:
 def expert_status_from(body: JsonObject) -> ExpertStatus:
     known = {field.name: body[field.name] for field in fields(ExpertStatus)}
     units = tuple(UnitStatus(**{**unit, "tier": Tier(unit["tier"])}) for unit in body["units"])
-    return ExpertStatus(**{**known, "tier": Tier(body["tier"]), "aliases": tuple(body["aliases"]), "units": units})
+    lists = {name: tuple(body[name]) for name in ("aliases", "notes")}
+    return ExpertStatus(**{**known, **lists, "tier": Tier(body["tier"]), "units": units})
 
 
 def store_status_from(body: JsonObject) -> StoreStatus:

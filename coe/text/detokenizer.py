@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 __all__ = ["Detokenizer"]
 
+CONTEXT_TOKENS = 8  # of the prompt: a character may be several tokens
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # how a text ends in the middle of a character
 
 
@@ -19,15 +20,16 @@ class Detokenizer:
     """The text of one sequence. `push` returns the text that can be sent now, `finish` the text that was held back.
 
     `is_stopped` is True once a stop string is complete. `num_decoded` counts the characters of all tokens so far,
-    `num_sent` those that were returned.
+    `num_sent` those that were returned. `before` are the tokens that the text follows; without them it is a text of its
+    own, at whose beginning SentencePiece has no blank.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._stop = tuple(text for text in stop if text)
-        self._window: list[int] = []  # the tokens of the last text, and the later ones that are no text yet
-        self._given = ""  # the text of the window that was passed on
-        self._num_given = 0  # the window's tokens that are this text
+        self._window = list(before[-CONTEXT_TOKENS:])  # the tokens of the last text, and later ones that are none yet
+        self._given = self._decoded() if before else ""  # the text of the window that was passed on, or is the prompt's
+        self._num_given = len(self._window)  # the window's tokens that are this text
         self._held = ""  # may be the beginning of a stop string
         self.num_decoded = 0
         self.num_sent = 0

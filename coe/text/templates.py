@@ -1,77 +1,108 @@
 """Prompts → token ids: an expert's chat template and tokenizer, and its limits: context, vocabulary, end tokens.
 
-A tokenizer is loaded once per folder. Called on the text worker, never on the event loop. transformers renders the
-templates; the tokenizers library encodes, and its settings are never changed, so the engine thread may decode with the
-same tokenizer meanwhile.
+Called on the text worker, never on the event loop. Templates are rendered in a process of their own (rendering.py), and
+what a user wrote is read as text there, also where it spells a control token. The tokenizer's settings are never
+changed, so the engine thread may decode with the same tokenizer meanwhile. loading.py makes these of folders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from coe.errors import ContextLengthError, InvalidRequestError, SourceError
+from coe.errors import ContextLengthError, ExpertError, InvalidRequestError
+from coe.text.control_tokens import ControlTokens
+from coe.text.length_bound import LengthBound
+from coe.text.prompt_encoder import PromptEncoder, clean
+from coe.text.rendering import OverrunError, RefusedError, TooLongError, renderer
+from coe.text.turns import reshaped
 from coe.text.vocabulary import Vocabulary
 from coe.types import Message
 
-__all__ = ["ExpertText", "load_text"]
+__all__ = ["MOST_CHARS", "ChatTokens", "ExpertText"]
+
+MOST_CHARS = 32 << 20  # of a rendered text where the tokenizer gives no bound
+
+
+class ChatTokens(NamedTuple):
+    """The token ids of a conversation, and what was changed so that the template takes it, in words for people."""
+
+    token_ids: tuple[int, ...]
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertText:
-    """How one expert reads and writes text. `context` is in tokens; `eos_ids` are the tokens that end a generation."""
+    """How one expert reads and writes text.
+
+    `context` and `num_rows`, the rows of its embedding, are in tokens; `eos_ids` are the tokens that end a generation;
+    `template` is the chat template (Jinja); `notes` say to people what they may not expect.
+    """
 
     expert: str
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     context: int
+    num_rows: int
     eos_ids: frozenset[int]
-    _template: Any  # transformers' tokenizer, which renders chat templates
-    _chat_template: str | None
-
-    @property
-    def template(self) -> str:
-        """The text of the chat template in use (Jinja)."""
-        return str(self._chat_template or self._template.chat_template)
+    bound: LengthBound
+    template: str
+    notes: tuple[str, ...]
+    _variables: Mapping[str, Any]  # what a template may name beside the messages: bos_token and the like
+    _control: ControlTokens
+    _encoder: PromptEncoder
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the token ids of a conversation, up to where the assistant's turn begins.
+        """Return the token ids of a conversation, up to where the assistant's turn begins; raises as `read_chat`."""
+        return self.read_chat(messages).token_ids
 
-        Raises InvalidRequestError for a conversation that the template refuses.
+    def read_chat(self, messages: Sequence[Message], *, is_quick: bool = False) -> ChatTokens:
+        """Return the tokens of a conversation; where the template refuses it, of a shape of it that it takes.
+
+        Raises InvalidRequestError for a conversation that the template refuses in every shape, ContextLengthError for
+        one that the context cannot hold, and ExpertError for a template that needs too much time or memory. With
+        `is_quick` a slow template raises OverrunError after a tenth of a second: ask again where it holds up nobody.
         """
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        self.bound.check(len(messages), sum(len(each.content) for each in messages), f"expert '{self.expert}'")
+        for message in messages:
+            self._encoder.check_head(message.content)
         try:
-            rendered = self._template.apply_chat_template(
-                turns, chat_template=self._chat_template, tokenize=False, add_generation_prompt=True
-            )
-        except Exception as error:  # templates may raise anything (jinja2.TemplateError, ValueError)
+            return ChatTokens(self._read(messages, is_quick=is_quick))
+        except RefusedError as error:
+            for shape, changed in reshaped(messages):
+                with suppress(RefusedError):
+                    return ChatTokens(self._read(shape, is_quick=is_quick), changed)
             raise InvalidRequestError(
                 f"expert '{self.expert}' cannot format this conversation: {error}", param="messages"
             ) from error
-        return self._encode(rendered, add_special_tokens=False)
 
     def encode_prompt(self, prompt: str) -> tuple[int, ...]:
-        """Return the token ids of a plain text to continue; raises InvalidRequestError for an empty one."""
-        return self._encode(prompt, add_special_tokens=True)
+        """Return the token ids of a plain text to continue, in which control tokens count as such.
+
+        Raises InvalidRequestError for an empty text and for a token without weights, ContextLengthError for a text that
+        the context cannot hold.
+        """
+        self.bound.check(1, len(prompt), f"expert '{self.expert}'")
+        return self._encoder.encode(prompt, add_special_tokens=True)
 
     def encode_continuation(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text that follows a prompt, encoded by itself, as an answer's tokens are.
 
-        Raises InvalidRequestError for an empty text.
+        Raises as `encode_prompt` does.
         """
-        return self._encode(text, add_special_tokens=False)
+        return self._encoder.encode(text)
 
     def check_bias(self, logit_bias: Mapping[int, float]) -> None:
         """Raise InvalidRequestError for a token that the expert does not have."""
-        size = self.tokenizer.get_vocab_size(with_added_tokens=True)
         for token_id in logit_bias:
-            if token_id >= size:
+            if not 0 <= token_id < self.num_rows:
                 raise InvalidRequestError(
-                    f"logit_bias names token {token_id}, and expert '{self.expert}' has tokens 0 to {size - 1}",
+                    f"logit_bias names token {token_id}, and expert '{self.expert}' has tokens 0 to "
+                    f"{self.num_rows - 1}",
                     param="logit_bias",
                 )
 
@@ -80,75 +111,28 @@ class ExpertText:
 
         Raises ContextLengthError for a prompt that leaves no place for a token.
         """
-        if num_prompt_tokens >= self.context:
-            raise ContextLengthError(
-                f"the prompt has {num_prompt_tokens} tokens and expert '{self.expert}' has {self.context} of context; "
-                "shorten the prompt or choose an expert with a longer context",
-                param="messages",
-            )
+        self._encoder.check_count(num_prompt_tokens)
         return min(max_tokens, self.context - num_prompt_tokens)
 
-    def _encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
-        clean = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates have no bytes
-        ids = tuple(self.tokenizer.encode(clean, add_special_tokens=add_special_tokens).ids)
-        if not ids:
-            raise InvalidRequestError("the prompt is empty; write something to continue", param="prompt")
-        return ids
+    def _read(self, messages: Sequence[Message], *, is_quick: bool) -> tuple[int, ...]:
+        turns = [{"role": clean(message.role), "content": clean(message.content)} for message in messages]
+        marked = self._control.mark(turns)
+        rendered = self._rendered(marked, is_quick=is_quick)
+        if marked == turns:
+            return self._encoder.encode(rendered)
+        return self._encoder.encode_pieces(self._control.pieces(rendered))
 
-
-def load_text(
-    expert: str,
-    folder: str,
-    config: Mapping[str, Any],
-    generation_config: Mapping[str, Any],
-    chat_template: str | None = None,
-) -> ExpertText:
-    """Return how an expert reads and writes text, from its tokenizer's folder and its two configurations.
-
-    `chat_template` replaces the template that is in the folder. Raises SourceError, in the name of `expert`, for a
-    tokenizer that is missing, damaged or slow.
-    """
-    try:
-        template = _load_tokenizer(folder)
-    except _TokenizerError as error:
-        raise SourceError(expert, str(error)) from error
-    own_template = chat_template
-    if own_template is None and template.chat_template is None:
-        own_template = PLAIN_TEMPLATE
-    return ExpertText(
-        expert=expert,
-        tokenizer=template.backend_tokenizer,
-        vocabulary=Vocabulary(template.backend_tokenizer),
-        context=int(config.get("max_position_embeddings") or config.get("n_positions") or template.model_max_length),
-        eos_ids=_eos_ids(template, config, generation_config),
-        _template=template,
-        _chat_template=own_template,
-    )
-
-
-# for base models without a template: the turns one after another, as text to continue
-PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
-
-
-class _TokenizerError(Exception):
-    """A folder's tokenizer cannot be used."""
-
-
-@lru_cache(maxsize=64)  # adapters share their base's folder, and a tokenizer takes a third of a second
-def _load_tokenizer(folder: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # damaged files raise anything (KeyError, bare Exception)
-        raise _TokenizerError(f"{folder} has no usable tokenizer ({error}); add tokenizer.json") from error
-    if not tokenizer.is_fast:
-        raise _TokenizerError(f"{folder} has only a slow tokenizer; convert it to tokenizer.json")
-    return tokenizer
-
-
-def _eos_ids(tokenizer: Any, config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> frozenset[int]:
-    """Return every id that ends a generation: the generation config's, else the model config's, and the tokenizer's."""
-    named = generation_config.get("eos_token_id", config.get("eos_token_id"))
-    ids = set(named) if isinstance(named, list) else {named}
-    return frozenset(int(token_id) for token_id in ids | {tokenizer.eos_token_id} if token_id is not None)
+    def _rendered(self, turns: Sequence[Mapping[str, Any]], *, is_quick: bool) -> str:
+        most = int(min(3 * self.bound.num_chars, MOST_CHARS))  # a character may have a mark on either side
+        try:
+            return renderer().render(self.template, turns, self._variables, max_chars=most, is_quick=is_quick)
+        except TooLongError as error:
+            raise ContextLengthError(
+                f"the chat template of expert '{self.expert}' makes {error} of this conversation, more than its "
+                f"{self.context:,} tokens of context can hold; shorten the conversation",
+                param="messages",
+            ) from error
+        except OverrunError as error:
+            if is_quick:
+                raise
+            raise ExpertError(self.expert, f"{error}; give it another with chat_template = ...") from error

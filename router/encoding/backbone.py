@@ -90,10 +90,13 @@ def load_backbone(source: str, folder: Path, config: SentenceConfig, device: tor
 
 
 def tokenizing(tokenizer: Any) -> Callable[[str], list[int]]:
-    """Return text -> ids with special tokens and without truncation; the fast tokenizer itself where there is one."""
+    """Return text -> ids with special tokens and without truncation; the fast tokenizer itself where there is one.
+
+    `encode_batch_fast` lets other threads run meanwhile, `encode` does not.
+    """
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
         return lambda text: list(tokenizer(text, verbose=False)["input_ids"])  # the encoder truncates: no warning
     fast.no_truncation()
     fast.no_padding()
-    return lambda text: list(fast.encode(text).ids)
+    return lambda text: list(fast.encode_batch_fast([text])[0].ids)

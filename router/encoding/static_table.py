@@ -45,7 +45,7 @@ class StaticTable:
 
     def tokenize(self, text: str) -> list[int]:
         """Return token ids without special tokens, which a static table gives no meaning."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
     def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:

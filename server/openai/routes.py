@@ -12,7 +12,7 @@ from coe.config.schema import COMPOSITION
 from coe.errors import UnknownExpertError, shown
 from coe.runtime import Runtime
 from server.access.caller import caller_of
-from server.bodies import BodyReader, validated
+from server.bodies import BodyReader, check_num_messages, validated
 from server.generation import Generation, respond
 from server.openai.answers import ChatAnswer, CompletionAnswer
 from server.openai.objects import model_object
@@ -28,7 +28,9 @@ def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) 
 
     @routes.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
-        asked = validated(ChatRequest, await read_body(request))
+        body = await read_body(request)
+        check_num_messages(body, runtime.experts.longest_context)
+        asked = validated(ChatRequest, body)
         name = uuid.uuid4().hex
         generation = Generation(
             asked.generate_request(name, caller_of(request), conversation_of(request)),

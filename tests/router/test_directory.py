@@ -45,3 +45,10 @@ def test_an_unknown_name_is_an_error_of_whoever_gave_it() -> None:
 def test_an_unknown_general_expert_is_refused() -> None:
     with pytest.raises(ValueError, match="general 'boss': no such expert"):
         Directory({"a": "a"}, "boss")
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 8_000_000, "@" + "s" * 8_000_000, " " * 998 + "@sqlx"], ids=["blanks", "name", "cut"]
+)
+def test_only_the_beginning_of_a_text_is_searched_for_a_mention(text: str) -> None:
+    assert DIRECTORY.mention(text) is None

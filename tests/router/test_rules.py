@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from router.directory import Directory
-from router.rules import Rule, Rules
+from router.rules import Rule, Rules, folded_of
 
 
 class Marked:
@@ -139,3 +139,10 @@ def test_the_real_identifier_knows_sentences_and_doubts_junk(text: str, language
     from router.language import LanguageIdentifier
 
     assert LanguageIdentifier().identify(text) == language
+
+
+def test_a_long_run_of_combining_marks_takes_no_longer_than_other_text() -> None:
+    """Normalising takes time with the square of a run's length: 100,000 characters held Python's lock for 25 s."""
+    marks = "a" + "\u0301\u0323" * 50_000
+    assert len(folded_of(marks)) > 99_000
+    assert folded_of("x" * 199 + "U\u0308ber") == "x" * 199 + "über"

@@ -97,3 +97,15 @@ def test_the_first_wrong_field_is_named_with_its_value_shortened() -> None:
     with pytest.raises(InvalidRequestError, match=r"width: Field required$"):
         validated(Sized, {})
     assert caught.value.param == "width"
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "route"])
+def test_more_messages_than_any_context_can_hold_are_refused_before_they_are_looked_at(live: Live, path: str) -> None:
+    response = post(live, f"/v1/{path}", {"messages": [5] * 200_000})
+    assert response.status_code == 400
+    assert "200,000 messages" in response.json()["error"]["message"]
+
+
+def test_a_body_of_millions_of_lists_is_read(live: Live) -> None:
+    body = {"messages": PROMPT, "max_tokens": 1, "user": [[[]] * 100_000] * 10}
+    assert post(live, "/v1/chat/completions", body).status_code == 200

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from server_live import Live, post
 
+from coe.types import Decision, Routed, Tier
+from server.routing import coe_object
+
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -20,3 +23,8 @@ def test_route_explains_without_generating(live: Live) -> None:
     decision = post(live, "/v1/route", {"prompt": "hello"}).json()
     assert decision["expert"] == "general"
     assert post(live, "/v1/route", {}).status_code == 400
+
+
+def test_what_was_changed_for_a_template_is_in_the_coe_object() -> None:
+    routed = Routed(Decision("sql", None, None, "model", ""), Tier.HOST, 5, ("turns joined",))
+    assert coe_object(routed)["changed"] == ["turns joined"]

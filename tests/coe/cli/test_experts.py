@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from compositions import write_config
 from console import coe
-from server_live import Live
+from server_live import Live, live_server
 
 
 def test_experts_without_a_server_says_what_to_do() -> None:
@@ -32,3 +35,17 @@ def test_experts_can_be_loaded_pinned_and_freed_and_each_unit_is_shown(live: Liv
     assert "5 disk" in coe("experts", "unload", "other", "--url", live.url).stdout
     assert "store: 0.00 GiB in" in coe("experts", "--url", live.url).stdout
     assert coe("experts", "load", "nobody", "--url", live.url).returncode == 1
+
+
+def test_experts_says_what_people_should_know_of_a_template(
+    tmp_path: Path, llama_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    template = tmp_path / "broken.jinja"
+    template.write_text("{{ messages")
+    table = f'[experts.broken]\nsource = "{llama_folder}"\nchat_template = "{template}"'
+    with live_server(write_config(tmp_path, {"general": llama_folder}, table)) as live:
+        shown = coe("experts", "--url", live.url).stdout
+    for said in (shown, caplog.text):
+        assert "its chat template fails on a single user turn" in said
+    assert "broken: its chat template" in shown
+    assert "general: " not in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from functools import cache
 
+import chat_templates
 import pytest
 import tiny_models
 from tokenizers import Tokenizer, decoders, models
@@ -92,3 +93,15 @@ def test_any_stop_string_cuts_where_the_text_first_has_it(seed: int) -> None:
 def test_special_tokens_give_no_text() -> None:
     ids = byte_level().encode("one<|im_end|> two<|im_start|>").ids
     assert text_of(byte_level(), ids) == "one two"
+
+
+def test_a_text_that_goes_on_keeps_its_first_blank() -> None:
+    """SentencePiece's decoders drop the blank before a text's first word: "The capital of France is" lost one."""
+    tokenizer = chat_templates.sentencepiece().backend_tokenizer
+    whole = tokenizer.encode("The capital of France is Paris and Straße 😀").ids
+    for cut in range(1, len(whole)):
+        detokenizer = Detokenizer(tokenizer, before=whole[:cut])
+        text = "".join(detokenizer.push(token_id) for token_id in whole[cut:]) + detokenizer.finish()
+        before = tokenizer.decode(whole[:cut], skip_special_tokens=True)
+        if not before.endswith("\N{REPLACEMENT CHARACTER}"):
+            assert before + text == "The capital of France is Paris and Straße 😀"
