@@ -23,7 +23,7 @@ from coe.engine.operator import OperatorCommands
 from coe.engine.prefix_reuse import PrefixReuse
 from coe.engine.sequence import Sequence
 from coe.engine.status import EngineStatus
-from coe.engine.step_runner import StepRunner
+from coe.engine.step_runner import DAMAGED, StepEnd, StepRunner
 from coe.engine.weights_view import CacheView
 from coe.errors import CancelledError, CoeError, EngineError, ExpertError, ShutdownError, reason_of
 from coe.metrics import Metrics
@@ -220,8 +220,11 @@ class Engine:
                 self._note_switch(expert, lease)
                 self._steps.begin(expert, num_tokens, lease)
             self._cache.touch(expert, time.monotonic())
-            if self._steps.go_on(expert, lease):
-                self._note_success(expert)
+            match self._steps.go_on(expert, lease):
+                case StepEnd.WELL:
+                    self._note_success(expert)
+                case StepEnd.DAMAGED:
+                    self._note_fault(expert, ExpertError(expert, DAMAGED))
         except BaseException as error:  # the edge to models and kernels, which fail in ways of their own
             log.exception("step expert=%s", expert)
             message = f"its step failed ({reason_of(error)}); try again, and report this"

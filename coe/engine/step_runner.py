@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from enum import Enum, auto
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from coe.scheduling.effects import CANCELLED
 from coe.scheduling.scheduler import Scheduler
 from coe.weights.lease import Lease
 
-__all__ = ["StepRunner"]
+__all__ = ["DAMAGED", "StepEnd", "StepRunner"]
 
 log = logging.getLogger("coe.engine.step")
 
@@ -39,6 +40,13 @@ class _Running:
 
     step: Step
     sequences: list[Sequence]
+
+
+class StepEnd(Enum):
+    """How a step has ended: DAMAGED where logits were no numbers, and the sequences that they belong to have failed."""
+
+    WELL = auto()
+    DAMAGED = auto()
 
 
 class StepRunner:
@@ -79,18 +87,17 @@ class StepRunner:
         step = Step(loaded.model, rows, len(loaded.manifest.units), is_whole=lease.is_whole)
         self._steps[expert] = _Running(step, sequences)
 
-    def go_on(self, expert: str, lease: Lease) -> bool:
-        """Run the expert's step as far as its units are here; returns whether that finished it."""
+    def go_on(self, expert: str, lease: Lease) -> StepEnd | None:
+        """Run the expert's step as far as its units are here; returns how it ended, None where it has to wait."""
         self._set_threads()
         running, bind = self._steps[expert], self._experts[expert].model.bind
         running.step.advance(lease.num_ready(), lambda index: lease.payload(index, bind))
         if not running.step.is_done:
             self._scheduler.stopped(expert, running.step.next_unit, time.monotonic())
-            return False
+            return None
         del self._steps[expert]
         lease.rewind()
-        self._finish(expert, running)
-        return True
+        return self._finish(expert, running)
 
     def drop(self, expert: str) -> None:
         """Forget the expert's step, if there is one."""
@@ -108,7 +115,7 @@ class StepRunner:
             torch.set_num_threads(wanted)
             log.debug("math threads=%d", wanted)
 
-    def _finish(self, expert: str, running: _Running) -> None:
+    def _finish(self, expert: str, running: _Running) -> StepEnd:
         """Score and sample what the step computed, and tell the scheduler which sequences ended with it."""
         logits = running.step.logits()
         now_s = time.monotonic()
@@ -137,6 +144,7 @@ class StepRunner:
                 ended.append(sequence.id)
         self._metrics.stepped(num_prefilled, len(sampled))
         self._end(expert, ended, damaged, now_s)
+        return StepEnd.DAMAGED if damaged else StepEnd.WELL
 
     def _end(self, expert: str, ended: list[str], damaged: list[str], now_s: float) -> None:
         """`damaged` are sequences whose logits were no numbers; their KV is left to nobody."""

@@ -68,6 +68,13 @@ class Cost(BaseModel):
     missing_bytes: int | None
 
 
+class PassedOver(BaseModel):
+    """An expert that could not answer, so that the next one was asked."""
+
+    expert: str
+    reason: str
+
+
 class Decision(BaseModel):
     """Which expert answers, and why."""
 
@@ -78,6 +85,8 @@ class Decision(BaseModel):
     because: str
     rule: int | None
     instead_of: str | None
+    alternatives: list[str]
+    passed_over: list[PassedOver]
     cost: Cost | None
     probabilities: dict[str, float | None]
     nearest: list[Neighbour]
@@ -95,6 +104,7 @@ class Coe(Decision):
     """The decision behind an answer, and what it cost to run the expert."""
 
     tier: Literal["disk", "host", "device"]
+    changed: list[str]
     switch: Switch
 
 
