@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from enum import Enum, auto
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import torch
 
