@@ -38,11 +38,11 @@ def check_answered_once(answer: httpx.Response, num_choices: int = 1) -> str:
     error, and nothing after it.
     """
     if not is_stream(answer):
-        body = answer.json()
-        if answer.status_code != 200:
-            assert body["error"]["message"], body
-            return str(body["error"]["code"])
-        return "ok"
+        if answer.status_code == 200:
+            return "ok"
+        error = answer.json()["error"]
+        assert error["message"], error
+        return str(error["code"])
     events = stream_events(answer.text)
     errors = [event["error"] for event in events if "error" in event]
     ends = Counter(
