@@ -1,19 +1,18 @@
 """`coe bench route`: what routing a prompt costs, and how well it is done, one section for each.
 
 Owns how sections become tables, JSON files and pictures. The measuring is the router's and is handed in, because this
-package does not import it. A section is measured when its turn comes, its ceiling beside its times.
+package does not import it. A section is measured when its turn comes, its ceiling beside its times. No expert runs.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from coe.bench.report import emit, table
-from coe.machine import this_machine
+from coe.bench.picture import draw
+from coe.bench.report import Output, print_record, record, table, write_json
 
 __all__ = ["Section", "run"]
 
@@ -33,32 +32,22 @@ class Section(Protocol):
 
 
 def run(sections: Iterable[Section], *, seed: int, out: Path | None) -> int:
-    """Print every section, write its JSON and its picture into `out`, then print one JSON line; returns the exit code.
-
-    The picture needs matplotlib (the extra `bench`) and is drawn only where there is an `out`.
-    """
-    about = {"benchmark": "route", "seed": seed, "hardware": asdict(this_machine())}
-    result: dict[str, Any] = dict(about)
+    """Print every section and write its JSON into `out`, print one JSON line, then draw; returns the exit code."""
+    Output(out)  # a folder that cannot be is refused before anything is measured
+    figures: dict[str, Any] = {}
+    pictures: dict[Path, Callable[[Any], None]] = {}
     for section in sections:
         print(table(section.headers, section.rows))
-        result[section.name] = section.figures
+        figures[section.name] = section.figures
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(about | {section.name: section.figures}, indent=1)
-            (out / f"{section.name}.json").write_text(text + "\n", encoding="utf-8")
-            plot(section, out / f"{section.name}.png")
-    emit(result)
+            write_json(record("route", {"seed": seed, section.name: section.figures}), out / f"{section.name}.json")
+            pictures[out / f"{section.name}.png"] = partial(paint, section)
+    print_record(record("route", {"seed": seed, **figures}))
+    draw(pictures)
     return 0
 
 
-def plot(section: Section, file: Path) -> None:
-    """Draw a section."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
-    section.draw(axes)
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
+def paint(section: Section, figure: Any) -> None:
+    """Draw a section on a figure of its own."""
+    figure.set_size_inches(8, 4)
+    section.draw(figure.subplots())

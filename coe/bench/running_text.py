@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = ["TEXT", "prompt_of"]
 
 TEXT = """
@@ -15,7 +17,7 @@ asked for? The brother answered first. Keep what is good, he wrote, sell what is
 """
 
 
-def prompt_of(words: list[int], row: int, length: int) -> list[int]:
+def prompt_of(words: Sequence[int], row: int, length: int) -> list[int]:
     """`length` tokens of running text; every row begins elsewhere, so that no two share a prefix."""
     at = 7 * row % len(words)
-    return ((words[at:] + words[:at]) * (length // len(words) + 1))[:length]
+    return ([*words[at:], *words[:at]] * (length // len(words) + 1))[:length]

@@ -6,8 +6,7 @@ add shows as the difference to the engine's own time a token.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 
 from coe.assembly.backends import Backends, choose
 from coe.assembly.processor import processor_of
-from coe.bench.report import median
+from coe.bench.harness import Operator, median_seconds, operators, seconds
 from coe.errors import WeightsError
 from coe.models.cpu.compiled_llama import CompiledLlama
 from coe.models.llama.torch_llama import TorchLlama
@@ -25,7 +24,7 @@ from coe.weights.store.file_reads import read_into
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Manifest, Unit
 
-__all__ = ["HandDriven", "StepProfile", "profile_step", "read_bytes_per_s"]
+__all__ = ["HandDriven", "StepProfile", "profile_step", "read_bytes_per_s", "read_unit"]
 
 CONTEXT = 64  # tokens before the profiled ones
 
@@ -34,9 +33,10 @@ CONTEXT = 64  # tokens before the profiled ones
 class StepProfile:
     """Milliseconds, medians. `matmuls_ms` is the same matmuls on the same weights with nothing around them."""
 
+    backend: str
     step_ms: float
     matmuls_ms: float
-    operators: tuple[tuple[str, int, float], ...]  # name, calls a step, own ms a step (profiler's overhead included)
+    operators: tuple[Operator, ...]
 
     @property
     def outside_matmuls(self) -> float:
@@ -46,7 +46,7 @@ class StepProfile:
 def read_bytes_per_s(size_bytes: int) -> float:
     """How fast memory of the model's own size is read with as many threads as torch has, best of seven."""
     buffer = torch.ones(size_bytes // 4, dtype=torch.int32)
-    best = min(_seconds(lambda: buffer.sum(dtype=torch.int32)) for _ in range(7))
+    best = min(seconds(lambda: buffer.sum(dtype=torch.int32)) for _ in range(7))
     return size_bytes / best
 
 
@@ -59,7 +59,7 @@ class HandDriven:
         if not isinstance(model, CompiledLlama | TorchLlama):
             raise WeightsError(manifest.source, "it runs through transformers' modules, which cannot be taken apart")
         self.model = model
-        self.weights = [self.model.bind(unit, _read(store, unit)) for unit in manifest.units]
+        self.weights = [self.model.bind(unit, read_unit(store, unit)) for unit in manifest.units]
 
     def step(self, row: Row) -> int:
         """One pass; the greedy next token."""
@@ -87,30 +87,16 @@ def profile_step(expert: HandDriven, num_steps: int) -> StepProfile:
     expert.step(Row(tuple(range(100, 100 + CONTEXT)), kv))
     one = Row((100,), kv)
     expert.step(one)
-    step_s = median([_seconds(lambda: expert.step(one)) for _ in range(num_steps)])
+    step_s = median_seconds(lambda: expert.step(one), num_steps)
     with torch.inference_mode():
-        matmuls_s = median([_seconds(expert.matmuls) for _ in range(num_steps)])
-    return StepProfile(step_s * 1e3, matmuls_s * 1e3, _operators(lambda: expert.step(one), num_steps))
+        matmuls_s = median_seconds(expert.matmuls, num_steps)
+    spent = operators(lambda: expert.step(one), num_steps)
+    return StepProfile(expert.model.backend, step_s * 1e3, matmuls_s * 1e3, spent)
 
 
-def _read(store: UnitStore, unit: Unit) -> torch.Tensor:
+def read_unit(store: UnitStore, unit: Unit) -> torch.Tensor:
+    """Return a unit's bytes in memory of their own."""
     flat = SystemMemory(unit.size_bytes).bytes
     target: Any = flat.numpy()
     read_into(store.path(unit), memoryview(target), 0)
     return flat
-
-
-def _operators(work: Callable[[], object], num_steps: int) -> tuple[tuple[str, int, float], ...]:
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU]) as found:
-        for _ in range(num_steps):
-            work()
-    rows = sorted(found.key_averages(), key=lambda row: -row.self_cpu_time_total)[:16]
-    return tuple((row.key, row.count // num_steps, round(row.self_cpu_time_total / num_steps / 1e3, 3)) for row in rows)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started_s = time.perf_counter()
-    work()
-    return time.perf_counter() - started_s

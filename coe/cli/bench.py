@@ -1,6 +1,6 @@
 """`coe bench`: the benchmarks, each a module with a grammar of its own.
 
-Most are in coe/bench; `route` (bench_route.py) needs the router, `switch` (bench_switch.py) may do without coe.toml.
+They are in coe/bench; `route` needs the router, which bench_route.py hands in.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ __all__ = ["add_arguments"]
 def add_arguments(parser: CommandParser) -> None:
     benchmarks = parser.add_subparsers(required=True, metavar="engine|switch|policy|route")
     text = "tokens a second and time to first token, beside the ceiling and what others do"
-    add_command(benchmarks, "engine", text, "coe.bench.engine", reads_config=True)
+    add_command(benchmarks, "engine", text, "coe.bench.engine.command", reads_config=True)
     text = "time to weights and to first token per tier, beside the ceilings"
-    add_command(benchmarks, "switch", text, "coe.cli.bench_switch", reads_config=True)
+    add_command(benchmarks, "switch", text, "coe.bench.switch.command", reads_config=True)
     text = "simulate eviction policies on the cache's own books, beside the offline optimum"
-    add_command(benchmarks, "policy", text, "coe.bench.policy")
+    add_command(benchmarks, "policy", text, "coe.bench.policy.command")
     text = "time to encode and to decide, beside the bare arithmetic"
     input_errors = (ValueError, FileNotFoundError)
     add_command(benchmarks, "route", text, "coe.cli.bench_route", input_errors=input_errors)

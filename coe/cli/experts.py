@@ -1,7 +1,7 @@
 """`coe experts`: the experts of a running server, and commands to it: load, unload, pin, unpin.
 
 Asks over HTTP and imports no torch. `verify`, `gc` and `quantize` work on the store itself, without a server: store.py
-and coe/bench/quantised.py have them.
+and coe/bench/quantize.py have them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def add_arguments(parser: CommandParser) -> None:
     text = "free stored weights that no configured expert needs"
     add_command(commands, "gc", text, store, add_arguments=no_more, run="run_gc", reads_config=True)
     text = "store int8 forms; say what they cost and gain"
-    add_command(commands, "quantize", text, "coe.bench.quantised", reads_config=True)
+    add_command(commands, "quantize", text, "coe.bench.quantize", reads_config=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,10 +1,11 @@
-"""`coe router frontier`: tells the router's command which machine its figures are made on."""
+"""`coe router frontier`: tells the router's command which machine its figures are made on, and how to draw."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
 
+from coe.bench.picture import draw
 from coe.machine import this_machine
 from router.mapping_study import frontier_command
 from router.mapping_study.frontier_command import add_arguments
@@ -13,4 +14,4 @@ __all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return frontier_command.run(arguments, asdict(this_machine()))
+    return frontier_command.run(arguments, asdict(this_machine()), draw)

@@ -128,7 +128,7 @@ class Step:
         return self.next_unit == self.num_units
 
     def advance(self, num_ready: int, weights_of: Callable[[int], Any]) -> None:
-        """Run the units that have not run yet and whose index is below `num_ready`; `weights_of` gives a unit's weights.
+        """Run the units that have not run yet and whose index is below `num_ready`, each with `weights_of(index)`.
 
         The first unit is bound anew before the last one runs: since it ran it may have moved, from the host's memory to
         the device's or within the device's.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,8 @@ from router.training.self_labelling import read_unlabelled
 from router.training.training_set import TrainingSet
 
 __all__ = ["add_arguments", "evaluation_of", "run"]
+
+Draw = Callable[[Mapping[Path, Callable[[Any], None]]], None]  # files, and what paints on a figure for each
 
 
 class FamilyFolds(NamedTuple):
@@ -65,16 +68,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, help="draw the reliability diagrams here")
 
 
-def run(args: argparse.Namespace, machine: Mapping[str, object]) -> int:
-    """Run `coe router evaluate`; `machine` says where the figures were made. Returns the exit code."""
+def run(args: argparse.Namespace, machine: Mapping[str, object], draw: Draw) -> int:
+    """Run `coe router evaluate`; `machine` says where the figures were made. Returns the exit code.
+
+    The figures are written and printed before anything is drawn.
+    """
     found = evaluation_of(load_artefact(args.artefact), args)
     figures = found.figures | {"made_with": {**machine, "seed": SEED}}
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if args.plot:
-        draw(found, args.plot)
     print_table(figures)
     print(json.dumps(figures, ensure_ascii=False))
+    if args.plot:
+        draw({args.plot: partial(paint, found)})
     return 0
 
 
@@ -124,21 +130,14 @@ def read_out_of_scope(path: Path, encoder: TextEncoder) -> OutOfScopePrompts:
     return OutOfScopePrompts(texts, encoder.encode(texts))
 
 
-def draw(evaluation: Evaluation, path: Path) -> None:
-    """Draw the reliability diagrams."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(evaluation.bins), figsize=(4.5 * len(evaluation.bins), 4), squeeze=False)
+def paint(evaluation: Evaluation, figure: Any) -> None:
+    """Paint the reliability diagrams."""
+    figure.set_size_inches(4.5 * len(evaluation.bins), 4)
+    axes = figure.subplots(1, len(evaluation.bins), squeeze=False)
     for axis, (name, bins) in zip(axes[0], evaluation.bins.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
         axis.plot([b.confidence for b in bins], [b.accuracy for b in bins], marker="o")
         axis.set(title=name, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
 
 
 def print_table(sections: Mapping[str, Mapping[str, Any]]) -> None:

@@ -6,8 +6,9 @@ Owns its arguments, its report and its figures. Knows nothing about serving.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from router.encoding.cached_encoder import load_encoder
 from router.mapping_study.candidates import add_candidate_arguments, candidates
 from router.mapping_study.figures import plain, print_figures
+from router.mapping_study.frontier_plot import paint
 from router.mapping_study.half_split import StudyData, check_balance, half_split
 from router.mapping_study.learned_mapping import Budget, frontier
 from router.mapping_study.score_table import Cost, ScoreTable
@@ -23,6 +25,8 @@ from router.mapping_study.study import cheapest_share, held_out_curve, study_of
 from router.training.duplicates import groups_of
 
 __all__ = ["add_arguments", "run"]
+
+Draw = Callable[[Mapping[Path, Callable[[Any], None]]], None]  # files, and what paints on a figure for each
 
 SHARE = 0.98  # of the best single model's score
 
@@ -36,8 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, help="write a PNG of the frontier here")
 
 
-def run(args: argparse.Namespace, machine: Mapping[str, object]) -> int:
-    """Run `coe router frontier`; `machine` says where the figures were made. Returns the exit code."""
+def run(args: argparse.Namespace, machine: Mapping[str, object], draw: Draw) -> int:
+    """Run `coe router frontier`; `machine` says where the figures were made. Returns the exit code.
+
+    The figures are written and printed before anything is drawn.
+    """
     table, costs, notes = candidates(args)
     pool = table.pool(np.array(table.categories), costs)
     budget = Budget(None, args.max_resident_bytes, args.max_experts)
@@ -49,11 +56,9 @@ def run(args: argparse.Namespace, machine: Mapping[str, object]) -> int:
     result: dict[str, Any] = {"points": [asdict(point) for point in points], "best_single": best, "notes": notes}
     if args.study:
         result |= run_study(args, table, costs)
-    if args.plot:
-        from router.mapping_study.frontier_plot import draw
-
-        draw(pool, points, result, args.plot)
     print_figures(result | {"provenance": machine}, args.json)
+    if args.plot:
+        draw({args.plot: partial(paint, pool, points, result)})
     return 0
 
 

@@ -1,35 +1,24 @@
 """The picture of a frontier: score against mean active parameters.
 
-Owns the drawing; every number comes from the caller. Needs matplotlib.
+Paints on a figure that is handed in; every number comes from the caller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from router.mapping_study.learned_mapping import ExpertPool, LearnedMapping
 
-__all__ = ["draw"]
+__all__ = ["paint"]
 
 ORACLES = {"category oracle": "^", "prompt oracle": "*", "true category": "s", "learned probabilities": "D"}
 
 
-def draw(pool: ExpertPool, points: Sequence[LearnedMapping], result: Mapping[str, Any], path: Path) -> None:
-    """Draw every single model and the frontier; with a study, also its held-out scores and oracles.
-
-    Raises:
-        ValueError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ValueError(f"{path}: drawing needs matplotlib; run `pip install matplotlib`") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(9, 6))
+def paint(pool: ExpertPool, points: Sequence[LearnedMapping], result: Mapping[str, Any], figure: Any) -> None:
+    """Paint every single model and the frontier; with a study, also its held-out scores and oracles."""
+    figure.set_size_inches(9, 6)
+    axes = figure.subplots()
     singles = pool.frequencies @ pool.scores
     axes.scatter(pool.active_b, singles, color="tab:grey", s=18, label="single models")
     for expert, active, score in zip(pool.experts, pool.active_b, singles, strict=True):
@@ -45,5 +34,3 @@ def draw(pool: ExpertPool, points: Sequence[LearnedMapping], result: Mapping[str
         axes.scatter(method["mean_active_b"], method["score"], marker=marker, s=70, label=f"{name}, no budget")
     axes.set(xlabel="mean active parameters, billions", ylabel="mean score", xscale="log")
     axes.legend(fontsize=7)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    pyplot.close(figure)

@@ -127,12 +127,15 @@ def test_events_are_routed_then_deltas_then_finished(config: Path) -> None:
         assert last.usage.completion_tokens == len(ids)
         assert last.usage.prompt_tokens == first.prompt_tokens
         assert last.reason is (FinishReason.LENGTH if len(ids) == 8 else FinishReason.STOP)
-        assert last.switch.loaded_bytes > 0
+        size = runtime.experts.served["llama"].loaded.manifest.size_bytes
+        assert last.switch.loaded_bytes <= size  # less where the hint's prefetch was there before the request
+        assert sum(runtime.metrics.snapshot().loaded_bytes.values()) == size
         again, *_, end = await events_of(runtime, request("2"))
         assert isinstance(again, Routed)
         assert again.tier is Tier.DEVICE
         assert isinstance(end, Finished)
         assert end.switch.loaded_bytes == 0
+        assert sum(runtime.metrics.snapshot().loaded_bytes.values()) == size
 
     with_runtime(config, work)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from router_fakes import FakeEncoder
 
+from coe.bench.picture import draw
 from router.mapping_study import frontier_command, map_command
 from router.mapping_study.half_split import StudyData
 from router.mapping_study.score_table import ScoreTable, costs_of
@@ -48,4 +49,4 @@ def run_command(verb: str, *argv: str) -> int:
         map_command.add_arguments(parser)
         return map_command.run(parser.parse_args(argv))
     frontier_command.add_arguments(parser)
-    return frontier_command.run(parser.parse_args(argv), {"num_cpus": 2})
+    return frontier_command.run(parser.parse_args(argv), {"num_cpus": 2}, draw)

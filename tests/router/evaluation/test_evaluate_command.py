@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from router_fakes import FakeEncoder, write_prompts
 
+from coe.bench.picture import draw
 from router.evaluation import evaluate_command
 from router.training.prompts import read_prompts
 from router.training.recipe import SHIPPED, candidates_of
@@ -29,7 +30,7 @@ def evaluated(artefact: Path, *argv: str) -> dict[str, Any]:
     evaluate_command.add_arguments(parser)
     out = artefact.parent / "out.json"
     words = [str(artefact.parent / "p.jsonl"), "--artefact", str(artefact), "--json", str(out), *argv]
-    assert evaluate_command.run(parser.parse_args(words), {"cpu": "x"}) == 0
+    assert evaluate_command.run(parser.parse_args(words), {"cpu": "x"}, draw) == 0
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 

@@ -1,0 +1,1 @@
+"""`coe bench policy`: bytes that eviction policies move, beside the offline optimum."""
