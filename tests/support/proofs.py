@@ -160,7 +160,7 @@ def write_page() -> None:
         "`make prove` runs them in full and writes this page and the JSON files; `make check` runs a sample of each. "
         "The models are tiny and random, the processes, files and faults real. A proof that has passed on a commit "
         "with a seed is not run again; `COE_PROVE_SEED=7 make prove` takes other cases.\n\n"
-        f"Made on: {'; '.join(cpus)}.\n\n"
+        f"Made on: {'; '.join(cpus) or 'nothing yet'}.\n\n"
         "| proof | what it shows | holds | figures | took | seed | commit |\n|---|---|---|---|---|---|---|\n"
         + "".join(f"{row}\n" for row in rows)
     )
