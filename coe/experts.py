@@ -27,11 +27,15 @@ class ServedExpert:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """`served` by name, `errors` of the others by name; `names` maps every name and alias in lower case to a name."""
+    """`served` by name, `errors` of the others by name; `names` maps every name and alias in lower case to a name.
+
+    `fallbacks` answer, in order, where the expert of that name was asked for and cannot.
+    """
 
     served: Mapping[str, ServedExpert]
     errors: Mapping[str, ExpertError]
     names: Mapping[str, str]
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def name_of(self, word: str) -> str:
         """Return the expert that a name or alias means, in any case; raises UnknownExpertError."""

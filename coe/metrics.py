@@ -9,10 +9,11 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from coe.types import SwitchKind, Tier
+from coe.types import BreakerState, SwitchKind, Tier
 from coe.weights.transfer import Arrived
 
 __all__ = ["Gauges", "Histogram", "Metrics", "MetricsSnapshot"]
@@ -31,11 +32,12 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """Values of the moment: queued requests by expert, used bytes and budgets by tier."""
+    """Values of the moment: queued requests and breakers by expert, used bytes and budgets by tier."""
 
     queued: Mapping[str, int] = field(default_factory=dict)
     used_bytes: Mapping[Tier, int] = field(default_factory=dict)
     budget_bytes: Mapping[Tier, int] = field(default_factory=dict)
+    breakers: Mapping[str, BreakerState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class MetricsSnapshot:
     """All counts since start. `loaded_bytes` and `load_s` are by the tier that the bytes went to."""
 
     requests: Mapping[tuple[str, str], int]  # (expert, outcome: ok | cancelled | the error's class) -> count
+    passed_over: Mapping[tuple[str, str], int]  # (expert, reason) -> how often a request went on to another
     prompt_tokens: int
     completion_tokens: int
     steps: int
@@ -52,6 +55,14 @@ class MetricsSnapshot:
     first_token: Histogram
     route: Histogram
     gauges: Gauges
+
+
+@dataclass(slots=True)
+class RequestCount:
+    """A request under way: who is to answer it, and what it counts as if it ended now."""
+
+    expert: str | None = None
+    outcome: str = "cancelled"
 
 
 class _Observed:
@@ -73,6 +84,7 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, str]] = Counter()
+        self._passed_over: Counter[tuple[str, str]] = Counter()
         self._prompt_tokens = self._completion_tokens = self._steps = 0
         self._switches: Counter[SwitchKind] = Counter()
         self._loaded_bytes: Counter[Tier] = Counter()
@@ -84,9 +96,26 @@ class Metrics:
         """Name the function that `snapshot` reads the gauges with."""
         self._gauges = read
 
+    @contextmanager
+    def counted(self) -> Iterator[RequestCount]:
+        """Count a request when the block ends, once, for the last expert that it was given to."""
+        request = RequestCount()
+        try:
+            yield request
+        except Exception as error:
+            request.outcome = type(error).__name__
+            raise
+        finally:
+            if request.expert is not None:
+                self.finished(request.expert, request.outcome)
+
     def finished(self, expert: str, outcome: str) -> None:
         with self._lock:
             self._requests[expert, outcome] += 1
+
+    def passed_over(self, expert: str, reason: str) -> None:
+        with self._lock:
+            self._passed_over[expert, reason] += 1
 
     def routed(self, seconds: float) -> None:
         with self._lock:
@@ -119,6 +148,7 @@ class Metrics:
         with self._lock:
             return MetricsSnapshot(
                 requests=dict(self._requests),
+                passed_over=dict(self._passed_over),
                 prompt_tokens=self._prompt_tokens,
                 completion_tokens=self._completion_tokens,
                 steps=self._steps,

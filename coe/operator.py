@@ -61,6 +61,7 @@ class Operator:
             last_used_s=status.idle_s(name),
             units=status.unit_statuses(name),
             error=status.error(name),
+            breaker=status.breaker(name),
             **status.residency(name)._asdict(),
         )
 
@@ -88,4 +89,5 @@ def _absent(name: str, error: str) -> ExpertStatus:
         last_used_s=None,
         units=(),
         error=error,
+        breaker="closed",
     )

@@ -1,7 +1,7 @@
 """The text worker, and routing in micro-batches on it.
 
 Routing, templates and tokenising run on one thread beside the event loop. Prompts that come in while the router is busy
-go to it together in its next call.
+go to it together in its next call. Whatever one piece of text or one batch raises ends that piece or batch alone.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from coe.errors import ShutdownError
+from coe.errors import ShutdownError, reason_of
 from coe.metrics import Metrics
 from coe.types import Decision, RouteQuery, Router, Snapshot
 
 __all__ = ["RoutingBatcher", "TextWorker"]
 
 T = TypeVar("T")
+_Waiting: TypeAlias = "tuple[RouteQuery, asyncio.Future[Decision]]"
 
 
 class TextWorker:
-    """The thread for text. Work begun before `close` ends; later work is refused with ShutdownError."""
+    """The thread for text. Work begun before `close` ends, waiting work is cancelled, later work is refused with
+    ShutdownError."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
@@ -33,11 +35,11 @@ class TextWorker:
         """Return what `work` returns on the text thread; raises what it raises."""
         if self._is_closed:
             raise ShutdownError("the server is shutting down")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _guarded, work, *arguments)
 
     def close(self) -> None:
         self._is_closed = True
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class RoutingBatcher:
@@ -45,7 +47,7 @@ class RoutingBatcher:
 
     def __init__(self, worker: TextWorker, router: Router, metrics: Metrics, snapshot: Callable[[], Snapshot]) -> None:
         self._worker, self._router, self._metrics, self._snapshot = worker, router, metrics, snapshot
-        self._waiting: list[tuple[RouteQuery, asyncio.Future[Decision]]] = []
+        self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def route(self, query: RouteQuery) -> Decision:
@@ -60,29 +62,50 @@ class RoutingBatcher:
         return decision
 
     async def _drain(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            queries = [query for query, _ in batch]
-            try:
-                decisions = await self._worker.run(self._decide, queries)
-            except Exception as error:  # thread edge: every query of the batch gets it
-                _fail(batch, error)
-            else:
-                for (_, future), decision in zip(batch, decisions, strict=True):
-                    if not future.done():
-                        future.set_result(decision)
-        self._task = None
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._route(batch)
+        finally:
+            self._task = None
+
+    async def _route(self, batch: Sequence[_Waiting]) -> None:
+        """Answer every query of the batch, whatever happens to it."""
+        try:
+            decisions = await self._worker.run(self._decide, [query for query, _ in batch])
+        except asyncio.CancelledError:  # the runtime closes, or its event loop
+            _fail(batch, ShutdownError("the server is shutting down"))
+        except Exception as error:  # thread edge: every query of the batch gets it
+            _fail(batch, error)
+        else:
+            for (_, future), decision in zip(batch, decisions, strict=True):
+                if not future.done():
+                    future.set_result(decision)
 
     def _decide(self, queries: Sequence[RouteQuery]) -> Sequence[Decision]:
         """On the text worker: one snapshot for the batch, then the router."""
         snapshot = self._snapshot()
-        return self._router.route([replace(query, snapshot=snapshot) for query in queries])
+        decisions = list(self._router.route([replace(query, snapshot=snapshot) for query in queries]))
+        if len(decisions) != len(queries):
+            raise RuntimeError(f"the router made {len(decisions)} decisions of {len(queries)} prompts; report this")
+        return decisions
 
 
-def _fail(batch: Sequence[tuple[RouteQuery, asyncio.Future[Decision]]], error: Exception) -> None:
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)
+
+
+def _guarded(work: Callable[..., T], *arguments: Any) -> T:
+    """On the text worker: what would end a thread or a loop (SystemExit, a Rust panic) or cannot be handed over
+    (StopIteration) becomes an exception like any other."""
+    try:
+        return work(*arguments)
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise
+        raise RuntimeError(f"the text of a request could not be worked on ({reason_of(error)})") from error
 
 
 def _one_math_thread() -> None:

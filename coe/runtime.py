@@ -9,23 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
+from typing import NamedTuple
 
-from coe.engine.events import Cancel, Hint, Submit
+from coe.attempt import attempt
+from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
-from coe.errors import CoeError
+from coe.errors import CoeError, EngineError, ExpertError, RequestError, ShutdownError, reason_of
 from coe.experts import Experts, ServedExpert
+from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.lifecycle import Lifecycle
-from coe.metrics import Metrics
+from coe.metrics import Metrics, RequestCount
 from coe.operator import Operator
-from coe.preparation import PreparedPrompt, encode, likelihood_of, query_of, sequence_of, settle
+from coe.preparation import PreparedPrompt, encode, likelihood_of, query_of, settle
 from coe.routing import RoutingBatcher, TextWorker
 from coe.types import (
     Decision,
-    Delta,
-    Finished,
     GenerateEvent,
     GenerateRequest,
     Likelihood,
@@ -41,6 +42,13 @@ from coe.weights.store.unit_store import UnitStore
 __all__ = ["Runtime"]
 
 log = logging.getLogger("coe.runtime")
+
+
+class _Begun(NamedTuple):
+    """A generation whose expert is settled: its first event, and those after it."""
+
+    routed: Routed
+    events: AsyncGenerator[GenerateEvent, None]
 
 
 class Runtime:
@@ -68,111 +76,181 @@ class Runtime:
 
     # -- the path of a prompt
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
-        """Yield Routed, then Deltas and Finished of each choice; raises CoeError. Closing the generator cancels all."""
-        with self._life.accepted():
-            prompt = await self._prepare(request)
-            yield Routed(prompt.decision, prompt.tier, len(prompt.token_ids))
-            async with aclosing(self._run([prompt] * request.num_choices)) as events:
+    async def generate(
+        self, request: GenerateRequest, *, commit_s: float | None = None
+    ) -> AsyncGenerator[GenerateEvent, None]:
+        """Yield Routed, then Deltas and Finished of each choice; raises CoeError. Closing the generator cancels all.
+
+        Before Routed an expert that cannot answer is passed over (coe/fallback.py says for which). Routed comes with
+        the first token, or `commit_s` after an expert has taken the request: from then on no other one answers.
+        """
+        with self._life.accepted(), self.metrics.counted() as count:
+            routed, events = await self._life.run(self._first_able(request, count, commit_s))
+            async with aclosing(events):
+                yield routed
                 async for event in events:
                     yield event
 
     async def likelihoods(self, request: GenerateRequest, continuations: Iterable[str]) -> list[Likelihood]:
         """Return how likely each text is as the answer to a request's prompt; the request's sampling is ignored.
 
-        Raises CoeError as `generate` does, and InvalidRequestError for an empty continuation.
+        Raises CoeError as `generate` does, and InvalidRequestError for an empty continuation; passes no expert over.
         """
-        with self._life.accepted():
-            prompt = await self._prepare(replace(request, sampling=Sampling(), scores_prompt=False))
-            encode_next = prompt.expert.text.encode_continuation
-            scored = [prompt.followed_by(await self.text.run(encode_next, text)) for text in continuations]
+        with self._life.accepted(), self.metrics.counted() as count:
+            scored = await self._life.run(self._prepare_scored(request, continuations, count))
             found: dict[int, Likelihood] = {}
             if not scored:
                 return []
-            async with aclosing(self._run(scored)) as events:
+            async with aclosing(attempt(self.engine, self._life, self.metrics, scored, count, Patience())) as events:
                 async for event in events:
                     if isinstance(event, PromptScored):
                         found[event.index] = likelihood_of(event)
             return [found[index] for index in range(len(scored))]
 
     async def route(self, query: RouteQuery) -> Decision:
-        """Return who would answer and why; raises UnknownExpertError."""
-        if query.expert is not None:
-            self.experts.find(query.expert)
-        return await self._routing.route(query)
+        """Return who would answer now and why; raises UnknownExpertError, or the error of one that nobody replaces."""
+        with self._life.accepted():
+            decision = await self._life.run(self._decide(query))
+        while (outage := self._outage(decision.expert)) is not None:
+            if (other := self._instead(decision, outage)) is None:
+                raise outage.with_traceback(None)  # one instance for all: each raise would add to its traceback
+            decision = other
+        return decision
 
-    async def _prepare(self, request: GenerateRequest) -> PreparedPrompt:
+    async def _decide(self, query: RouteQuery) -> Decision:
+        if query.expert is not None:
+            self.experts.name_of(query.expert)
+        return with_fallbacks(await self._routing.route(query), self.experts.fallbacks)
+
+    async def _prepare_scored(
+        self, request: GenerateRequest, continuations: Iterable[str], count: RequestCount
+    ) -> list[PreparedPrompt]:
+        request = replace(request, sampling=Sampling(), scores_prompt=False)
+        prompt = await self._prepare(request, await self._decide(query_of(request)), time.monotonic())
+        count.expert = prompt.decision.expert
+        encode_next = prompt.expert.text.encode_continuation
+        return [prompt.followed_by(await self.text.run(encode_next, text)) for text in continuations]
+
+    async def _first_able(self, request: GenerateRequest, count: RequestCount, commit_s: float | None) -> _Begun:
+        """Ask the decision's expert and then its alternatives, until one begins to answer."""
+        cause: CoeError | None = None  # what was wrong with the first one
         submitted_s = time.monotonic()
-        decision = await self.route(query_of(request))
-        expert = self.experts.get(decision.expert)
-        tier = self.engine.status.residency(decision.expert).tier  # before the hint moves it
-        self.engine.post(Hint(decision.expert))
-        token_ids = await self.text.run(encode, expert.text, request, decision)
+        decision = await self._decide(query_of(request))
+        if not request.passes_over:
+            decision = replace(decision, alternatives=())
+        while True:
+            count.expert = decision.expert
+            try:
+                prompt = await self._prepare(request, decision, submitted_s)
+                left_s = submitted_s + self.engine.status.deadline_s - time.monotonic()
+                patience = patience_for(decision, left_s, commit_s)
+                events = attempt(self.engine, self._life, self.metrics, [prompt] * request.num_choices, count, patience)
+                routed = await anext(events)
+            except CoeError as error:
+                cause = cause or error
+                if (other := self._instead(decision, error)) is None:
+                    raise cause if isinstance(error, RequestError) else error from None
+                self._note_passed_over(request.id, other, error)
+                decision = other
+            else:
+                assert isinstance(routed, Routed)
+                return _Begun(routed, events)
+
+    def _instead(self, decision: Decision, error: CoeError) -> Decision | None:
+        """Return the decision for the next expert; None where another would not help, or there is none."""
+        reason = reason_to_pass_over(error, stands_in=bool(decision.passed_over))
+        reason = "refused" if decision.expert in self.experts.errors else reason
+        return None if reason is None else pass_over(decision, reason)
+
+    def _note_passed_over(self, request_id: str, decision: Decision, error: CoeError) -> None:
+        passed = decision.passed_over[-1]
+        self.metrics.passed_over(passed.expert, passed.reason)
+        words = "pass over request=%s expert=%s reason=%s next=%s error=%s"
+        log.warning(words, request_id, passed.expert, passed.reason, decision.expert, error)
+
+    def _outage(self, expert: str) -> ExpertError | None:
+        """What is known to keep every request from the expert: it was refused at start, or its breaker is open."""
+        return self.experts.errors.get(expert) or self.engine.status.outage(expert)
+
+    async def _prepare(self, request: GenerateRequest, decision: Decision, submitted_s: float) -> PreparedPrompt:
+        """Return the request as its expert is to run it; raises what keeps it from the expert, if that is known now."""
+        name, status = decision.expert, self.engine.status
+        expert = self.experts.get(name)
+        if (outage := status.outage(name)) is not None:
+            raise outage
+        tier = status.residency(name).tier  # before the hint moves it
+        self.engine.post(Hint(name))
+        token_ids = await self._encode(expert, request, decision)
         sampling = settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None
-        return PreparedPrompt(request.id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
+        num_hops = len(decision.passed_over)  # what ran for an expert that was passed over may end a step later
+        request_id = f"{request.id}~{num_hops}" if num_hops else request.id
+        return PreparedPrompt(request_id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
 
-    async def _run(self, choices: Collection[PreparedPrompt]) -> AsyncGenerator[PromptScored | Delta | Finished, None]:
-        """Yield the events of one sequence per choice until the last has finished; if one fails, all end."""
-        events = _Events()
-        sequences = [sequence_of(prompt, index, events.put) for index, prompt in enumerate(choices)]
-        outcome, num_left = "cancelled", len(sequences)
+    async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> tuple[int, ...]:
         try:
-            for sequence in sequences:
-                self.engine.post(Submit(sequence))
-            while num_left:
-                event = await events.get()
-                if isinstance(event, Finished):
-                    num_left -= 1
-                    outcome = outcome if num_left else "ok"  # before the caller sees it, who may stop listening
-                    if event.usage.completion_tokens:
-                        self.metrics.first_token(event.switch.first_token_s)
-                yield event
-        except CoeError as error:
-            outcome = type(error).__name__
+            return await self.text.run(encode, expert.text, request, decision)
+        except ExpertError as error:
+            self.engine.post(Fault(expert.loaded.name, error))
             raise
-        finally:
-            self.metrics.finished(sequences[0].expert, outcome)
-            if outcome != "ok":
-                for sequence in sequences:
-                    self.engine.post(Cancel(sequence.id))
 
     def _snapshot(self) -> Snapshot:
         """On the text worker: what the router may know of the experts now, read without asking the engine thread."""
         served, status = self.experts.served, self.engine.status
-        failed = {name: error for name in served if (error := status.error(name))}
-        broken = {name: str(error) for name, error in self.experts.errors.items()} | failed
+        broken = status.outages() | self.experts.errors.keys()
         weighed = served if self._weighs_residency else ()
-        return Snapshot(
-            {name: status.missing_bytes(name) for name in weighed},
-            {name: error.removeprefix(f"expert '{name}': ") for name, error in broken.items()},
-        )
+        return Snapshot({name: status.missing_bytes(name) for name in weighed}, broken)
 
     # -- life
 
     async def start(self) -> None:
-        """Start the engine and bring in what is pinned or preloaded; an expert that fails is logged and left out."""
-        self.engine.start()
-        for expert in self.experts.served.values():
-            if expert.is_pinned or expert.is_preloaded:
-                await self._preload(expert)
-        self._life.become("ready")
+        """Start the engine and bring in what is pinned or preloaded; an expert that fails is logged and left out.
 
-    async def close(self, drain_s: float = 0.0) -> None:
+        What else fails here is no expert's and ends the runtime, as a failed engine does.
+        """
+        self._hear_of_the_engines_end()
+        try:
+            self.engine.start()
+            for expert in self.experts.served.values():
+                if expert.is_pinned or expert.is_preloaded:
+                    await self._preload(expert)
+            self._life.started()
+        except Exception as error:
+            log.critical("the start failed", exc_info=error)
+            self._life.end(EngineError(f"the start failed ({reason_of(error)})"))
+
+    async def drain(self, drain_s: float) -> None:
         """Take no more requests, let running ones end for up to `drain_s`, then end the rest with ShutdownError."""
-        self._life.become("draining")
+        self._life.stop_accepting()
         if drain_s > 0 and not await self._life.drained(drain_s):
             log.warning("close running=%d drained_s=%g", self._life.num_running, drain_s)
-        await asyncio.to_thread(self.engine.close)
+        self._life.end(ShutdownError("the server is shutting down; ask again when it has been restarted"))
+
+    async def close(self, drain_s: float = 0.0, *, timeout_s: float | None = None) -> None:
+        """Drain, then end the engine; a step that does not end within `timeout_s` is left behind."""
+        await self.drain(drain_s)
+        await asyncio.to_thread(self.engine.close, timeout_s)
+        if self.engine.is_alive:
+            log.error("close: a step or a transfer under way does not end; it is left behind")
         self.text.close()
-        self._life.become("closed")
 
     @property
     def is_ready(self) -> bool:
         return self._life.is_ready
 
+    @property
+    def failure(self) -> str | None:
+        """Why the runtime can answer nobody any more, None as long as it can or if it was told to end."""
+        return None if self._life.failure is None else str(self._life.failure)
+
+    async def failed(self) -> None:
+        """Return when the runtime has failed."""
+        await self._life.failed.wait()
+
     def readiness(self) -> str:
-        """Return one line for people: ready, or what is being waited for and how far it is."""
+        """Return one line for people: ready, or what is being waited for and how far it is, or what has failed."""
+        if self.failure is not None:
+            return self.failure
         name = self._life.loading
         if name is None:
             return self._life.state
@@ -187,21 +265,11 @@ class Runtime:
         except CoeError as error:
             log.error("preload expert=%s error=%s", name, error)
 
+    def _hear_of_the_engines_end(self) -> None:
+        loop, ended = asyncio.get_running_loop(), self.engine.ended
 
-class _Events:
-    """What the engine thread says to one request's coroutine."""
+        def hear(_: object) -> None:
+            if isinstance(error := ended.exception(), EngineError) and not loop.is_closed():
+                loop.call_soon_threadsafe(self._life.end, error)
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[PromptScored | Delta | Finished | CoeError] = asyncio.Queue()
-        self._hand_over = asyncio.get_running_loop().call_soon_threadsafe
-
-    def put(self, event: PromptScored | Delta | Finished | CoeError) -> None:
-        """Any thread."""
-        self._hand_over(self._queue.put_nowait, event)
-
-    async def get(self) -> PromptScored | Delta | Finished:
-        """Return the next event; raises the error that ended a sequence."""
-        event = await self._queue.get()
-        if isinstance(event, CoeError):
-            raise event
-        return event
+        ended.add_done_callback(hear)

@@ -6,12 +6,14 @@ monotonic clock, sizes are bytes. Knows nothing about HTTP, torch or files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 __all__ = [
+    "Admitted",
+    "BreakerState",
     "CostTerm",
     "Decision",
     "Delta",
@@ -23,6 +25,8 @@ __all__ = [
     "Likelihood",
     "Message",
     "Neighbour",
+    "PassedOver",
+    "PassedOverReason",
     "PromptScored",
     "RouteQuery",
     "Routed",
@@ -37,6 +41,10 @@ __all__ = [
     "UnitStatus",
     "Usage",
 ]
+
+
+BreakerState = Literal["closed", "open", "half-open"]
+PassedOverReason = Literal["refused", "failing", "queue", "deadline", "pinned", "unfit"]
 
 
 class Tier(StrEnum):
@@ -99,13 +107,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The experts at one moment, by name: the bytes that loading one would move, and the errors of the broken ones.
+    """The experts at one moment, by name: the bytes that loading one would move, and which ones are broken.
 
-    An expert that is missing from `missing_bytes` is one whose bytes are not known.
+    An expert that is missing from `missing_bytes` is one whose bytes are not known. A broken one was refused at start,
+    or its breaker is open: no request reaches it.
     """
 
     missing_bytes: Mapping[str, int] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
+    broken: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,20 @@ class CostTerm:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """An expert that was to answer and could not.
+
+    `reason` is "refused" (it could not be had at start), "failing" (its step, its weights or its template failed, or
+    its breaker is open), "queue" (as many as may wait for it wait already), "deadline" (its share of the time is over,
+    or too short to load it), "pinned" (pinned experts leave no room for it) or "unfit" (it was to stand in, and the
+    request is wrong for it: its context is shorter, for one).
+    """
+
+    expert: str
+    reason: PassedOverReason
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Which expert answers, and why.
 
@@ -166,9 +189,9 @@ class Decision:
         "conversation"  a follow-up whose topic has not clearly moved stays with the conversation's expert
         "abstain"       the classifier was not sure, or the prompt is unlike everything it was trained on
         "general"       there was nothing to classify
-        "broken"        one of the above chose an expert that cannot be used (`instead_of`)
     and `because` says it in a sentence. `text` is the last user turn as the expert is given it. `probabilities` has
-    every category where the classifier was asked, and is empty otherwise.
+    every category where the classifier was asked, and is empty otherwise. `alternatives`, at most two, answer in turn
+    where the expert cannot; `passed_over` are those that could not, before this one.
     """
 
     expert: str
@@ -182,6 +205,8 @@ class Decision:
     instead_of: str | None = None
     cost: CostTerm | None = None
     nearest: tuple[Neighbour, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 class Router(Protocol):
@@ -198,7 +223,8 @@ class GenerateRequest:
 
     `num_choices` answers are sampled, each from a random stream of its own. `scores_prompt` asks for the
     log-probabilities of the prompt's own tokens, before the answer, or without one where `max_tokens` is 0.
-    `conversation` is the client's own name for the conversation that the request belongs to.
+    `conversation` is the client's own name for the conversation that the request belongs to. With `passes_over` False
+    no other expert answers in the place of one that cannot: a score must not be another's.
     """
 
     id: str
@@ -210,6 +236,7 @@ class GenerateRequest:
     scores_prompt: bool = False
     has_tools: bool = False
     conversation: str | None = None
+    passes_over: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +297,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The first event of a generation: the decision. `tier` is where the expert's weights were at that moment."""
+    """The first event of a generation: the decision, which will not change any more. `tier` is where the expert's
+    weights were when the request asked for it."""
 
     decision: Decision
     tier: Tier
     prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The engine has taken in every choice of a request: nothing that is known on arrival keeps it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,3 +387,4 @@ class ExpertStatus:
     last_used_s: float | None  # seconds since last use, None if never
     units: tuple[UnitStatus, ...]
     error: str | None
+    breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while

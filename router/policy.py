@@ -68,7 +68,7 @@ class RoutingPolicy:
             because = f"the prompt begins with @{mention.expert}"
             return Decision(mention.expert, None, None, "mention", mention.text, because=because)
         if match := self.rules.match(text, has_tools=query.has_tools):
-            return self._unless_broken(self._ruled(match, text, query.snapshot), query.snapshot)
+            return self._with_alternatives(self._ruled(match, text, query.snapshot), query.snapshot)
         return None
 
     def decide(self, turn: Turn, snapshot: Snapshot, previous: Previous | None = None) -> Decision:
@@ -76,7 +76,7 @@ class RoutingPolicy:
         decision = self._by_category(turn, snapshot)
         if previous is not None and previous.expert not in snapshot.broken:
             decision = self._unless_moved(decision, turn, previous)
-        return self._unless_broken(decision, snapshot)
+        return self._with_alternatives(decision, snapshot)
 
     def after(self, decision: Decision, previous: Previous | None) -> Previous:
         """Return what the conversation's next turn has to know of this one."""
@@ -86,13 +86,16 @@ class RoutingPolicy:
             return previous
         return Previous(decision.expert)
 
-    def _unless_broken(self, decision: Decision, snapshot: Snapshot) -> Decision:
-        """Return the decision, or the general expert's if the chosen one is broken."""
-        general, expert = self.directory.general, decision.expert
-        if expert == general or expert not in snapshot.broken:
-            return decision
-        because = f"{decision.because}; expert {expert} is broken: {snapshot.broken[expert]}, {general} answers"
-        return replace(decision, expert=general, why="broken", because=because, instead_of=expert)
+    def _with_alternatives(self, decision: Decision, snapshot: Snapshot) -> Decision:
+        """Add who answers where the expert cannot: that of the next likeliest category, then the general one.
+
+        An expert that is known to be broken is no alternative, but for the general one: it is the last there is.
+        """
+        general, likely = self.directory.general, decision.probabilities
+        ranked = [self.mapping.get(category, general) for category in sorted(likely, key=lambda name: -likely[name])]
+        able = [expert for expert in ranked if expert != decision.expert and expert not in snapshot.broken]
+        alternatives = dict.fromkeys((*able[:1], general))
+        return replace(decision, alternatives=tuple(name for name in alternatives if name != decision.expert))
 
     def _ruled(self, match: Match, text: str, snapshot: Snapshot) -> Decision:
         rule, because = match.rule, f"rule {match.number}: {match.reason}"

@@ -84,9 +84,7 @@ class ConversationMemory:
         return last
 
     def remember(self, query: RouteQuery, why: str, last: Previous) -> None:
-        """Remember this turn for the next one; not a stand-in for a broken expert, which may be back by then."""
-        if why == "broken":
-            return
+        """Remember the expert that this turn was routed to for the next one."""
         if query.conversation is not None:
             key = named_key(query.conversation)
         elif why not in NAMED:

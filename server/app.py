@@ -1,6 +1,6 @@
 """The HTTP application over a runtime: its life, and the endpoints of every concern together.
 
-Owns start and drain of the runtime and where exceptions end. The endpoints themselves are in openai/, routing.py,
+Owns start and close of the runtime and where exceptions end. The endpoints themselves are in openai/, routing.py,
 admin.py and health.py.
 """
 
@@ -17,6 +17,7 @@ from coe.errors import CoeError
 from coe.runtime import Runtime
 from server.admin import admin_routes
 from server.bodies import BodyReader
+from server.ending import CLOSE_S
 from server.failures import failure_of
 from server.health import health_routes
 from server.openai.routes import openai_routes
@@ -25,13 +26,10 @@ from server.routing import routing_routes
 __all__ = ["create_app"]
 
 
-def create_app(
-    runtime: Runtime, *, drain_s: float = 30.0, max_body_bytes: int = 8 << 20, keep_alive_s: float = 5.0
-) -> FastAPI:
-    """Return the application; its lifespan starts the runtime and closes it.
+def create_app(runtime: Runtime, *, max_body_bytes: int = 8 << 20, keep_alive_s: float = 5.0) -> FastAPI:
+    """Return the application; its lifespan starts the runtime and closes it, which ends what still runs.
 
-    `drain_s` is how long running requests may take to end at the close, `keep_alive_s` the time between comments in a
-    stream that has nothing else to send.
+    `keep_alive_s` is the time between comments in a stream that has nothing else to send.
     """
 
     @asynccontextmanager
@@ -40,8 +38,9 @@ def create_app(
         try:
             yield
         finally:
+            starting.cancel()  # the end does not wait for weights
             await asyncio.gather(starting, return_exceptions=True)
-            await runtime.close(drain_s)
+            await runtime.close(timeout_s=CLOSE_S)
 
     app = FastAPI(title="coe", lifespan=lifespan)
     app.add_exception_handler(CoeError, _on_error)

@@ -1,15 +1,17 @@
 """One generation for one HTTP request: whole or streamed, cancelled when the client leaves.
 
-Takes the runtime's events and has an Answer write them. The headers go out as soon as the decision is there, so a
-streamed error after that is an event (stream.py). Knows nothing about what requests and answers look like.
+Takes the runtime's events and has an Answer write them. Nothing is sent before an expert has taken the request, so that
+a refusal has its status: the headers go with the first token, or after a comment's time without one. What fails later
+is an event of the stream (stream.py). Knows nothing about what requests and answers look like.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -22,6 +24,8 @@ from server.routing import decision_headers
 from server.stream import sse
 
 __all__ = ["Generation", "respond"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,41 +43,22 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
 
     `keep_alive_s` is the time between comments in a stream that has nothing else to send.
     """
-    events = runtime.generate(asked.request)
     if not asked.streams:
-        return await _whole(request, asked, events)
-    routed = await _routed(events)
-    answer = asked.answer_to(routed)
-    text = sse(answer, events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
+        return await _unless_left(request, _whole(asked, runtime.generate(asked.request)))
+    events = runtime.generate(asked.request, commit_s=keep_alive_s)
+    routed = await _unless_left(request, _routed(events))
+    text = sse(asked.answer_to(routed), events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
     headers = {**decision_headers(asked.request.id, routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)
 
 
-async def _whole(request: Request, asked: Generation, events: AsyncGenerator[GenerateEvent, None]) -> Response:
-    async def collect() -> tuple[Routed, Answer]:
-        async with aclosing(events):
-            routed = await _routed(events)
-            answer = asked.answer_to(routed)
-            async for event in events:
-                answer.take(event)
-        return routed, answer
-
-    answering = asyncio.create_task(collect())
-    leaving = asyncio.create_task(_client_has_left(request))
-    await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    leaving.cancel()
-    if not answering.done():
-        answering.cancel()
-        await asyncio.gather(answering, return_exceptions=True)
-        raise CancelledError("the client closed the connection")
-    routed, answer = answering.result()
+async def _whole(asked: Generation, events: AsyncGenerator[GenerateEvent, None]) -> Response:
+    async with aclosing(events):
+        routed = await _routed(events)
+        answer = asked.answer_to(routed)
+        async for event in events:
+            answer.take(event)
     return JSONResponse(answer.whole(), headers=decision_headers(asked.request.id, routed))
-
-
-async def _client_has_left(request: Request) -> None:
-    """Return when the client has closed the connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _routed(events: AsyncGenerator[GenerateEvent, None]) -> Routed:
@@ -81,3 +66,23 @@ async def _routed(events: AsyncGenerator[GenerateEvent, None]) -> Routed:
     routed = await anext(events)
     assert isinstance(routed, Routed)
     return routed
+
+
+async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` returns; cancels it and raises CancelledError when the client closes the connection."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_client_has_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise CancelledError("the client closed the connection")
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _client_has_left(request: Request) -> None:
+    """Return when the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

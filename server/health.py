@@ -16,12 +16,17 @@ PAGE = Path(__file__).parent / "page" / "index.html"
 
 
 def health_routes(runtime: Runtime) -> APIRouter:
-    """Return the endpoints: /health says that the process runs, /ready that experts can be asked (else 503)."""
+    """Return the endpoints: /health says that the process can still answer, /ready that experts can be asked now.
+
+    Both are 503 otherwise; a process that is not healthy is about to end.
+    """
     routes = APIRouter()
 
     @routes.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+    async def health() -> Response:
+        if runtime.failure is not None:
+            return JSONResponse({"status": "failed", "reason": runtime.failure}, 503)
+        return JSONResponse({"status": "ok"})
 
     @routes.get("/ready")
     async def ready() -> Response:

@@ -37,6 +37,12 @@ class _Collector(Collector):
         for (expert, outcome), count in now.requests.items():
             requests.add_metric([expert, outcome], count)
         yield requests
+        passed = CounterMetricFamily(
+            "coe_passed_over", "Requests that another expert took.", labels=["expert", "reason"]
+        )
+        for (expert, reason), count in now.passed_over.items():
+            passed.add_metric([expert, reason], count)
+        yield passed
         tokens = {"prompt": now.prompt_tokens, "completion": now.completion_tokens}
         yield _counter("coe_tokens", "Tokens prefilled and sampled.", "kind", tokens)
         yield CounterMetricFamily("coe_steps", "Forward passes.", value=now.steps)
@@ -46,6 +52,8 @@ class _Collector(Collector):
         yield _histogram("coe_first_token_seconds", "Time from submission to the first token.", now.first_token)
         yield _histogram("coe_route_seconds", "Time to route a prompt.", now.route)
         yield _gauge("coe_queued_requests", "Requests that wait for their first step.", "expert", now.gauges.queued)
+        breakers = {expert: float(state != "closed") for expert, state in now.gauges.breakers.items()}
+        yield _gauge("coe_breaker_open", "1 while an expert's breaker is open or half-open.", "expert", breakers)
         used = now.gauges.used_bytes
         yield _gauge("coe_resident_bytes", "Bytes resident or on their way, by tier.", "tier", used)
         yield _gauge("coe_budget_bytes", "Budget of a tier.", "tier", now.gauges.budget_bytes)

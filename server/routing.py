@@ -81,6 +81,8 @@ def decision_object(decision: Decision) -> dict[str, Any]:
         "because": decision.because,
         "rule": decision.rule,
         "instead_of": decision.instead_of,
+        "alternatives": list(decision.alternatives),
+        "passed_over": [{"expert": passed.expert, "reason": passed.reason} for passed in decision.passed_over],
         "cost": None if decision.cost is None else _cost_object(decision.cost),
         "probabilities": {category: _rounded(probability) for category, probability in ranked},
         "nearest": [_neighbour_object(neighbour) for neighbour in decision.nearest],
@@ -98,6 +100,9 @@ def decision_headers(request_id: str, routed: Routed) -> dict[str, str]:
         "x-coe-why": decision.why,
         "x-coe-tier": str(routed.tier),
     }
+    if decision.passed_over:
+        passed_over = (f"{passed.expert};reason={passed.reason}" for passed in decision.passed_over)
+        named["x-coe-passed-over"] = ", ".join(passed_over)
     return {name: quote(value, safe=" !#$&'()*+,/:;=?@[]~") for name, value in named.items()}
 
 

@@ -1,16 +1,33 @@
-"""The application under uvicorn: the port is taken before anything is loaded, and Ctrl-C or SIGTERM drains."""
+"""The application under uvicorn: the port is taken before anything is loaded, and how the process ends.
+
+Asked to end, it takes no new requests, gives those that run `drain_s`, ends the rest with an error, and its exit code
+is 0. When the runtime has failed it says so to everybody for a moment, and its exit code is 1.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
+import os
 import socket
+from collections.abc import Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
 from coe.errors import ConfigError
+from server.ending import CLOSE_S, FAILED, GRACE_S, LINGER_S, Ending, end_hard_in
+
+if TYPE_CHECKING:  # it imports torch, which takes seconds: a taken port is said before that
+    from coe.runtime import Runtime
 
 __all__ = ["bind", "serve"]
+
+log = logging.getLogger("coe.server")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -34,7 +51,57 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: FastAPI, listener: socket.socket, *, drain_s: float) -> None:
-    """Serve until SIGINT or SIGTERM. Running requests get `drain_s` to end; a second signal ends them at once."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=max(1, int(drain_s)))
-    uvicorn.Server(config).run(sockets=[listener])
+def serve(app: FastAPI, runtime: Runtime, listener: socket.socket, ending: Ending) -> int:
+    """Serve until `ending` is asked for or the runtime fails; returns the exit code.
+
+    Does not return where threads would be waited for that may never end: those of a failed or a hanging engine.
+    """
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(_Server(config), runtime, listener, ending))
+    if runtime.failure is not None or runtime.engine.is_alive:
+        logging.shutdown()
+        os._exit(FAILED)
+    end_hard_in(0.0)
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which leaves signals to `Ending`."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def _serve(server: _Server, runtime: Runtime, listener: socket.socket, ending: Ending) -> None:
+    async def end() -> None:
+        try:
+            await _until_nothing_runs(runtime, ending)
+        finally:
+            server.should_exit = True
+
+    runtime.engine.ended.add_done_callback(_on_engine_end)
+    ends = asyncio.create_task(end())
+    await server.serve(sockets=[listener])
+    await ends
+
+
+async def _until_nothing_runs(runtime: Runtime, ending: Ending) -> None:
+    """Return when the process may end: somebody asked for it and has waited for what ran, or the runtime has failed."""
+    asked, failed = asyncio.create_task(ending.asked()), asyncio.create_task(runtime.failed())
+    await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
+    if not failed.done():
+        log.info("ending: what runs may take %g s; a second signal ends at once", ending.drain_s)
+        await runtime.drain(ending.drain_s)
+    if runtime.failure is not None:
+        log.critical("ending with exit code %d: %s", FAILED, runtime.failure)
+        await asyncio.sleep(LINGER_S)
+    for waiting in (asked, failed):
+        waiting.cancel()
+
+
+def _on_engine_end(ended: Future[None]) -> None:
+    """On the engine thread, so that it does not depend on an event loop that may hang too."""
+    if ended.exception() is not None:
+        end_hard_in(LINGER_S + GRACE_S + CLOSE_S)

@@ -1,7 +1,8 @@
 """Server-sent events of one generation (WHATWG HTML, "Server-sent events").
 
 Sends an answer's chunks as `data:` lines, comments while there is nothing to send, so that proxies keep the connection,
-and an `error` event for what fails after the headers. Knows nothing about endpoints or requests.
+and an `error` event for what fails after the headers; [DONE] ends every stream. Knows nothing about endpoints or
+requests.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ async def sse(
     includes_usage: bool,
     keep_alive_s: float,
 ) -> AsyncIterator[str]:
-    """Yield the stream's text and end it with [DONE], or with an `error` event.
+    """Yield the stream's text, which ends with [DONE], after an `error` event where something failed.
 
     `events` are those after Routed; they are closed in any case. `keep_alive_s` is the time between comments.
     """
@@ -45,11 +46,11 @@ async def sse(
                 yield _data(chunk)
         if includes_usage:
             yield _data(answer.usage_chunk())
-        yield DONE
     except Exception as error:  # HTTP edge: the headers are sent, so the error becomes an event
         yield f"event: error\n{_data(failure_of(error).body)}"
     finally:
         await events.aclose()
+    yield DONE
 
 
 async def _or_nothing(events: AsyncIterator[GenerateEvent], patience_s: float) -> AsyncIterator[GenerateEvent | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from coe.assembly.backends import Backends, share_pages
@@ -17,7 +17,7 @@ from coe.assembly.processor import Processor, choose_device, processor_of
 from coe.assembly.served import prepare, serve
 from coe.config.budgets import Budgets, derive_budgets
 from coe.config.catalog import load_catalog
-from coe.config.schema import CacheConfig, Config, EngineConfig, SchedulerConfig
+from coe.config.schema import CacheConfig, Config, EngineConfig, ExpertConfig, SchedulerConfig
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
 from coe.experts import Experts
@@ -95,7 +95,12 @@ def wire(
         prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_residency = config.router.residency_epsilon > 0
-    return Runtime(Experts(served, errors, names), router, engine, metrics, store, weighs_residency=weighs_residency)
+    experts = Experts(served, errors, names, _fallbacks(config.experts, {*served, *errors}))
+    return Runtime(experts, router, engine, metrics, store, weighs_residency=weighs_residency)
+
+
+def _fallbacks(experts: Sequence[ExpertConfig], known: Collection[str]) -> dict[str, tuple[str, ...]]:
+    return {expert.name: tuple(name for name in expert.fallbacks if name in known) for expert in experts}
 
 
 def _check_general(general: str, errors: Mapping[str, ExpertError]) -> None:

@@ -25,7 +25,7 @@ COMMANDS = {
 }
 HEADERS = (
     *("expert", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
-    *("pin", "leases", "loads", "GB/s", "last used", "units", "error"),
+    *("pin", "leases", "loads", "GB/s", "last used", "units", "breaker", "error"),
 )
 
 
@@ -74,7 +74,7 @@ def _row(status: ExpertStatus) -> tuple[str, ...]:
     used = "never" if status.last_used_s is None else f"{status.last_used_s:.0f} s ago"
     sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
     facts = (status.backend, status.dtype, _pin(status), str(status.num_leases), str(status.num_loads))
-    where = (speed, used, _where(status.units), status.error or "-")
+    where = (speed, used, _where(status.units), status.breaker, status.error or "-")
     return (status.name, str(status.tier), *map(in_gib, sizes), *facts, *where)
 
 

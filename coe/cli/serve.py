@@ -6,6 +6,7 @@ import argparse
 import logging
 
 from coe.config.read import load_config
+from server.ending import Ending
 from server.serve import bind, serve
 
 __all__ = ["add_arguments", "run"]
@@ -19,9 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to end; raises ConfigError for a configuration that cannot be used or a port that is taken."""
+    """Serve until told to end or the engine has failed.
+
+    Raises ConfigError for a configuration that cannot be used or a port that is taken.
+    """
     config = load_config(arguments.config)
     settings = config.server
+    ending = Ending(settings.drain_s)
     listener = bind(arguments.host or settings.host, settings.port if arguments.port is None else arguments.port)
     host, port = listener.getsockname()[:2]
     # torch takes seconds to import: a wrong key and a taken port are said before that
@@ -32,7 +37,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     with import_bars() as progress:
         runtime = build_runtime(config, build_router(config.router, config.names), progress=progress)
-    app = create_app(runtime, drain_s=settings.drain_s, max_body_bytes=settings.max_body_bytes)
+    app = create_app(runtime, max_body_bytes=settings.max_body_bytes)
     log.info("serving %d experts on http://%s:%d (Ctrl-C ends)", len(config.experts), host, port)
-    serve(app, listener, drain_s=settings.drain_s)
-    return 0
+    return serve(app, runtime, listener, ending)

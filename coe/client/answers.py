@@ -14,6 +14,7 @@ from coe.types import (
     Decision,
     ExpertStatus,
     Neighbour,
+    PassedOver,
     StoreStatus,
     Switch,
     SwitchKind,
@@ -104,7 +105,9 @@ def decision_from(body: JsonObject) -> Decision:
     known = {field.name: body[field.name] for field in fields(Decision) if field.name in body}
     cost = None if body["cost"] is None else _value_of(CostTerm, body["cost"])
     nearest = tuple(_value_of(Neighbour, each) for each in body["nearest"])
-    return Decision(**{**known, "text": "", "cost": cost, "nearest": nearest})
+    passed_over = tuple(_value_of(PassedOver, each) for each in body["passed_over"])
+    tuples = {"nearest": nearest, "alternatives": tuple(body["alternatives"]), "passed_over": passed_over}
+    return Decision(**{**known, "text": "", "cost": cost, **tuples})
 
 
 def expert_statuses_from(body: JsonObject) -> list[ExpertStatus]:

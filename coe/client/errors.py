@@ -15,6 +15,7 @@ from coe.errors import (
     CoeError,
     ContextLengthError,
     DeadlineError,
+    EngineError,
     InvalidRequestError,
     OverloadedError,
     RequestError,
@@ -32,6 +33,7 @@ OF_THE_SERVER: Mapping[str, type[CoeError]] = {
     "overloaded": OverloadedError,
     "deadline_exceeded": DeadlineError,
     "shutting_down": ShutdownError,
+    "engine_failed": EngineError,
 }
 
 

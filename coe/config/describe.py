@@ -29,6 +29,7 @@ def _expert_line(expert: ExpertConfig) -> str:
     facts += [f"weights {expert.weights}"] if expert.weights != "full" else []
     facts += ["pinned"] if expert.pin else []
     facts += ["preloaded"] if expert.preload else []
+    facts += [f"in its place {', '.join(expert.fallbacks)}"] if expert.fallbacks else []
     facts += [f"kept {expert.keep_alive_s:g} s"] if expert.keep_alive_s is not None else []
     return ", ".join(facts)
 

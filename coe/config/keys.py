@@ -39,6 +39,7 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "pin": boolean,
         "keep_alive_s": real(0),
         "preload": boolean,
+        "fallbacks": list_of(text),
         "chat_template": existing_file,
         "generation": nested,
     },

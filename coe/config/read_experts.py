@@ -26,6 +26,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
+_READ_APART = ("source", "revision", "base", "fallbacks", "generation")
+_MAX_FALLBACKS = 2  # a request goes to so many experts in another's place, no further
+
+
 class ExpertsTable(NamedTuple):
     """What `[experts]` says. `names` has every name and alias in lower case, also of experts that have problems."""
 
@@ -116,12 +120,33 @@ def _expert(
     where = f"[experts.{name}.generation]"
     generation = read_table(table.get("generation", {}), where, KEYS["experts.*.generation"], folder)
     base = _base(name, table.get("base"), names, sources, folder)
-    problems = (*generation.problems, *base.problems)
+    fallbacks = _fallbacks(name, table.get("fallbacks", ()), names)
+    problems = (*generation.problems, *base.problems, *fallbacks.problems)
     source = sources[name]
     if source is None:
         return Checked(None, problems)
-    rest = {key: value for key, value in table.items() if key not in ("source", "revision", "base", "generation")}
-    return Checked(ExpertConfig(name, source, base.value, generation=Sampling(**generation.value), **rest), problems)
+    rest = {key: value for key, value in table.items() if key not in _READ_APART}
+    own = Sampling(**generation.value)
+    return Checked(ExpertConfig(name, source, base.value, fallbacks=fallbacks.value, generation=own, **rest), problems)
+
+
+def _fallbacks(name: str, written: Iterable[str], names: Mapping[str, str]) -> Checked[tuple[str, ...]]:
+    """Return the experts that answer in this one's place, by their own names."""
+    found: list[str] = []
+    problems: list[str] = []
+    for word in written:
+        expert = names.get(word.lower())
+        if expert is None:
+            problem = f"names no expert; {nearest(word, names.keys() - {name.lower()}, 'experts')}"
+        elif expert in (name, *found):
+            problem = "names the expert itself, or one twice; name others"
+        elif len(found) == _MAX_FALLBACKS:
+            problem = f"a request is handed on at most {_MAX_FALLBACKS} times; name no more experts"
+        else:
+            found.append(expert)
+            continue
+        problems.append(f'[experts.{name}] fallbacks = "{word}": {problem}')
+    return Checked(tuple(found), tuple(problems))
 
 
 def _base(

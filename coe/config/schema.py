@@ -69,6 +69,7 @@ class ExpertConfig:
     pin: bool = False
     keep_alive_s: float | None = None  # None: evicted only under pressure
     preload: bool = False
+    fallbacks: tuple[str, ...] = ()  # names of experts, never aliases
     chat_template: Path | None = None  # None: the source's own
     generation: Sampling = field(default_factory=Sampling)
 

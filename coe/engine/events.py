@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from coe.engine.sequence import Sequence
+from coe.errors import CoeError, ExpertError
 from coe.weights.transfer import Arrived
 
-__all__ = ["Call", "Cancel", "Event", "Hint", "Inbox", "Shutdown", "Submit", "answer", "chain", "new_future"]
+__all__ = ["Call", "Cancel", "Event", "Fault", "Hint", "Inbox", "Shutdown", "Submit", "answer", "chain", "new_future"]
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Take this sequence in."""
+    """Take in all choices of one request, or none: the first one's sink gets Admitted, or the error."""
 
-    sequence: Sequence
+    sequences: tuple[Sequence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,14 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An expert failed before its request came to the engine: its template, for one."""
+
+    expert: str
+    error: ExpertError
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Run `work` on the engine thread and answer through `future`: an operator's commands and questions."""
 
@@ -48,27 +57,48 @@ class Shutdown:
     """Fail what is left and end the thread."""
 
 
-Event = Submit | Hint | Cancel | Call | Shutdown | Arrived
+Event = Submit | Hint | Cancel | Fault | Call | Shutdown | Arrived
 
 
 class Inbox:
-    """The engine's queue of events. Any thread puts; the engine thread takes."""
+    """The engine's queue of events. Any thread puts; the engine thread takes one after the other.
+
+    The event that was taken last is in hand until the next one is asked for, so that none is lost with a reader that
+    fails.
+    """
 
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._in_hand: Event | None = None
 
     def put(self, event: Event) -> None:
         self._events.put(event)
 
-    def take(self, timeout_s: float | None) -> list[Event]:
-        """Return all events that are there; waits for the first one up to `timeout_s` (None: without limit)."""
-        events: list[Event] = []
+    def take(self, timeout_s: float | None) -> Iterator[Event]:
+        """Yield the events that are there; waits for the first one up to `timeout_s` (None: without limit)."""
+        self._in_hand = self._next(block=timeout_s != 0.0, timeout_s=timeout_s or None)
+        num_more = self._events.qsize()
+        while self._in_hand is not None:
+            yield self._in_hand
+            self._in_hand = self._next() if num_more > 0 else None
+            num_more -= 1
+
+    def put_back(self) -> None:
+        """Put the event in hand back: it has not been handled, or not to its end."""
+        if self._in_hand is not None:
+            self._events.put(self._in_hand)
+            self._in_hand = None
+
+    def drain(self) -> Iterator[Event]:
+        """Yield what no reader will take any more; any number of threads may."""
+        while (event := self._next()) is not None:
+            yield event
+
+    def _next(self, *, block: bool = False, timeout_s: float | None = None) -> Event | None:
         try:
-            events.append(self._events.get(block=timeout_s != 0.0, timeout=timeout_s or None))
-            while True:
-                events.append(self._events.get_nowait())
+            return self._events.get(block, timeout_s)
         except queue.Empty:
-            return events
+            return None
 
 
 def new_future() -> Future[Any]:
@@ -79,10 +109,10 @@ def new_future() -> Future[Any]:
 
 
 def answer(future: Future[Any], work: Callable[[], Any]) -> None:
-    """End the future with what `work` returns or raises."""
+    """End the future with what `work` returns, or with the CoeError it raises; any other exception is the engine's."""
     try:
         result = work()
-    except Exception as error:  # thread edge: the caller gets it
+    except CoeError as error:
         future.set_exception(error)
     else:
         future.set_result(result)

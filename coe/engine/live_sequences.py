@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from coe.engine.sequence import Sequence
-from coe.errors import CoeError
+from coe.errors import CoeError, InvalidRequestError
 
 __all__ = ["LiveSequences"]
 
@@ -31,6 +31,12 @@ class LiveSequences:
     def get(self, sequence_id: str | None) -> Sequence | None:
         return None if sequence_id is None else self._sequences.get(sequence_id)
 
+    def check_new(self, sequences: Iterable[Sequence]) -> None:
+        """Raise InvalidRequestError where an id is in use."""
+        for sequence in sequences:
+            if sequence.id in self._sequences:
+                raise InvalidRequestError(f"request id '{sequence.id}' is in use; give every request its own")
+
     def add(self, sequence: Sequence) -> None:
         self._sequences[sequence.id] = sequence
 
@@ -44,6 +50,14 @@ class LiveSequences:
         self.forget(sequence_id)
         sequence.sink(error)
 
-    def fail_all(self, error: CoeError) -> None:
+    def fail_expert(self, expert: str, error: CoeError) -> None:
         for sequence in self:
-            self.fail(sequence.id, error)
+            if sequence.expert == expert:
+                self.fail(sequence.id, error)
+
+    def fail_all(self, error: CoeError) -> None:
+        """End every sequence with an error: first all are told, so that none is left out where freeing KV fails."""
+        for sequence in self:
+            sequence.sink(error)
+        for sequence in self:
+            self.forget(sequence.id)

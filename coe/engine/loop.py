@@ -1,7 +1,8 @@
 """The engine thread: it alone owns the scheduler, the weight cache, the models and the sequences.
 
 Other threads send it frozen events through one inbox; it answers each request through the sequence's sink. One turn of
-the loop: decide, do, take events in.
+the loop: decide, do, take events in. What fails in an expert's step or load ends that expert's requests; whatever else
+fails may have left the books wrong, so it ends the engine, and with it everybody, at once and with the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from coe.engine.events import Call, Cancel, Event, Hint, Inbox, Shutdown, Submit, answer, new_future
+from coe.engine.events import Call, Cancel, Event, Fault, Hint, Inbox, Shutdown, Submit, answer, new_future
 from coe.engine.idle_experts import IdleExperts
 from coe.engine.live_sequences import LiveSequences
 from coe.engine.loaded_expert import LoadedExpert
@@ -24,13 +25,14 @@ from coe.engine.sequence import Sequence
 from coe.engine.status import EngineStatus
 from coe.engine.step_runner import StepRunner
 from coe.engine.weights_view import CacheView
-from coe.errors import CancelledError, CoeError, ExpertError, InvalidRequestError, ShutdownError
+from coe.errors import CancelledError, CoeError, EngineError, ExpertError, ShutdownError, reason_of
 from coe.metrics import Metrics
+from coe.scheduling.breakers import Breakers
 from coe.scheduling.effects import CANCELLED, Abandon, Acquire, Effect, Expect, Fail, Preempt, Release, Resume, Run
 from coe.scheduling.limits import Limits
 from coe.scheduling.policy import SchedulingPolicy
 from coe.scheduling.scheduler import Scheduler
-from coe.types import SwitchKind, Tier
+from coe.types import Admitted, SwitchKind, Tier
 from coe.weights.cache import WeightCache
 from coe.weights.lease import Lease
 from coe.weights.transfer import Arrived
@@ -39,11 +41,14 @@ __all__ = ["Engine"]
 
 log = logging.getLogger("coe.engine")
 
+SHUTTING_DOWN = "the server is shutting down"
+
 
 class Engine:
     """Runs sequences of many experts on one device. Construct, `start`, `post` events, `close`.
 
-    `status` answers questions and `operator` takes commands, both from any thread.
+    `status` answers questions and `operator` takes commands, both from any thread. `ended` is done when the engine runs
+    nothing any more, with EngineError where a fault has ended it.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class Engine:
         self._inbox = Inbox()
         self._cache = make_cache(self._inbox.put)
         self._leases: dict[str, Lease] = {}
-        self._errors: dict[str, ExpertError] = {}
+        self._breakers = Breakers(experts)
         self._scheduler = Scheduler(CacheView(self._cache, self._leases), limits, policy)
         self._sequences = LiveSequences()
         self._prefixes = PrefixReuse(
@@ -69,12 +74,15 @@ class Engine:
         )
         threads = None if num_threads is None else MathThreads(num_threads)
         self._steps = StepRunner(experts, self._scheduler, self._sequences, self._prefixes, metrics, threads)
-        self.operator = OperatorCommands(experts, self._cache, self.call, self._release_idle, self._clear_error)
+        self.operator = OperatorCommands(
+            experts, self._cache, self.call, self._release_idle, self._end_pinned_out, self._note_success
+        )
         self._idle = IdleExperts(experts, self._cache.report.last_used_s)
-        self.status = EngineStatus(self._cache, self._scheduler, self._errors)
+        self.status = EngineStatus(self._cache, self._scheduler, self._breakers)
         self._last_expert: str | None = None
         self._is_closing = False
-        self._is_over = False  # the inbox has no reader any more
+        self._end: CoeError | None = None  # once the inbox has no reader any more: what later events are answered with
+        self.ended: Future[None] = new_future()
         self._thread = threading.Thread(target=self._run, name="coe-engine", daemon=True)
         for name, expert in experts.items():
             self._cache.register(name, expert.manifest, is_streamable=expert.model.runs_by_unit)
@@ -85,10 +93,10 @@ class Engine:
         self._thread.start()
 
     def post(self, event: Event) -> None:
-        """Hand an event over; what comes too late is answered with ShutdownError."""
+        """Hand an event over; what comes too late is answered with ShutdownError, or with what ended the engine."""
         self._inbox.put(event)
-        if self._is_over:
-            self._refuse_rest()
+        if self._end is not None:
+            self._refuse_rest(self._end)
 
     def call(self, work: Callable[[], Any]) -> Future[Any]:
         """Run `work` on the engine thread; the future has its result."""
@@ -96,26 +104,34 @@ class Engine:
         self.post(Call(work, future))
         return future
 
-    def close(self) -> None:
-        """End the thread; whatever still runs fails with ShutdownError. Safe to call twice."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """End the thread; whatever still runs fails with ShutdownError. Safe to call twice.
+
+        A step that does not end within `timeout_s` is left behind, and `is_alive` says so.
+        """
         if self._thread.ident is None:  # never started
-            self._end_all()
+            self._end_all(ShutdownError(SHUTTING_DOWN))
         elif self._thread.is_alive():
             self.post(Shutdown())
-            self._thread.join()
+            self._thread.join(timeout_s)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     # -- the loop
 
     def _run(self) -> None:
+        end: CoeError = ShutdownError(SHUTTING_DOWN)
         try:
             while not self._is_closing:
                 self._turn()
         except BaseException as error:  # thread edge: no request may wait for a dead engine
-            log.exception("the engine thread died")
-            self._fail_all(ShutdownError(f"the engine failed: {error!r}; restart the server and report this"))
-            raise
+            end = EngineError(f"the engine failed ({reason_of(error)}); ask again when the server has been restarted")
+            log.critical("the engine thread died", exc_info=error)
         finally:
-            self._end_all()
+            self._end_all(end)
 
     def _turn(self) -> None:
         schedule = self._scheduler.decide(time.monotonic())
@@ -128,13 +144,15 @@ class Engine:
 
     def _handle(self, event: Event) -> None:
         match event:
-            case Submit(sequence):
-                self._submit(sequence)
+            case Submit(sequences):
+                self._submit(sequences)
             case Hint(expert):
                 self._scheduler.hint(expert, time.monotonic())
             case Cancel(sequence_id):
                 if self._scheduler.cancel(sequence_id):
                     self._sequences.fail(sequence_id, CancelledError(CANCELLED))
+            case Fault(expert, error):
+                self._note_fault(expert, error)
             case Arrived():
                 for failure in self._cache.on_arrived(event):
                     self._fail_expert(failure.expert, failure.error)
@@ -143,7 +161,6 @@ class Engine:
             case Call(work, future):
                 answer(future, work)
             case Shutdown():
-                self._fail_all(ShutdownError("the server is shutting down"))
                 self._is_closing = True
 
     def _do(self, effect: Effect) -> None:
@@ -168,21 +185,25 @@ class Engine:
 
     # -- events and effects
 
-    def _submit(self, sequence: Sequence) -> None:
-        if sequence.id in self._sequences:
-            sequence.sink(InvalidRequestError(f"request id '{sequence.id}' is in use; give every request its own"))
-            return
-        model = self._experts[sequence.expert].model
-        job = sequence.new_job(model.kv_bytes)
-        if (donor := self._prefixes.donor(sequence, model)) is not None:
-            job.prompt_donor = donor.id
+    def _submit(self, sequences: tuple[Sequence, ...]) -> None:
+        """Admit the choices of one request, all or none, and say so before anything else of them."""
+        first = sequences[0]
+        model, now_s = self._experts[first.expert].model, time.monotonic()
         try:
-            self._scheduler.arrive(job)
+            self._sequences.check_new(sequences)
+            if (outage := self._breakers.outage(first.expert, now_s)) is not None:
+                raise outage
+            self._scheduler.admit([sequence.new_job(model.kv_bytes) for sequence in sequences], now_s)
         except CoeError as error:
-            sequence.sink(error)
+            first.sink(error)
             return
-        self._sequences.add(sequence)
-        self._cache.count_request(sequence.expert)
+        for sequence in sequences:
+            self._sequences.add(sequence)
+            if (donor := self._prefixes.donor(sequence, model)) is not None:
+                sequence.job.prompt_donor = donor.id
+        self._breakers.admitted(first.expert, now_s)
+        self._cache.count_request(first.expert)
+        first.sink(Admitted())
 
     def _acquire(self, expert: str) -> None:
         tier = self._cache.report.residency(expert).tier
@@ -200,10 +221,11 @@ class Engine:
                 self._steps.begin(expert, num_tokens, lease)
             self._cache.touch(expert, time.monotonic())
             if self._steps.go_on(expert, lease):
-                self._clear_error(expert)
-        except Exception as error:  # the edge to models and kernels, which fail in ways of their own
+                self._note_success(expert)
+        except BaseException as error:  # the edge to models and kernels, which fail in ways of their own
             log.exception("step expert=%s", expert)
-            self._fail_expert(expert, ExpertError(expert, f"its step failed ({error!r}); try again, and report this"))
+            message = f"its step failed ({reason_of(error)}); try again, and report this"
+            self._fail_expert(expert, ExpertError(expert, message))
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
@@ -220,37 +242,47 @@ class Engine:
 
     def _fail_expert(self, expert: str, error: ExpertError) -> None:
         """This expert's requests end with the error; the others go on."""
-        log.error("fail expert=%s error=%s", expert, error)
-        self._errors[expert] = error
+        self._note_fault(expert, error)
         self._steps.drop(expert)
-        for sequence_id in self._scheduler.fail_expert(expert):
-            if sequence_id in self._sequences:  # else it has ended: late, or in the step that failed
-                self._sequences.fail(sequence_id, error)
+        self._scheduler.fail_expert(expert)
+        self._sequences.fail_expert(expert, error)
         if expert in self._leases:
             self._leases.pop(expert).close()
         self.operator.fail(expert, error)
 
-    def _clear_error(self, expert: str) -> None:
-        self._errors.pop(expert, None)
+    def _note_fault(self, expert: str, error: ExpertError) -> None:
+        breaker = self._breakers.failed(expert, error, time.monotonic())
+        log.error("fail expert=%s faults=%d error=%s", expert, breaker.num_faults, error)
+        if breaker.is_open:
+            log.error("breaker open expert=%s for_s=%g", expert, breaker.open_s)
 
-    def _fail_all(self, error: CoeError) -> None:
-        self._sequences.fail_all(error)
+    def _note_success(self, expert: str) -> None:
+        if self._breakers.succeeded(expert):
+            log.info("breaker closed expert=%s", expert)
+
+    def _end_all(self, error: CoeError) -> None:
+        """Say that the engine has ended, answer everybody, and only then close what may hang or fail."""
+        self._end = error  # before the inbox is emptied: whoever posts after that empties it again
+        if isinstance(error, EngineError):
+            self.ended.set_exception(error)
+        else:
+            self.ended.set_result(None)
+        self._inbox.put_back()
         self.operator.fail_all(error)
-
-    def _end_all(self) -> None:
+        self._refuse_rest(error)
+        self._sequences.fail_all(error)
         for model in {id(expert.model): expert.model for expert in self._experts.values()}.values():
             model.close()
         self._cache.close()
-        self._is_over = True  # before the inbox is emptied: whoever posts after that empties it again
-        self._refuse_rest()
 
-    def _refuse_rest(self) -> None:
+    def _refuse_rest(self, error: CoeError) -> None:
         """Answer the events that no turn will handle any more; any thread."""
-        error = ShutdownError("the server is shutting down")
-        for event in self._inbox.take(0.0):
+        for event in self._inbox.drain():
             match event:
-                case Submit(sequence):
-                    sequence.sink(error)
+                case Submit(sequences) if (
+                    self._sequences.get(sequences[0].id) is not sequences[0]
+                ):  # else answered there
+                    sequences[0].sink(error)
                 case Call(_, future):
                     future.set_exception(error)
 
@@ -259,6 +291,11 @@ class Engine:
     def _release_idle(self) -> None:
         for release in self._scheduler.release_idle():
             self._do(release)
+
+    def _end_pinned_out(self) -> None:
+        """A pin may leave no room for experts that have requests: those end now and not at their deadline."""
+        for fail in self._scheduler.pinned():
+            self._do(fail)
 
     def _unload_idle(self) -> None:
         self._cache.give_back()

@@ -21,7 +21,7 @@ __all__ = ["OperatorCommands"]
 
 class OperatorCommands:
     """Commands of one engine. `call` runs work on the engine thread, `release_idle` closes the leases of experts
-    without work, `on_loaded` hears of every expert whose load has ended well."""
+    without work, `on_pinned` hears that an expert was pinned, `on_loaded` of every expert whose load has ended well."""
 
     def __init__(
         self,
@@ -29,10 +29,12 @@ class OperatorCommands:
         cache: WeightCache,
         call: Callable[[Callable[[], Any]], Future[Any]],
         release_idle: Callable[[], None],
+        on_pinned: Callable[[], None],
         on_loaded: Callable[[str], None],
     ) -> None:
         self._experts, self._cache = experts, cache
-        self._call, self._release_idle, self._on_loaded = call, release_idle, on_loaded
+        self._call, self._release_idle = call, release_idle
+        self._on_pinned, self._on_loaded = on_pinned, on_loaded
         self._held: dict[str, tuple[Lease, Future[None]]] = {}
 
     # -- from any thread
@@ -49,7 +51,7 @@ class OperatorCommands:
 
     def pin(self, expert: str) -> Future[Any]:
         """Keep an expert where it is once loaded; the future fails with WeightsError if pins could not fit."""
-        return self._call(lambda: self._cache.pin(expert))
+        return self._call(lambda: self._pin(expert))
 
     def unpin(self, expert: str) -> Future[Any]:
         return self._call(lambda: self._cache.unpin(expert))
@@ -63,21 +65,25 @@ class OperatorCommands:
     def settle(self) -> None:
         """End the loads that are complete."""
         for expert in [expert for expert, (lease, _) in self._held.items() if lease.is_ready]:
-            lease, future = self._held.pop(expert)
+            lease, future = self._held[expert]
             lease.close()
             self._on_loaded(expert)
+            del self._held[expert]
             future.set_result(None)
 
     def fail(self, expert: str, error: CoeError) -> None:
         """End the expert's load, if there is one, with an error."""
         if expert in self._held:
-            lease, future = self._held.pop(expert)
+            lease, future = self._held[expert]
             lease.close()
+            del self._held[expert]
             future.set_exception(error)
 
     def fail_all(self, error: CoeError) -> None:
-        for expert in list(self._held):
-            self.fail(expert, error)
+        """End every load with an error; the leases stay open, for an engine that has ended."""
+        for _, future in self._held.values():
+            future.set_exception(error)
+        self._held.clear()
 
     def _begin(self, expert: str, future: Future[None]) -> None:
         if expert in self._held:
@@ -90,6 +96,10 @@ class OperatorCommands:
             self._cache.touch(expert, time.monotonic())
             self._held[expert] = (self._cache.lease(expert), future)
             self.settle()
+
+    def _pin(self, expert: str) -> None:
+        self._cache.pin(expert)
+        self._on_pinned()
 
     def _unload(self, expert: str, keeps_host: bool) -> int:
         self._release_idle()  # an unload right after an answer means that lease too

@@ -1,7 +1,8 @@
 """One choice of a request inside the engine: its tokens, its KV, its sampler and where its events go.
 
 Owned by the engine thread from submission to the end. `sink` is called on that thread with every event, or with the
-error that ends the sequence; it must only hand the event over. A scored sequence gives the log-probabilities of its
+error that ends the sequence; it must only hand the event over. The first choice's sink also gets Admitted, when the
+engine has taken in all choices. A scored sequence gives the log-probabilities of its
 prompt's tokens from `score_from` on, before its answer, or instead of one where `max_tokens` is 0.
 """
 
@@ -20,12 +21,12 @@ from coe.models.model import Kv
 from coe.scheduling.job import Job
 from coe.text.detokenizer import Detokenizer
 from coe.text.vocabulary import Vocabulary
-from coe.types import Delta, Finished, FinishReason, PromptScored, Switch, SwitchKind, TokenLogprob, Usage
+from coe.types import Admitted, Delta, Finished, FinishReason, PromptScored, Switch, SwitchKind, TokenLogprob, Usage
 from coe.weights.lease import Lease
 
 __all__ = ["Sequence", "Sink"]
 
-Sink = Callable[[PromptScored | Delta | Finished | CoeError], None]
+Sink = Callable[[Admitted | PromptScored | Delta | Finished | CoeError], None]
 
 
 class _Unsent(NamedTuple):

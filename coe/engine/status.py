@@ -6,12 +6,12 @@ They read counters and sets that only the engine thread changes, so an answer ma
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
-from coe.errors import ExpertError
+from coe.errors import BreakerOpenError
 from coe.metrics import Gauges
+from coe.scheduling.breakers import Breakers
 from coe.scheduling.scheduler import Scheduler
-from coe.types import UnitStatus
+from coe.types import BreakerState, UnitStatus
 from coe.weights.cache import WeightCache
 from coe.weights.report import ExpertResidency
 
@@ -21,8 +21,13 @@ __all__ = ["EngineStatus"]
 class EngineStatus:
     """What the engine is doing, expert by expert."""
 
-    def __init__(self, cache: WeightCache, scheduler: Scheduler, errors: Mapping[str, ExpertError]) -> None:
-        self._cache, self._scheduler, self._errors = cache, scheduler, errors
+    def __init__(self, cache: WeightCache, scheduler: Scheduler, breakers: Breakers) -> None:
+        self._cache, self._scheduler, self._breakers = cache, scheduler, breakers
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds that a request has to its first token."""
+        return self._scheduler.deadline_s
 
     def residency(self, expert: str) -> ExpertResidency:
         return self._cache.report.residency(expert)
@@ -40,8 +45,19 @@ class EngineStatus:
 
     def error(self, expert: str) -> str | None:
         """What the expert's last failure was, None where it has run since."""
-        error = self._errors.get(expert)
+        error = self._breakers.of(expert).error
         return None if error is None else str(error)
+
+    def breaker(self, expert: str) -> BreakerState:
+        return self._breakers.of(expert).state(time.monotonic())
+
+    def outage(self, expert: str) -> BreakerOpenError | None:
+        """What a request to the expert would be refused with now, None where its breaker lets one through."""
+        return self._breakers.outage(expert, time.monotonic())
+
+    def outages(self) -> frozenset[str]:
+        """Experts whose breaker lets no request through now."""
+        return self._breakers.outages(time.monotonic())
 
     def idle_s(self, expert: str) -> float | None:
         """Seconds since the expert was last used, None if never."""
@@ -53,4 +69,5 @@ class EngineStatus:
             queued=self._scheduler.queue_lengths(),
             used_bytes=self._cache.report.used_bytes(),
             budget_bytes=self._cache.report.budget_bytes(),
+            breakers=self._breakers.states(time.monotonic()),
         )

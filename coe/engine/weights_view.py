@@ -23,6 +23,9 @@ class CacheView:
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
         return self._cache.can_lease(expert, giving_up)
 
+    def pins_against(self, expert: str) -> tuple[str, ...]:
+        return self._cache.pins_against(expert)
+
     def num_ready(self, expert: str) -> int:
         lease = self._leases.get(expert)
         return lease.num_ready() if lease is not None else self._cache.report.num_leading(expert)

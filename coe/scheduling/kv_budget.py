@@ -22,7 +22,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from coe.errors import OverloadedError
 from coe.scheduling.job import Job
 
 __all__ = ["Growth", "KvBudget", "KvHeadroom"]
@@ -43,14 +42,6 @@ class KvBudget:
         self.used_bytes = 0
         self._begun: dict[str, Job] = {}
         self._is_in_step = is_in_step
-
-    def check_fits(self, job: Job) -> None:
-        """Raise OverloadedError if the job at its longest would not fit into an empty budget."""
-        if (needed_bytes := job.kv_bytes(job.num_tokens_max)) > self.budget_bytes:
-            raise OverloadedError(
-                f"the request may come to {needed_bytes:,} bytes of KV cache and the budget is {self.budget_bytes:,}; "
-                "shorten the prompt, lower max_tokens or raise [engine] kv_bytes"
-            )
 
     def reserve(self, job: Job) -> None:
         """Let a job begin, or grow to the tokens that it knows."""

@@ -1,6 +1,6 @@
 """The jobs that have arrived and not left, by id and by expert.
 
-JobQueues takes jobs in within the queue limits, removes them, and answers which wait, which are in a step and which
+JobQueues takes jobs in, removes them, and answers which wait, which are in a step and which
 are beyond their deadline. ExpertQueue also holds what the scheduler keeps of an expert: its lease and its step.
 Knows nothing about bytes, weights or which expert should run.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from coe.errors import OverloadedError
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
 
@@ -85,23 +84,12 @@ class JobQueues:
         self._hints[expert] = now_s
 
     def add(self, job: Job) -> None:
-        """Take a job in and number it; raises OverloadedError when a queue is full."""
-        self._check_room(job.expert)
+        """Take a job in and number it."""
         queue = self.by_expert.setdefault(job.expert, ExpertQueue(job.expert, job.arrived_s))
         queue.jobs[job.id] = self.jobs[job.id] = job
         self._num_arrived += 1
         job.number = self._num_arrived
         self._hints.pop(job.expert, None)
-
-    def _check_room(self, expert: str) -> None:
-        limits, waiting = self._limits, self.lengths()
-        if sum(waiting.values()) >= limits.max_queue:
-            raise OverloadedError(f"{limits.max_queue} requests are waiting already ([scheduler] max_queue); try later")
-        if waiting.get(expert, 0) >= limits.max_queue_per_expert:
-            raise OverloadedError(
-                f"{limits.max_queue_per_expert} requests are waiting for expert '{expert}' already "
-                "([scheduler] max_queue_per_expert); try later"
-            )
 
     def remove(self, job: Job) -> None:
         del self.jobs[job.id]
@@ -117,6 +105,11 @@ class JobQueues:
         """Jobs of an expert, begun or not. Any thread may ask."""
         queue = self.by_expert.get(expert)
         return len(queue.jobs) if queue else 0
+
+    def waited_s(self, now_s: float, expert: str | None = None) -> float:
+        """Seconds that the oldest job which has not begun has waited, of one expert or of all."""
+        arrived = (job.arrived_s for job in self.jobs.values() if not job.is_started and expert in (None, job.expert))
+        return now_s - min(arrived, default=now_s)
 
     def hinted(self, now_s: float) -> list[str]:
         """Experts without a job that a prompt was routed to less than HINT_S ago."""
@@ -139,12 +132,13 @@ class JobQueues:
 
     def expired(self, now_s: float) -> list[Job]:
         """Jobs whose deadline has passed."""
-        return [job for job in self.jobs.values() if job.has_deadline and now_s >= self._deadline_of(job)]
+        return [job for job in self.jobs.values() if job.has_deadline and now_s >= self.deadline_of(job)]
 
     def next_deadline_s(self) -> float | None:
-        return min((self._deadline_of(job) for job in self.jobs.values() if job.has_deadline), default=None)
+        return min((self.deadline_of(job) for job in self.jobs.values() if job.has_deadline), default=None)
 
-    def _deadline_of(self, job: Job) -> float:
+    def deadline_of(self, job: Job) -> float:
+        """When the job's first token is due."""
         return job.arrived_s + self._limits.deadline_s
 
     def check_integrity(self) -> None:

@@ -18,9 +18,10 @@ waits for one of these does not shorten another expert's slice. kv_budget.py say
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from coe.errors import CancelledError, DeadlineError
+from coe.errors import CancelledError, DeadlineError, PinnedOutError
+from coe.scheduling.admission import Admission
 from coe.scheduling.effects import (
     CANCELLED,
     Abandon,
@@ -54,6 +55,7 @@ class Scheduler:
         self._limits = limits
         self._policy = policy
         self._kv = KvBudget(limits.kv_bytes, self.queues.is_in_step)
+        self._admission = Admission(self.queues, weights, limits)
         self._leasing = Leasing(self.queues, weights, policy, limits.slice_steps)
         self._expected: tuple[str, ...] = ()  # as the last Expect said
 
@@ -63,10 +65,11 @@ class Scheduler:
         """A prompt was routed to this expert and will arrive when its text is encoded."""
         self.queues.hint(expert, now_s)
 
-    def arrive(self, job: Job) -> None:
-        """Take a job in; raises OverloadedError when a queue is full or the job's KV could never fit."""
-        self._kv.check_fits(job)
-        self.queues.add(job)
+    def admit(self, jobs: Sequence[Job], now_s: float) -> None:
+        """Take in the jobs of one request, all or none; raises what `Admission.check` does."""
+        self._admission.check(jobs, now_s)
+        for job in jobs:
+            self.queues.add(job)
 
     def cancel(self, job_id: str) -> bool:
         """The client went away: remove the job now, or when its step ends. True if it was removed now."""
@@ -107,7 +110,21 @@ class Scheduler:
         self._remove(jobs)
         return [job.id for job in jobs]
 
+    def pinned(self) -> list[Fail]:
+        """An expert was pinned: remove the jobs of experts that pins leave no room for, and say why they end."""
+        out: list[Fail] = []
+        for expert, queue in self.queues.by_expert.items():
+            if queue.jobs and not queue.is_leased and (pins := self._weights.pins_against(expert)):
+                jobs = list(queue.jobs.values())  # in no step: it has no lease
+                out += [Fail(job.id, PinnedOutError(expert, pins)) for job in jobs]
+                self._remove(jobs)
+        return out
+
     # -- questions
+
+    @property
+    def deadline_s(self) -> float:
+        return self._limits.deadline_s
 
     @property
     def kv_used_bytes(self) -> int:

@@ -17,6 +17,9 @@ class WeightsView(Protocol):
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
         """Whether the expert fits on the device beside what is leased and pinned, less the leases of `giving_up`."""
 
+    def pins_against(self, expert: str) -> tuple[str, ...]:
+        """The pinned experts that leave no room for this one if every lease were closed; empty if there is room."""
+
     def num_ready(self, expert: str) -> int:
         """How many of a leased expert's units a step may run up to: its leading ones on the device."""
 

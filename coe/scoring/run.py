@@ -121,7 +121,7 @@ async def _ask_all(
 
 async def _ask(runtime: Runtime, expert: str, key: str, row: LabelledRow, max_tokens: int) -> Result:
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
-    request = GenerateRequest(f"score-{key}", row.messages, expert=expert, sampling=sampling)
+    request = GenerateRequest(f"score-{key}", row.messages, expert=expert, sampling=sampling, passes_over=False)
     try:
         if row.check == "choice":
             totals = tuple([(await runtime.likelihoods(request, [text]))[0].total for text in row.choices])

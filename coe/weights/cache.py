@@ -93,6 +93,10 @@ class WeightCache:
         """Whether a lease fits beside all leases and pins, but for one lease of each expert in `giving_up`."""
         return self._front.books.claims.can_lease(expert, giving_up)
 
+    def pins_against(self, expert: str) -> tuple[str, ...]:
+        """Return the pinned experts that leave no room for a lease of this one if no other were open."""
+        return self._front.books.claims.pins_against(expert)
+
     def lease(self, expert: str) -> Lease:
         """Take the right to run an expert that `can_lease`; absent units start moving at once, in execution order."""
         lease = self._leases.open(expert)

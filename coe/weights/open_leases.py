@@ -87,12 +87,12 @@ class OpenLeases:
         for lease in self._waiting_for(event.unit_hash):
             lease.cost.add(event, busy_s)
 
-    def fail(self, unit: Unit, error: Exception) -> list[ExpertFailure]:
+    def fail(self, unit: Unit, error: BaseException) -> list[ExpertFailure]:
         """Mark the leases that cannot run because the unit could not be loaded; the owner closes them."""
         failures = []
         for lease in self._waiting_for(unit.hash):
             lease.is_failed = True
-            message = f"unit '{unit.name}' cannot be loaded: {error}"
+            message = f"unit '{unit.name}' cannot be loaded: {str(error) or repr(error)}"
             failures.append(ExpertFailure(lease.expert, WeightsError(lease.expert, message)))
         return failures
 

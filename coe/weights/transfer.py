@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -35,7 +35,7 @@ class Arrived:
     tier: Tier  # where the bytes were going
     started_s: float
     ended_s: float
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class UnitSource(Protocol):
@@ -72,11 +72,14 @@ class DiskReader:
     def read(self, unit: Unit, frame: torch.Tensor) -> None:
         """Start filling the frame; an `Arrived` is posted when the last byte is there and the unit has been checked."""
         target = _view(frame)
-        reads = self._source.reads(unit, target)
+        try:
+            reads = self._source.reads(unit, target)
+        except BaseException as error:  # the edge to the file system: any failure is reported with the unit
+            reads = [partial(_raise, error)]
         check = partial(self._source.check, unit, target)
         countdown = _Countdown(unit.hash, unit.size_bytes, Tier.HOST, len(reads), check, self._post)
         for read in reads:
-            self._threads.submit(countdown.run, read)
+            countdown.begin(self._threads, read)
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -100,7 +103,7 @@ class LaneCopier:
         pieces = [slice(at, at + size) for at in range(0, source.numel(), size)]
         countdown = _Countdown(unit_hash, source.numel(), Tier.DEVICE, len(pieces), lambda: None, self._post)
         for piece in pieces:
-            self._threads.submit(countdown.run, partial(self._copy, source[piece], target[piece]))
+            countdown.begin(self._threads, partial(self._copy, source[piece], target[piece]))
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -147,7 +150,10 @@ class StreamCopier:
 
 
 class _Countdown:
-    """Counts the pieces of one unit that are still under way; the last one checks the unit and reports."""
+    """Counts the pieces of one unit that are still under way; the last one checks the unit and reports.
+
+    It counts the ends of futures and not of calls: a piece that is never run, because its threads have died, ends too.
+    """
 
     def __init__(
         self,
@@ -162,30 +168,41 @@ class _Countdown:
         self._check, self._post = check, post
         self._lock = threading.Lock()
         self._started_s = float("inf")
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
-    def run(self, work: Callable[[], None]) -> None:
+    def begin(self, threads: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        """Do one piece on one of the threads."""
+        threads.submit(self._run, work).add_done_callback(self._end)
+
+    def _run(self, work: Callable[[], None]) -> None:
         started_s = time.monotonic()
-        error = _error_of(work) if self._error is None else None  # the rest of a failed unit is not read
         with self._lock:
             self._started_s = min(self._started_s, started_s)
+        if self._error is None:  # the rest of a failed unit is not read
+            work()
+
+    def _end(self, piece: Future[None]) -> None:
+        error = CancelledError() if piece.cancelled() else piece.exception()
+        with self._lock:
             self._error = self._error or error
             self._left -= 1
             is_last = self._left == 0
         if is_last:
             error = self._error or _error_of(self._check)
-            self._post(Arrived(self._unit_hash, self._size_bytes, self._tier, self._started_s, time.monotonic(), error))
+            ended_s = time.monotonic()
+            started_s = min(self._started_s, ended_s)
+            self._post(Arrived(self._unit_hash, self._size_bytes, self._tier, started_s, ended_s, error))
 
 
-def _error_of(work: Callable[[], None]) -> Exception | None:
+def _error_of(work: Callable[[], None]) -> BaseException | None:
     try:
         work()
-    except Exception as error:  # thread edge: any failure is reported with the unit
+    except BaseException as error:  # thread edge: any failure is reported with the unit
         return error
     return None
 
 
-def _raise(error: Exception) -> None:
+def _raise(error: BaseException) -> None:
     raise error
 
 

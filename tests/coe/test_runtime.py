@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,20 @@ from compositions import ask, integrity, with_runtime, write_config
 from coe.assembly.import_experts import imported_experts
 from coe.assembly.wire import build_runtime
 from coe.config.read import load_config
+from coe.engine.step_runner import StepRunner
 from coe.errors import (
-    CancelledError,
+    BreakerOpenError,
     CoeError,
     ContextLengthError,
+    ExpertError,
     InvalidRequestError,
     ShutdownError,
     UnknownExpertError,
     WeightsError,
 )
 from coe.runtime import Runtime
-from coe.scheduling.scheduler import Scheduler
 from coe.types import (
+    Decision,
     Delta,
     Finished,
     FinishReason,
@@ -40,29 +43,8 @@ from coe.types import (
     Sampling,
     Tier,
 )
-from router import GeneralOnly
-from router.directory import Directory
-from router.policy import RoutingPolicy
-from router.rules import Rule, Rules
-
-NAMES = {"llama": "llama", "other": "other"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A decision of the router below."""
-
-    expert: str
-    text: str
-    why: str = "general"
-    category: str | None = None
-    confidence: float | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
-    because: str = "a test"
-    rule: None = None
-    instead_of: None = None
-    cost: None = None
-    nearest: tuple[()] = ()
+from coe.weights.store.unit_store import UnitStore
+from coe.weights.unit import Unit
 
 
 class Door:
@@ -73,7 +55,7 @@ class Door:
         self.batches: list[int] = []
         self.queries: list[RouteQuery] = []
 
-    def route(self, queries: Sequence[RouteQuery]) -> list[Answer]:
+    def route(self, queries: Sequence[RouteQuery]) -> list[Decision]:
         self.batches.append(len(queries))
         self.queries += queries
         self.entered.set()
@@ -81,9 +63,9 @@ class Door:
         return [self.decide(query.expert or "llama", query.messages[-1].content) for query in queries]
 
     @staticmethod
-    def decide(expert: str, text: str) -> Answer:
-        is_mention = text.startswith("@llama ")
-        return Answer(expert, text.removeprefix("@llama "), "mention" if is_mention else "general")
+    def decide(expert: str, text: str) -> Decision:
+        why = "mention" if text.startswith("@llama ") else "general"
+        return Decision(expert, None, None, why, text.removeprefix("@llama "))
 
 
 @pytest.fixture
@@ -138,6 +120,77 @@ def test_events_are_routed_then_deltas_then_finished(config: Path) -> None:
         assert sum(runtime.metrics.snapshot().loaded_bytes.values()) == size
 
     with_runtime(config, work)
+
+
+def test_the_decision_comes_with_the_first_token_or_when_the_client_has_to_hear_something(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to then another expert may answer, so nothing of it is said."""
+    opened, reads = threading.Event(), UnitStore.reads
+
+    def held(store: UnitStore, unit: Unit, target: memoryview) -> list[Callable[[], None]]:
+        return [lambda read=read: (opened.wait(60), read()) for read in reads(store, unit, target)]  # type: ignore[misc]
+
+    monkeypatch.setattr(UnitStore, "reads", held)
+
+    async def work(runtime: Runtime) -> None:
+        waiting = runtime.generate(request("waiting"))
+        told = runtime.generate(request("told"), commit_s=0.01)
+        first = asyncio.ensure_future(anext(waiting))
+        assert isinstance(await anext(told), Routed)
+        assert not first.done()
+        opened.set()
+        assert isinstance(await first, Routed)
+        for stream in (waiting, told):
+            assert isinstance([event async for event in stream][-1], Finished)
+
+    with_runtime(config, work)
+
+
+def test_a_fault_in_an_experts_text_counts_as_its_own(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(runtime: Runtime) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("coe.runtime.encode", raise_template_error)
+            for number in range(3):
+                with pytest.raises(ExpertError, match="template"):
+                    await events_of(runtime, request(f"{number}"))
+        with pytest.raises(BreakerOpenError, match=r"'llama'.*3 times in a row.*template"):
+            await events_of(runtime, request("3"))
+        await runtime.operator.load("llama")
+        assert await events_of(runtime, request("4"))
+
+    with_runtime(config, work)
+
+
+def test_a_request_that_passes_nobody_over_fails_where_another_would_stand_in(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score, a measurement: an answer of another expert would be wrong."""
+    text = config.read_text()
+    source = next(line for line in text.splitlines() if line.startswith("other")).split('"')[1]
+    third = f'[experts.third]\nfallbacks = "llama"\nsource = "{source}"\n'
+    config.write_text(text.replace("[router]", f"{third}[router]"))
+    monkeypatch.setattr(StepRunner, "begin", partialmethod(failing_begin, StepRunner.begin))
+
+    async def work(runtime: Runtime) -> None:
+        asked = request("1", expert="third")
+        first, *_ = await events_of(runtime, asked)
+        assert isinstance(first, Routed)
+        assert first.decision.expert == "llama"
+        with pytest.raises(ExpertError, match="'third'"):
+            await events_of(runtime, replace(asked, id="2", passes_over=False))
+
+    with_runtime(config, work)
+
+
+def failing_begin(runner: StepRunner, real: Callable[..., None], expert: str, *rest: object) -> None:
+    if expert == "third":
+        raise RuntimeError("a kernel failed")
+    real(runner, expert, *rest)
+
+
+def raise_template_error(*_: object) -> None:
+    raise ExpertError("llama", "its template takes too long")
 
 
 def test_a_stop_string_ends_the_text_before_it(config: Path) -> None:
@@ -216,37 +269,31 @@ def test_the_router_sees_what_a_load_would_move_and_what_is_broken(
         (query,) = door.queries
         assert query.conversation == "c"
         assert query.snapshot.missing_bytes == ({"llama": 0, "other": size} if weighs_residency else {})
-        assert list(query.snapshot.broken) == ["broken"]
-        assert not query.snapshot.broken["broken"].startswith("expert")
+        assert query.snapshot.broken == {"broken"}
 
     asyncio.run(run())
 
 
-def test_an_expert_that_failed_is_broken_to_the_router_until_it_has_loaded_again(config: Path) -> None:
+def test_an_expert_whose_breaker_is_open_is_broken_to_the_router_until_it_has_loaded_again(config: Path) -> None:
     store, imported, _ = imported_experts(load_config(config))
     path = store.path(next(each.manifest.units[1] for each in imported if each.spec.name == "other"))
     content = path.read_bytes()
-    router = GeneralOnly.with_policy(
-        RoutingPolicy(Directory(NAMES, "llama"), rules=Rules([Rule("other", keywords=("word",))]))
-    )
 
     async def run() -> None:
-        async with running(config, router) as runtime:
-            asked = request("1", "a word", expert=None, max_tokens=2)
+        door = Door()
+        door.open.set()
+        async with running(config, door) as runtime:
             os.truncate(path, 4096)
-            with pytest.raises(WeightsError, match="'other'"):  # nobody knew
-                await events_of(runtime, asked)
-            first, *_ = await events_of(runtime, replace(asked, id="2"))
-            assert isinstance(first, Routed)
-            assert (first.decision.expert, first.decision.why) == ("llama", "broken")
-            assert "expert other is broken: unit 'layer.0' cannot be loaded" in first.decision.because
-            with pytest.raises(WeightsError, match="'other'"):
-                await events_of(runtime, replace(asked, id="3", expert="other"))
+            for number in range(3):
+                with pytest.raises(WeightsError, match=r"'other'.*cannot be loaded"):
+                    await events_of(runtime, request(f"{number}", expert="other"))
+            with pytest.raises(BreakerOpenError, match=r"'other': it failed 3 times in a row.*'layer.0'"):
+                await events_of(runtime, request("3", expert="other"))
+            await events_of(runtime, request("4"))
             path.write_bytes(content)
             await runtime.operator.load("other")
-            first, *_ = await events_of(runtime, replace(asked, id="4"))
-            assert isinstance(first, Routed)
-            assert (first.decision.expert, first.decision.why) == ("other", "rule")
+            await events_of(runtime, request("5", expert="other"))
+        assert [set(query.snapshot.broken) for query in door.queries] == [set()] * 3 + [{"other"}] * 2 + [set()]
 
     asyncio.run(run())
 
@@ -294,7 +341,7 @@ def test_a_request_without_messages_and_a_request_id_in_use_are_refused(config: 
         assert isinstance(await anext(stream), Delta)
         with pytest.raises(InvalidRequestError, match="'same' is in use"):
             await events_of(runtime, request("same"))
-        await stream.aclose()
+        assert isinstance([event async for event in stream][-1], Finished)  # the refused one ended nobody else's
 
     with_runtime(config, work)
 
@@ -438,24 +485,5 @@ def test_an_operators_wish_after_the_end_is_refused(config: Path) -> None:
             for wish in (runtime.operator.load, runtime.operator.unload, runtime.operator.pin, runtime.operator.unpin):
                 with pytest.raises(ShutdownError):
                     await wish("llama")
-
-    asyncio.run(run())
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_when_the_engine_dies_everybody_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError("a bug of ours")
-
-    async def run() -> None:
-        door = Door()
-        door.open.set()
-        async with running(config, door) as runtime:
-            monkeypatch.setattr(Scheduler, "decide", fail)
-            asked = [events_of(runtime, request(f"{number}", expert="llama")) for number in range(3)]
-            ends = await asyncio.gather(*asked, events_of(runtime, request("other")), return_exceptions=True)
-            assert {type(end) for end in ends} == {ShutdownError}
-            with pytest.raises((ShutdownError, CancelledError)):
-                await events_of(runtime, request("late"))
 
     asyncio.run(run())

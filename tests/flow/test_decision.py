@@ -13,6 +13,7 @@ from server_live import Live, live_server
 from coe import Client
 from coe.assembly.router import build_router
 from coe.config.read import load_config
+from coe.types import PassedOver
 
 CODE = "Write a Python function that reverses a linked list."
 SQL = "Write a SQL query for the geography database: what is the longest river in texas"
@@ -107,9 +108,11 @@ def test_probabilities_neighbours_and_our_own_texts_reach_the_client(composed: L
 def test_a_rule_decides_and_a_broken_expert_behind_it_is_said(composed: Live) -> None:
     with Client(composed.url) as client:
         answer = client.chat("Tell me a Bit About  IT", max_tokens=2)
-        assert (answer.expert, answer.why, answer.decision.rule) == ("general", "broken", 1)
-        assert answer.decision.instead_of == "maths"
-        assert answer.decision.because.startswith("rule 1: keyword 'bit about  it'; expert maths is broken: ")
+        assert (answer.expert, answer.why, answer.decision.rule) == ("general", "rule", 1)
+        assert answer.decision.passed_over == (PassedOver("maths", "refused"),)
+        assert answer.decision.because.startswith(
+            "rule 1: keyword 'bit about  it'; maths is passed over (refused), general"
+        )
         assert answer.decision.because.endswith(", general answers")
         routed = client.route("What is 12 * 7 + 3? Show your steps in the calculation.")
     named = httpx.post(

@@ -1,4 +1,4 @@
-"""The decision is a pure function: order, doubt, residency, conversation, broken experts."""
+"""The decision is a pure function: order, doubt, residency, conversation, alternatives."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_doubt_is_never_overruled_by_residency() -> None:
 
 
 def test_a_resident_but_broken_expert_is_not_preferred() -> None:
-    state = replace(resident("maths"), broken={"maths": "gone"})
+    state = replace(resident("maths"), broken={"maths"})
     assert policy(0.05).decide(turn(0.9, 0.1), state).expert == "sql"
 
 
@@ -177,34 +177,54 @@ def test_only_a_clear_category_is_a_conversations_topic() -> None:
 
 
 def test_a_conversation_does_not_stay_with_a_broken_expert() -> None:
-    decision = policy().decide(turn(0.3, 0.6), Snapshot(broken={"sql": "gone"}), Previous("sql"))
+    decision = policy().decide(turn(0.3, 0.6), Snapshot(broken={"sql"}), Previous("sql"))
     assert (decision.expert, decision.why) == ("maths", "category")
 
 
-# -- broken experts
+# -- who answers where the expert cannot
 
 
-def test_a_broken_experts_prompts_go_to_the_general_one_which_is_never_replaced() -> None:
-    state = Snapshot(broken={"sql": "no room", "general": "gone"})
-    decision = policy().decide(turn(0.9, 0.1), state)
-    assert (decision.expert, decision.why, decision.instead_of) == ("general", "broken", "sql")
-    assert decision.because == "category sql at 0.90; expert sql is broken: no room, general answers"
-    assert policy().decide(turn(0.1, 0.1), state).why == "category"
+@pytest.mark.parametrize(
+    ("turned", "broken", "expert", "alternatives"),
+    [
+        (turn(0.7, 0.2), (), "sql", ("maths", "general")),  # the next likeliest, then general
+        (turn(0.3, 0.6), (), "maths", ("sql", "general")),
+        (turn(0.7, 0.2), ("maths",), "sql", ("general",)),  # a broken one is passed by
+        (turn(0.7, 0.2), ("sql",), "sql", ("maths", "general")),  # the chosen one may be back by then
+        (turn(0.7, 0.1), (), "sql", ("general",)),  # law, which has no expert, is likelier than maths
+        (turn(0.1, 0.2), (), "general", ("maths",)),
+        (turn(0.1, 0.2), ("maths", "general"), "general", ("sql",)),
+        (turn(0.6, 0.3, "doubt"), (), "general", ("sql",)),
+        (Turn("", {}, ""), (), "general", ()),
+    ],
+)
+def test_the_next_likeliest_expert_that_is_not_broken_answers_instead_and_then_the_general_one(
+    turned: Turn, broken: tuple[str, ...], expert: str, alternatives: tuple[str, ...]
+) -> None:
+    decision = policy(stickiness=0.0).decide(turned, Snapshot(broken=broken))
+    assert (decision.expert, decision.alternatives) == (expert, alternatives)
 
 
-def test_a_rule_to_a_broken_expert_falls_back_and_a_named_one_does_not() -> None:
+def test_general_is_the_last_alternative_even_if_it_is_broken() -> None:
+    assert policy().decide(turn(0.7, 0.2), Snapshot(broken={"maths", "general"})).alternatives == ("general",)
+
+
+def test_a_kept_conversation_and_a_resident_choice_have_alternatives_of_their_own() -> None:
+    stays = policy().decide(turn(0.4, 0.5), NOWHERE, Previous("sql"))
+    assert (stays.why, stays.expert, stays.alternatives) == ("conversation", "sql", ("maths", "general"))
+    near = policy(0.02).decide(turn(0.9, 0.1), resident("maths"))
+    assert (near.why, near.expert, near.alternatives) == ("resident", "maths", ("sql", "general"))
+
+
+def test_a_rules_alternative_is_the_general_expert_and_a_named_expert_has_none() -> None:
     ruled = policy(rules=Rules([Rule(expert="sql", keywords=("table",))]))
-    state = Snapshot(broken={"sql": "gone"})
-    by_rule = ruled.before_classifying(RouteQuery((Message("user", "a table"),), snapshot=state))
+    by_rule = ruled.before_classifying(ask("a table"))
     assert by_rule is not None
-    assert (by_rule.expert, by_rule.why, by_rule.rule) == ("general", "broken", 1)
-    for query in (
-        RouteQuery((Message("user", "x"),), "sql", snapshot=state),
-        RouteQuery((Message("user", "@sql x"),), snapshot=state),
-    ):
+    assert (by_rule.expert, by_rule.why, by_rule.alternatives) == ("sql", "rule", ("general",))
+    for query in (ask("x", "sql"), ask("@sql x")):
         named = ruled.before_classifying(query)
         assert named is not None
-        assert named.expert == "sql"
+        assert (named.expert, named.alternatives) == ("sql", ())
 
 
 # -- order
@@ -244,15 +264,19 @@ def test_the_same_scores_snapshot_and_previous_decision_give_the_same_decision()
     for _ in range(300):
         weights = [rng.random() ** 3 for _ in range(3)]
         sql, math = weights[0] / sum(weights), weights[1] / sum(weights)
-        state = Snapshot({name: rng.choice((0, 7)) for name in EXPERTS}, {"sql": "x"} if rng.random() < 0.2 else {})
+        state = Snapshot({name: rng.choice((0, 7)) for name in EXPERTS}, {"sql"} if rng.random() < 0.2 else ())
         previous = Previous(rng.choice(EXPERTS)) if rng.random() < 0.5 else None
         cases.append((turn(sql, math, rng.choice(("", "doubt"))), state, previous))
     first: list[Decision] = [used.decide(*case) for case in cases]
     again = [used.decide(*case) for case in reversed(cases)]
     fresh = [policy(0.05, 0.4, ACTIVE).decide(*case) for case in cases]
     assert first == again[::-1] == fresh
-    assert {decision.why for decision in first} == {"category", "resident", "conversation", "abstain", "broken"}
-    assert all(decision.expert not in case[1].broken for decision, case in zip(first, cases, strict=True))
+    assert {decision.why for decision in first} == {"category", "resident", "conversation", "abstain"}
+    for decision, (_, snapshot, _) in zip(first, cases, strict=True):
+        chain = (decision.expert, *decision.alternatives)
+        assert len(set(chain)) == len(chain) <= 3
+        assert "general" in chain
+        assert not set(decision.alternatives) & set(snapshot.broken)
 
 
 # -- what is refused

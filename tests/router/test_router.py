@@ -227,15 +227,14 @@ def test_a_decision_shows_the_nearest_training_prompts_and_texts_only_when_asked
     assert [near.text for near in asked.nearest] == ["What is 2 + 2?", None]
 
 
-def test_a_prompt_routed_to_a_broken_expert_goes_to_the_general_one_and_says_so() -> None:
+def test_a_conversation_is_routed_anew_while_its_expert_is_broken_and_goes_back_to_it() -> None:
     router, _ = make()
-    broken = Snapshot(broken={"sql": "no config.json"})
-    routed, named = router.route([chat("select", snapshot=broken), chat("x", expert="sql", snapshot=broken)])
-    assert (routed.expert, routed.why, routed.instead_of) == ("general", "broken", "sql")
-    assert "expert sql is broken: no config.json, general answers" in routed.because
-    assert named.expert == "sql"
+    broken = Snapshot(broken={"sql"})
+    routed, follow_up = router.route([chat("select", snapshot=broken), chat("select", "1", UNSURE, snapshot=broken)])
+    assert (routed.expert, routed.alternatives) == ("sql", ("general",))
+    assert (follow_up.expert, follow_up.why) == ("general", "abstain")
     (back,) = router.route([chat("select", "1", UNSURE)])
-    assert back.expert == "sql"
+    assert (back.expert, back.why) == ("sql", "conversation")
 
 
 def residency_policy() -> RoutingPolicy:

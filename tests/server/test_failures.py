@@ -7,13 +7,17 @@ import logging
 import pytest
 
 from coe.errors import (
+    BreakerOpenError,
     CancelledError,
     CoeError,
     ConfigError,
     ContextLengthError,
     DeadlineError,
+    EngineError,
+    ExpertTooLargeError,
     InvalidRequestError,
     OverloadedError,
+    PinnedOutError,
     ShutdownError,
     UnknownExpertError,
     WeightsError,
@@ -28,9 +32,14 @@ from server.failures import failure_of
         (UnknownExpertError("x", param="model"), 404, "model_not_found", None),
         (InvalidRequestError("x", param="n"), 400, None, None),
         (OverloadedError("x"), 429, "overloaded", "1"),
+        (OverloadedError("x", retry_after_s=6.2), 429, "overloaded", "7"),
+        (BreakerOpenError("math", "x", 0.3), 503, "expert_unavailable", "1"),
+        (PinnedOutError("math", ("a", "b")), 503, "expert_unavailable", None),
+        (ExpertTooLargeError("math", "x"), 400, "expert_too_large", None),
         (DeadlineError("x"), 504, "deadline_exceeded", None),
         (CancelledError("x"), 499, "cancelled", None),
         (ShutdownError("x"), 503, "shutting_down", "5"),
+        (EngineError("x"), 503, "engine_failed", "5"),
         (WeightsError("math", "x"), 503, "expert_unavailable", None),
     ],
 )

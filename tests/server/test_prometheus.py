@@ -11,13 +11,19 @@ from server.prometheus import exposition
 def test_every_series_is_there_with_its_labels() -> None:
     metrics = Metrics()
     metrics.finished("code", "ok")
+    metrics.passed_over("code", "failing")
     metrics.stepped(10, 2)
     metrics.switched(SwitchKind.HOST_HIT)
     metrics.loaded(Arrived("x", 100, Tier.HOST, 1.0, 3.0))
-    metrics.read_gauges_with(lambda: Gauges({"code": 2}, {Tier.DEVICE: 5}, {Tier.DEVICE: 9}))
+    metrics.read_gauges_with(
+        lambda: Gauges({"code": 2}, {Tier.DEVICE: 5}, {Tier.DEVICE: 9}, {"code": "half-open", "sql": "closed"})
+    )
     lines = exposition(metrics).decode().splitlines()
     for line in (
         'coe_requests_total{expert="code",outcome="ok"} 1.0',
+        'coe_passed_over_total{expert="code",reason="failing"} 1.0',
+        'coe_breaker_open{expert="code"} 1.0',
+        'coe_breaker_open{expert="sql"} 0.0',
         'coe_tokens_total{kind="prompt"} 10.0',
         'coe_tokens_total{kind="completion"} 2.0',
         "coe_steps_total 1.0",

@@ -23,12 +23,16 @@ class FakeWeights:
         self.seconds = load_s
         self.room = room
         self.leased: set[str] = set()
+        self.pins: tuple[str, ...] = ()
 
     def is_resident(self, expert: str) -> bool:
         return self.num_ready(expert) == 4
 
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
         return len((self.leased - set(giving_up)) | {expert}) <= self.room
+
+    def pins_against(self, _expert: str) -> tuple[str, ...]:
+        return self.pins
 
     def num_ready(self, expert: str) -> int:
         return self.ready.get(expert, 0)

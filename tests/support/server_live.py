@@ -34,7 +34,7 @@ def live_server(config_file: Path, router: Router | None = None, **settings: flo
     config = load_config(config_file)
     runtime = build_runtime(config, router or GeneralOnly(general=config.router.general, names=config.names))
     listener = bind("127.0.0.1", 0)
-    app = create_app(runtime, drain_s=1.0, max_body_bytes=config.server.max_body_bytes, **settings)
+    app = create_app(runtime, max_body_bytes=config.server.max_body_bytes, **settings)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

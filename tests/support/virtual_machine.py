@@ -30,6 +30,7 @@ class Machine:
         self.room = room
         self.ready = dict.fromkeys(resident, UNITS)
         self.leased: set[str] = set()
+        self.pins: tuple[str, ...] = ()
         self.scheduler = Scheduler(self, Limits(**{"kv_bytes": 1000, **limits}), POLICIES[policy]())  # type: ignore[arg-type]
         self.now_s = 0.0
         self.running: dict[str, dict[str, int]] = {}
@@ -46,6 +47,9 @@ class Machine:
 
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
         return len((self.leased - set(giving_up)) | {expert}) <= self.room
+
+    def pins_against(self, expert: str) -> tuple[str, ...]:
+        return self.pins if self.room <= len(set(self.pins) - {expert}) else ()
 
     def num_ready(self, expert: str) -> int:
         return self.ready.get(expert, 0)
@@ -68,7 +72,7 @@ class Machine:
         return job
 
     def submit(self, job: Job, num_tokens: int) -> None:
-        self.scheduler.arrive(job)
+        self.scheduler.admit([job], self.now_s)
         self.left[job.id], self.kv[job.id] = num_tokens, 0
 
     def turn(self, step_s: float = 0.1) -> Schedule:

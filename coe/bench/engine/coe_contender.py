@@ -17,7 +17,7 @@ from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence
 from coe.errors import CoeError
 from coe.text.detokenizer import Detokenizer
-from coe.types import Decision, Delta, Finished, RouteQuery, Sampling
+from coe.types import Admitted, Decision, Delta, Finished, RouteQuery, Sampling
 from coe.weights.store.unit_store import UnitStore
 
 __all__ = ["Coe"]
@@ -43,11 +43,12 @@ class Coe:
 
     def run(self, prompts: Rows[list[int]], num_tokens: int, seeds: Rows[int] | None = None) -> Trace:
         """Greedy, or with a seed of its own for each prompt at temperature 1."""
-        events: SimpleQueue[tuple[int, float, Delta | Finished | CoeError]] = SimpleQueue()
+        events: SimpleQueue[tuple[int, float, Admitted | Delta | Finished | CoeError]] = SimpleQueue()
         started_s = time.monotonic()
         for row, prompt in enumerate(prompts):
             sampling = Sampling(temperature=0.0) if seeds is None else Sampling(temperature=1.0, seed=seeds[row])
-            self._runtime.engine.post(Submit(self._sequence(row, prompt, num_tokens, sampling, started_s, events)))
+            sequence = self._sequence(row, prompt, num_tokens, sampling, started_s, events)
+            self._runtime.engine.post(Submit((sequence,)))
         trace = Trace([[] for _ in prompts], [[] for _ in prompts])
         num_running = len(prompts)
         while num_running:
@@ -56,7 +57,7 @@ class Coe:
                 raise event
             if isinstance(event, Finished):
                 num_running -= 1
-            else:
+            elif isinstance(event, Delta):
                 trace.token_ids[row] += event.token_ids
                 trace.token_s[row] += [at_s - started_s] * len(event.token_ids)
         return trace

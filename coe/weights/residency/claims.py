@@ -51,9 +51,21 @@ class Claims:
 
     def claim(self, expert: str, giving_up: Collection[str] = ()) -> Claim | None:
         """Return what a lease of the expert would claim; None if it does not fit (see `can_lease`)."""
-        units = self._units.of(expert)
-        kept = self.leased_or_pinned(giving_up)
         free = self.budget_bytes - self.promised_bytes(giving_up)
+        return self._claim_beside(expert, self.leased_or_pinned(giving_up), free)
+
+    def pins_against(self, expert: str) -> tuple[str, ...]:
+        """Return the pinned experts beside which a lease does not fit even if no other is open; empty if it fits."""
+        if not self._pinned:
+            return ()
+        kept = self._pinned_units()
+        free = self.budget_bytes - sum(self._units[unit_hash].size_bytes for unit_hash in kept)
+        fits = self._claim_beside(expert, kept, free) is not None
+        return () if fits else tuple(sorted(self._pinned - {expert}))
+
+    def _claim_beside(self, expert: str, kept: frozenset[str], free: int) -> Claim | None:
+        """Return what a lease would claim in so many free bytes; units that are `kept` cost nothing."""
+        units = self._units.of(expert)
         if not self.is_larger(expert):
             return Claim(units) if total_bytes(unit for unit in units if unit.hash not in kept) <= free else None
         if not self._units.is_streamable(expert):
@@ -107,8 +119,10 @@ class Claims:
         leases = self._leases.copy()
         for claim in self._last_claims(giving_up):
             leases.subtract(_hashes(claim.units))
-        leased = {unit_hash for unit_hash, count in leases.items() if count > 0}
-        return frozenset(leased | {unit.hash for expert in self._pinned for unit in self._units.of(expert)})
+        return frozenset(unit_hash for unit_hash, count in leases.items() if count > 0) | self._pinned_units()
+
+    def _pinned_units(self) -> frozenset[str]:
+        return frozenset(unit.hash for expert in self._pinned for unit in self._units.of(expert))
 
     def promised_bytes(self, giving_up: Collection[str] = ()) -> int:
         """Return the bytes that leases and pins may fill: their units, and the windows of streaming leases."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coe.errors import WeightsError
+from coe.errors import ExpertTooLargeError
 from coe.weights.residency.claims import Claims
 from coe.weights.residency.unit_index import UnitIndex
 from coe.weights.unit import Manifest
@@ -13,7 +13,7 @@ __all__ = ["check_fits"]
 def check_fits(
     expert: str, manifest: Manifest, *, host_bytes: int, device_bytes: int, is_streamable: bool = False
 ) -> None:
-    """Raise WeightsError if the expert can never run: it is too large, or one of its units never passes the host.
+    """Raise ExpertTooLargeError if the expert can never run: it, or a unit on its way through the host, is too large.
 
     `device_bytes` is the budget of the tier that the engine computes from.
     """
@@ -25,14 +25,14 @@ def check_fits(
             if is_streamable
             else "its architecture runs whole (transformers' modules), so it cannot stream through"
         )
-        raise WeightsError(
+        raise ExpertTooLargeError(
             expert,
             f"its weights take {manifest.size_bytes:,} bytes and the budget for weights is {device_bytes:,}; {why}: "
             "raise [cache] device_bytes (CPU: host_bytes) or take a smaller dtype",
         )
     largest = max(manifest.units, key=lambda unit: unit.size_bytes)
     if largest.size_bytes > host_bytes:
-        raise WeightsError(
+        raise ExpertTooLargeError(
             expert,
             f"its unit '{largest.name}' takes {largest.size_bytes:,} bytes and the host has {host_bytes:,} to pass it "
             "through; raise [cache] host_bytes",

@@ -19,7 +19,7 @@ def test_experts_shows_tier_bytes_pins_and_last_use(live: Live, word: str) -> No
     done = coe("experts", "--url", live.url)
     assert done.returncode == 0, done.stderr
     assert word in done.stdout
-    for head in ("tier", "bytes", "pin", "last used"):
+    for head in ("tier", "bytes", "pin", "last used", "breaker"):
         assert head in done.stdout.splitlines()[0]
 
 

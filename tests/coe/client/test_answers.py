@@ -14,6 +14,7 @@ from coe.types import (
     Finished,
     FinishReason,
     Neighbour,
+    PassedOver,
     Routed,
     StoreStatus,
     Switch,
@@ -36,6 +37,8 @@ DECISION = Decision(
     instead_of="code",
     cost=CostTerm(0.02, "code", 0.5, "sql", 0.49, 7),
     nearest=(Neighbour("id", "source", "sql", "MIT", 0.5),),
+    alternatives=("general",),
+    passed_over=(PassedOver("maths", "queue"),),
 )
 
 

@@ -13,6 +13,7 @@ from coe.errors import (
     CoeError,
     ContextLengthError,
     DeadlineError,
+    EngineError,
     ExpertError,
     InvalidRequestError,
     OverloadedError,
@@ -48,6 +49,7 @@ RAISED = [
     (OverloadedError("later"), OverloadedError),
     (DeadlineError("late"), DeadlineError),
     (ShutdownError("closing"), ShutdownError),
+    (EngineError("failed"), EngineError),
     (CancelledError("gone"), CoeError),
     (ExpertError("math", "broken"), CoeError),
 ]

@@ -11,9 +11,11 @@ from coe.config.keys import KEYS
 
 
 def test_description_names_every_expert_and_setting(folder: Path) -> None:
-    config = read(folder, '[experts]\ngeneral = "a"\nsql = {source = "b", aliases = ["db"], pin = true}\n')
+    config = read(
+        folder, '[experts]\ngeneral = "a"\nsql = {source = "b", aliases = ["db"], pin = true, fallbacks = "general"}\n'
+    )
     text = describe(config)
-    assert f"sql: {folder / 'b'}, also called db, pinned" in text
+    assert f"sql: {folder / 'b'}, also called db, pinned, in its place general" in text
     tables = [table for table in KEYS if "." not in table]
     assert all(key in text for table in tables for key in KEYS[table])
     assert "device_bytes = (derived at start)" in text

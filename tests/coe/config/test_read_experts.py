@@ -42,6 +42,19 @@ REFUSALS = [
         "[experts.b] alias 'General': expert 'general' has",
     ),
     ('experts.a = {source = "a", aliases = ["A"]}', "this is the expert's own name; remove the alias"),
+    ('experts.a = {source = "a", fallbacks = ["A"]}', '[experts.a] fallbacks = "A": names the expert itself'),
+    (
+        'experts.general = "a"\nexperts.b = {source = "b", fallbacks = ["genral"]}',
+        "names no expert; did you mean 'general'?",
+    ),
+    (
+        'experts.general = {source = "a", aliases = ["x"]}\nexperts.b = {source = "b", fallbacks = ["general", "X"]}',
+        '[experts.b] fallbacks = "X": names the expert itself, or one twice',
+    ),
+    (
+        'experts = {general = "a", c = "a", d = "a", b = {source = "b", fallbacks = ["general", "c", "d"]}}',
+        '[experts.b] fallbacks = "d": a request is handed on at most 2 times',
+    ),
     ('experts.coe = "a"', "'coe' means the whole composition"),
     ('experts."a b" = "a"', "letters, digits"),
 ]
@@ -63,13 +76,14 @@ def test_every_key_arrives_in_its_type(folder: Path) -> None:
         source = "a"
         base = "GENERAL"
         aliases = "maths"
+        fallbacks = "GENERAL"
         keep_alive_s = 5
         generation = {stop = "END", temperature = 0, top_k = 3}
         """,
     ).experts
     assert (general.source.folder, general.source.revision) == (None, "abc")
     assert math.base == general.source  # the other expert's source, with its revision
-    assert (math.aliases, math.keep_alive_s) == (("maths",), 5.0)
+    assert (math.aliases, math.fallbacks, math.keep_alive_s) == (("maths",), ("general",), 5.0)
     assert math.generation == Sampling(stop=("END",), temperature=0.0, top_k=3)
 
 

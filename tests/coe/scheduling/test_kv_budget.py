@@ -7,7 +7,6 @@ import random
 import pytest
 from virtual_machine import BLOCK, blocks
 
-from coe.errors import OverloadedError
 from coe.scheduling.job import Job
 from coe.scheduling.kv_budget import Growth, KvBudget
 
@@ -119,10 +118,3 @@ def test_an_overdue_job_may_preempt_younger_jobs_in_no_step_and_no_others() -> N
     assert held.kv.headroom({"b": overdue}).preemptions_for(overdue) == [held.jobs[1]]
     held.in_step = {"1"}
     assert held.kv.headroom({"b": overdue}).preemptions_for(overdue) is None
-
-
-def test_a_job_that_would_not_fit_into_the_empty_budget_is_refused() -> None:
-    kv = Reserved(3).kv
-    kv.check_fits(waiting("fits", "a", number=0, num_blocks=3))
-    with pytest.raises(OverloadedError, match="4 bytes of KV cache and the budget is 3"):
-        kv.check_fits(waiting("too long", "a", number=1, num_blocks=4))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from coe.errors import OverloadedError
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
 from coe.scheduling.queues import HINT_S, JobQueues
@@ -27,17 +24,14 @@ def test_jobs_are_numbered_in_order_of_arrival_over_all_experts() -> None:
     queues.check_integrity()
 
 
-def test_begun_jobs_are_requests_but_do_not_wait_and_do_not_count_for_the_limits() -> None:
-    queues = JobQueues(Limits(max_queue=2, max_queue_per_expert=1))
+def test_begun_jobs_are_requests_but_do_not_wait() -> None:
+    queues = JobQueues(Limits())
     begin(add(queues, "1"))
-    add(queues, "2")
-    assert queues.lengths() == {"a": 1}
+    add(queues, "2", at_s=3.0)
+    add(queues, "3", "b", at_s=1.0)
+    assert queues.lengths() == {"a": 1, "b": 1}
     assert queues.num_requests("a") == 2
-    with pytest.raises(OverloadedError, match="'a'"):
-        add(queues, "3")
-    add(queues, "4", "b")
-    with pytest.raises(OverloadedError, match="max_queue"):
-        add(queues, "5", "c")
+    assert (queues.waited_s(5.0), queues.waited_s(5.0, "a"), queues.waited_s(5.0, "c")) == (4.0, 2.0, 0.0)
 
 
 def test_a_removed_job_leaves_no_trace_in_the_lengths() -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 from virtual_machine import UNITS, Machine
 
-from coe.errors import DeadlineError, OverloadedError
+from coe.errors import DeadlineError, InvalidRequestError, OverloadedError
 from coe.scheduling.effects import Abandon, Acquire, Expect, Fail, Release, Resume, Run
 
 
@@ -93,7 +93,7 @@ def test_full_queues_refuse_by_name() -> None:
     machine.arrive("4", "b")
     with pytest.raises(OverloadedError, match="max_queue"):
         machine.arrive("5", "c")
-    with pytest.raises(OverloadedError, match="kv_bytes"):
+    with pytest.raises(InvalidRequestError, match="kv_bytes"):
         machine.arrive("6", "a", kv=5000)
 
 

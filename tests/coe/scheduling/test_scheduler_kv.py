@@ -8,7 +8,7 @@ import random
 import pytest
 from virtual_machine import BLOCK, Machine, blocks
 
-from coe.errors import OverloadedError
+from coe.errors import InvalidRequestError
 from coe.scheduling.effects import Run
 from coe.scheduling.job import AHEAD_TOKENS, Job
 
@@ -149,7 +149,7 @@ def test_a_job_alone_begins_and_grows_until_the_budget_is_full() -> None:
 
 def test_a_job_that_could_never_fit_alone_is_refused_on_arrival_by_its_bytes() -> None:
     machine = Machine(room=1, kv_bytes=5)
-    with pytest.raises(OverloadedError, match=r"6 bytes of KV cache and the budget is 5; .*lower max_tokens"):
+    with pytest.raises(InvalidRequestError, match=r"6 bytes of KV cache and the budget is 5; .*lower max_tokens"):
         machine.grow("job", "a", prompt=4 * BLOCK, num_tokens=2, most=BLOCK + 2)
     assert len(machine.scheduler.queues.jobs) == 0
 
@@ -241,7 +241,7 @@ def test_every_job_ends_and_reserved_bytes_add_up_whatever_grows(seed: int, poli
             try:
                 most = chance.choice((num_tokens, 10 * BLOCK))
                 jobs[name] = machine.grow(name, chance.choice("abcd"), prompt, num_tokens, most=most)
-            except OverloadedError:
+            except InvalidRequestError:
                 assert blocks(prompt + most - 1) > budget
         elif kind < 0.17 and jobs:
             name = chance.choice(list(jobs))

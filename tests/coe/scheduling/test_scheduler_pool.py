@@ -11,7 +11,7 @@ from collections.abc import Collection
 import pytest
 from virtual_machine import POLICIES
 
-from coe.errors import OverloadedError
+from coe.errors import OverloadedError, PinnedOutError
 from coe.scheduling.effects import Acquire, Fail, Release, Resume, Run
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
@@ -51,6 +51,9 @@ class World:
     def can_lease(self, expert: str, giving_up: Collection[str] = ()) -> bool:
         return self.books.claims.can_lease(expert, giving_up)
 
+    def pins_against(self, expert: str) -> tuple[str, ...]:
+        return self.books.claims.pins_against(expert)
+
     def num_ready(self, expert: str) -> int:
         return self.books.num_leading(expert)
 
@@ -60,8 +63,9 @@ class World:
     # events
     def arrive(self, job_id: str, expert: str, num_tokens: int = 3, prompt: int = 5, kv: int = 10) -> bool:
         try:
-            self.scheduler.arrive(Job(job_id, expert, prompt, prompt + num_tokens - 1, lambda _: kv, self.now_s))
-        except OverloadedError:
+            job = Job(job_id, expert, prompt, prompt + num_tokens - 1, lambda _: kv, self.now_s)
+            self.scheduler.admit([job], self.now_s)
+        except (OverloadedError, PinnedOutError):
             return False
         self.wanted[job_id], self.prompts[job_id] = num_tokens, prompt
         return True
@@ -78,8 +82,15 @@ class World:
             self.leases.remove(expert)
             self.books.claims.unlease(expert, self.claims.pop(expert))
 
+    def pin(self, expert: str) -> None:
+        self.books.claims.pin(expert)
+        for fail in self.scheduler.pinned():
+            self.ended[fail.job_id] = "failed"
+
     def turn(self) -> None:
         schedule = self.scheduler.decide(self.now_s)
+        waiting = {queue.expert for queue in self.scheduler.queues.by_expert.values() if queue.jobs}
+        assert not any(self.pins_against(expert) for expert in waiting - set(self.leases)), "no eviction helps these"
         for effect in schedule.effects:
             match effect:
                 case Acquire(expert):
@@ -192,8 +203,10 @@ def test_every_job_ends_and_memory_is_never_promised_twice(seed: int, policy: st
         elif kind < 0.44:
             world.fail(expert)
         elif kind < 0.48:
-            claims = world.books.claims
-            (claims.pin if claims.can_lease(expert) and chance.random() < 0.4 else claims.unpin)(expert)
+            if world.books.claims.can_lease(expert) and chance.random() < 0.4:
+                world.pin(expert)
+            else:
+                world.books.claims.unpin(expert)
         else:
             world.turn()
         world.check()

@@ -105,3 +105,24 @@ def test_a_pin_protects_units_that_the_expert_shares() -> None:
     assert (claims.protects("base.0"), claims.protects("b.0")) == (True, False)
     claims.unpin("a")
     assert not claims.protects("base.0")
+
+
+def test_pins_against_an_expert_are_those_beside_which_it_fits_once_nothing_else_is_leased() -> None:
+    claims = claims_of(50, a=units("a", 10, 10, 10), b=units("b", 10, 10), c=units("c", 10), x=units("x", *[10] * 6))
+    claims.lease("b")
+    assert claims.pins_against("a") == ()
+    claims.pin("a")
+    assert claims.pins_against("b") == ()  # whatever is leased may go
+    assert claims.pins_against("x") == ("a",)
+    assert claims.pins_against("a") == ()
+    claims.pin("c")
+    assert claims.pins_against("b") == ("a", "c")
+    claims.unpin("c")
+    assert claims.pins_against("b") == ()
+
+
+def test_pins_that_share_an_experts_units_are_not_against_it() -> None:
+    own = units("a", 10, 10, 10)
+    claims = claims_of(40, a=own, b=(*own[:2], *units("b", 10)))
+    claims.pin("a")
+    assert claims.pins_against("b") == ()
