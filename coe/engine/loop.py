@@ -226,6 +226,14 @@ class Engine:
             log.exception("step expert=%s", expert)
             message = f"its step failed ({reason_of(error)}); try again, and report this"
             self._fail_expert(expert, ExpertError(expert, message))
+            self._check_books(error)
+
+    def _check_books(self, error: BaseException) -> None:
+        """Raise what failed in a step again if it was a fault of our own and has left the books wrong."""
+        try:
+            self.check_integrity()
+        except AssertionError:
+            raise error from None
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
