@@ -6,6 +6,7 @@ import json
 import random
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ import httpx
 import proofs
 import pytest
 from compositions import write_config
+from dying import die_at_touch
 from http_answers import texts_of
-from processes import Served, killed_at, serving
+from served_process import ServedProcess, served_process
 from server_live import Live, live_server
 
 from coe.cli import main
 
 EXPERTS = ("general", "other", "gpt2")
 PROMPT = "What is the capital of France?"
-NUM_TOUCHES = 60  # of the store by an import of the three: a child that dies later has ended before
+NUM_TOUCHES = 45  # of the store: an import of the three has more
 
 
 def body_of(expert: str, **more: Any) -> dict[str, Any]:
@@ -29,14 +31,14 @@ def body_of(expert: str, **more: Any) -> dict[str, Any]:
     return {"model": expert, "messages": messages, "temperature": 0, "max_tokens": 16, **more}
 
 
-def texts(served: Served | Live, *experts: str) -> list[dict[int, str]]:
+def texts(served: ServedProcess | Live, *experts: str) -> list[dict[int, str]]:
     with httpx.Client(base_url=served.url, timeout=120) as client:
         answers = [client.post("/v1/chat/completions", json=body_of(expert)) for expert in experts]
     assert [answer.status_code for answer in answers] == [200] * len(experts), [answer.text for answer in answers]
     return [texts_of(answer) for answer in answers]
 
 
-def kill_while_it_answers(served: Served, chance: random.Random) -> None:
+def kill_while_it_answers(served: ServedProcess, chance: random.Random) -> None:
     """SIGKILL in the middle of a stream, while another expert's weights are asked for."""
     num_lines = chance.randrange(1, 40)
     with httpx.Client(base_url=served.url, timeout=120) as client:
@@ -45,7 +47,8 @@ def kill_while_it_answers(served: Served, chance: random.Random) -> None:
         with client.stream("POST", "/v1/chat/completions", json=body) as answer:
             for _, _ in zip(range(num_lines), answer.iter_lines(), strict=False):
                 pass
-            assert served.end(signal.SIGKILL) == -signal.SIGKILL
+            served.signal(signal.SIGKILL)
+            assert served.exit_code() == -signal.SIGKILL
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -72,24 +75,26 @@ def test_after_a_kill_at_any_moment_a_restart_serves_and_verify_is_clean(
     chance = random.Random(proofs.seed())
     num_rounds = proofs.num_cases(sample=1, full=25)
     moments = [chance.randrange(1, NUM_TOUCHES) for _ in range(num_rounds)]
-    num_killed = 0
     for number, moment in enumerate(moments):
         folder = tmp_path / str(number)
         folder.mkdir()
         config = write_config(folder, folders)
-        num_killed += killed_at(folder / "store", moment, "experts", "verify", "-c", str(config))
-        with serving(config) as served:
+        with served_process(config, partial(die_at_touch, str(folder / "store"), moment)) as served:
+            assert served.exit_code() == -signal.SIGKILL
+        with served_process(config) as served:
+            served.wait_ready()
             assert texts(served, *EXPERTS) == expected, f"import killed at touch {moment}"
             kill_while_it_answers(served, chance)
-        with serving(config) as served:
+        with served_process(config) as served:
+            served.wait_ready()
             assert texts(served, *EXPERTS) == expected
-            assert served.end(signal.SIGTERM) in (0, -signal.SIGTERM)
+            served.signal(signal.SIGTERM)
+            assert served.exit_code() == 0
         assert main(["experts", "gc", "-c", str(config)]) == 0
         assert files_in(folder / "store" / "tmp") == []
         assert main(["experts", "verify", "-c", str(config)]) == 0
-    record_property("num_kills", num_killed + num_rounds)
+    record_property("num_kills", 2 * num_rounds)
     record_property("moments", json.dumps(moments))
-    assert num_killed > 0
 
 
 def test_a_gc_spares_what_live_servers_use_and_takes_what_a_dead_one_left(
@@ -101,14 +106,17 @@ def test_a_gc_spares_what_live_servers_use_and_takes_what_a_dead_one_left(
         configs[name] = write_config(tmp_path / name, {"general": folders["general"], name: folders[name]})
         text = configs[name].read_text().replace(str(tmp_path / name / "store"), str(tmp_path / "store"))
         configs[name].write_text(text)
-    with serving(configs["other"]) as one, serving(configs["gpt2"]) as two:
+    with served_process(configs["other"]) as one, served_process(configs["gpt2"]) as two:
+        one.wait_ready()
+        two.wait_ready()
         assert texts(one, "general", "other") == expected[:2]
         httpx.post(f"{one.url}/admin/experts/other/unload", timeout=60)
         before = len(files_in(tmp_path / "store" / "units"))
         assert main(["experts", "gc", "-c", str(configs["gpt2"])]) == 0
         assert len(files_in(tmp_path / "store" / "units")) == before
         assert texts(one, "general", "other") == expected[:2]
-        assert one.end(signal.SIGKILL) == -signal.SIGKILL
+        one.signal(signal.SIGKILL)
+        assert one.exit_code() == -signal.SIGKILL
         assert main(["experts", "gc", "-c", str(configs["gpt2"])]) == 0
         assert len(files_in(tmp_path / "store" / "units")) < before
         httpx.post(f"{two.url}/admin/experts/gpt2/unload", timeout=60)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from xml.etree import ElementTree
 
-__all__ = ["is_full", "num_cases", "seed"]
+__all__ = ["chosen", "is_full", "num_cases", "seed"]
+
+CaseT = TypeVar("CaseT")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "benchmarks" / "proofs"
@@ -43,6 +46,13 @@ def num_cases(*, sample: int, full: int) -> int:
 
 def seed() -> int:
     return int(os.environ.get("COE_PROVE_SEED", "0"))
+
+
+def chosen(cases: list[CaseT], *, sample: int, chance: random.Random) -> list[CaseT]:
+    """Return the cases to run, in random order; COE_PROVE_ONLY replaces them by those in whose text it stands."""
+    if only := os.environ.get("COE_PROVE_ONLY"):
+        return [case for case in cases if only in str(case)]
+    return chance.sample(cases, min(len(cases), num_cases(sample=sample, full=len(cases))))
 
 
 class Proof(NamedTuple):
