@@ -138,7 +138,14 @@ def run(proof: Proof) -> bool:
 def run_tests(proof: Proof) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        words = [f"tests/flow/{proof.file}", f"--junitxml={report}", f"--timeout={TIMEOUT_S}", "-q"]
+        words = [
+            f"tests/flow/{proof.file}",
+            f"--junitxml={report}",
+            f"--timeout={TIMEOUT_S}",
+            "-q",
+            "-o",
+            "junit_family=xunit1",
+        ]
         subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, env=proof.environment(), check=False)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.is_file() else []
     failed = tuple(case.get("name", "") for case in cases if case.find("failure") is not None)
