@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from coe.engine.events import Call, Cancel, Event, Fault, Hint, Inbox, Shutdown, Submit, answer, new_future
@@ -226,14 +227,10 @@ class Engine:
             log.exception("step expert=%s", expert)
             message = f"its step failed ({reason_of(error)}); try again, and report this"
             self._fail_expert(expert, ExpertError(expert, message))
-            self._check_books(error)
-
-    def _check_books(self, error: BaseException) -> None:
-        """Raise what failed in a step again if it was a fault of our own and has left the books wrong."""
-        try:
-            self.check_integrity()
-        except AssertionError:
-            raise error from None
+            with suppress(AssertionError):
+                self.check_integrity()
+                return
+            raise  # the fault was in the books and has left them wrong: it ends the engine
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
