@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from coe.bench.report import Output, record, table
 from coe.errors import ConfigError
 
 __all__ = ["BODIES", "add_arguments", "run"]
+
+log = logging.getLogger("coe.bench.stall")
 
 QUIET_S = 2.0  # of watching before the first body, for comparison
 TIMEOUT_S = 600.0
@@ -118,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, body_of in BODIES.items():
             body = body_of(model, arguments.bytes)
             time_of, status = _sent(arguments.url, body)
+            log.info("sent body=%s bytes=%d status=%d answered_s=%.3f", name, len(body), status, time_of.length_s)
             results.append(_seen(name, len(body), status, time_of, stream, health))
     print(_table(results))
     output.publish("stall", record("stall", {"model": model, "bodies": results}))
