@@ -19,13 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from xml.etree import ElementTree
 
-__all__ = ["chosen", "is_full", "num_cases", "seed"]
+__all__ = ["chance_of", "chosen", "is_full", "num_cases", "seed"]
 
 CaseT = TypeVar("CaseT")
 
@@ -48,11 +48,18 @@ def seed() -> int:
     return int(os.environ.get("COE_PROVE_SEED", "0"))
 
 
-def chosen(cases: list[CaseT], *, sample: int, chance: random.Random) -> list[CaseT]:
-    """Return the cases to run, in random order; COE_PROVE_ONLY replaces them by those in whose text it stands."""
+def chance_of(name: str) -> random.Random:
+    """Return the randomness of one case, which is the same whatever other cases there are."""
+    return random.Random(f"{seed()}/{name}")
+
+
+def chosen(cases: Iterable[CaseT], *, sample: int, name: Callable[[CaseT], str]) -> list[CaseT]:
+    """Return the cases to run, those with the lowest number drawn for their name; COE_PROVE_ONLY replaces them by those
+    in whose name it stands."""
     if only := os.environ.get("COE_PROVE_ONLY"):
-        return [case for case in cases if only in str(case)]
-    return chance.sample(cases, min(len(cases), num_cases(sample=sample, full=len(cases))))
+        return [case for case in cases if only in name(case)]
+    ordered = sorted(cases, key=lambda case: chance_of(name(case)).random())
+    return ordered[: num_cases(sample=sample, full=len(ordered))]
 
 
 class Proof(NamedTuple):

@@ -42,6 +42,19 @@ def test_a_sample_is_run_unless_all_or_a_number_is_asked_for(monkeypatch: pytest
     assert proofs.num_cases(sample=3, full=50) == 9
 
 
+def test_a_case_stays_in_the_sample_whatever_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COE_PROVE", "COE_FUZZ_CASES", "COE_PROVE_ONLY"):
+        monkeypatch.delenv(name, raising=False)
+    few = proofs.chosen(range(100), sample=10, name=str)
+    more = proofs.chosen(range(110), sample=10, name=str)
+    assert len(few) == 10
+    assert len(set(few) & set(more)) >= 7
+    monkeypatch.setenv("COE_PROVE_SEED", "1")
+    assert proofs.chosen(range(100), sample=10, name=str) != few
+    monkeypatch.setenv("COE_PROVE_ONLY", "9")
+    assert proofs.chosen(range(30), sample=10, name=str) == [9, 19, 29]
+
+
 @pytest.mark.parametrize("change", [{"passed": False}, {"seed": 1}, {"commit": "abd"}])
 def test_what_has_passed_on_this_commit_with_this_seed_is_not_run_again(
     proof: proofs.Proof, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
