@@ -7,7 +7,7 @@ VENV ?= $(COE_CACHE)/venv-$(shell pwd | cksum | cut -d' ' -f1)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test check format lint types gpu-check setup clean demo
+.PHONY: serve test check prove format lint types gpu-check setup clean demo
 
 serve: setup demo
 	$(BIN)/coe serve --config examples/demo/coe.toml
@@ -20,6 +20,10 @@ check: setup demo
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Every proof in full, hours in all; `make check` runs a sample of each. PROOFS="soak http_fuzz" chooses some.
+prove: setup
+	$(BIN)/python tests/support/proofs.py $(PROOFS)
 
 format: setup
 	$(BIN)/ruff format .

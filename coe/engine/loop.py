@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from coe.engine.events import Call, Cancel, Event, Fault, Hint, Inbox, Shutdown, Submit, answer, new_future
@@ -230,6 +231,10 @@ class Engine:
             message = f"its step failed ({reason_of(error)}); try again, and report this"
             self._fail_expert(expert, ExpertError(expert, message))
             self._cache.check_device()
+            with suppress(AssertionError):
+                self.check_integrity()
+                return
+            raise  # the fault was in the books and has left them wrong: it ends the engine
 
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:

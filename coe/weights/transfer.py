@@ -6,6 +6,7 @@ and nothing else: no budgets, no leases, no decisions.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from coe.types import Tier
 from coe.weights.unit import Unit
 
 __all__ = ["NUM_THREADS", "Arrived", "Copier", "DiskReader", "LaneCopier", "StreamCopier", "UnitSource"]
+
+log = logging.getLogger("coe.weights.transfer")
 
 NUM_THREADS = 2  # per link: enough to fill a disk's queue or a memory bus, few enough to leave cores to compute
 COPY_PIECE_BYTES = 16 << 20  # with smaller pieces, handing them over costs a tenth of the copy
@@ -146,7 +149,8 @@ class StreamCopier:
         while (queued := self._queue.get()) is not None:
             error = _error_of(queued.wait)
             ended_s = time.monotonic()
-            self._post(Arrived(queued.unit_hash, queued.size_bytes, Tier.DEVICE, queued.started_s, ended_s, error))
+            arrived = Arrived(queued.unit_hash, queued.size_bytes, Tier.DEVICE, queued.started_s, ended_s, error)
+            _report(self._post, arrived)
 
 
 class _Countdown:
@@ -191,7 +195,16 @@ class _Countdown:
             error = self._error or _error_of(self._check)
             ended_s = time.monotonic()
             started_s = min(self._started_s, ended_s)
-            self._post(Arrived(self._unit_hash, self._size_bytes, self._tier, started_s, ended_s, error))
+            _report(self._post, Arrived(self._unit_hash, self._size_bytes, self._tier, started_s, ended_s, error))
+
+
+def _report(post: Callable[[Arrived], None], event: Arrived) -> None:
+    """Say that a transfer has ended; once more if that fails, because nobody else ever would."""
+    try:
+        post(event)
+    except BaseException:
+        log.exception("report unit=%s", event.unit_hash)
+        post(event)
 
 
 def _error_of(work: Callable[[], None]) -> BaseException | None:

@@ -9,53 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import itertools
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from compositions import ask, integrity, outcome, with_runtime, write_config
+from random_load import Event, Faults, events
 
 from coe.errors import WeightsError
-from coe.models.cpu.compiled_llama import DecodePass
-from coe.models.llama.ragged import RaggedPass
 from coe.runtime import Runtime
-from coe.weights.memory.device import EmulatedDevice
-from coe.weights.store import file_reads
 
 SHAPES = ("llama", "other_llama", "untied_llama", "qwen2", "qwen3", "gpt2")
 NUM_EVENTS = 150
 
 
-class Faults:
-    """Fails every so many calls of a function while it is switched on."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self.is_on, self._chance = False, chance
-
-    def wrap(self, real: Callable[..., Any], rate: float, error: Callable[[], Exception]) -> Callable[..., Any]:
-        def work(*arguments: Any, **named: Any) -> Any:
-            if self.is_on and self._chance.random() < rate:
-                raise error()
-            return real(*arguments, **named)
-
-        return work
-
-
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
-    faults = Faults(random.Random(0))
-    for owner, name, rate, error in (
-        (file_reads, "_read_cached", 0.02, lambda: OSError(errno.EIO, "Input/output error")),
-        (EmulatedDevice, "copy", 0.01, lambda: RuntimeError("a copy failed")),
-        (RaggedPass, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),
-        (DecodePass, "run_unit", 0.002, lambda: RuntimeError("a kernel failed")),
-    ):
-        monkeypatch.setattr(owner, name, faults.wrap(getattr(owner, name), rate, error))
-    return faults
+    return Faults(monkeypatch, random.Random(0))
 
 
 @pytest.mark.parametrize("device", ["cpu", "emulated"])
@@ -74,8 +46,8 @@ def test_books_balance_after_every_event_and_every_request_ends(
         before = [await ask(runtime, shape, "hello", 8) for shape in SHAPES]
         faults.is_on = is_faulty
         tasks: list[asyncio.Task[str]] = []
-        for _ in range(NUM_EVENTS):
-            await one_event(runtime, chance, tasks)
+        for event in itertools.islice(events(chance, SHAPES), NUM_EVENTS):
+            await happen(runtime, event, tasks)
             await integrity(runtime)
         for shape in SHAPES:
             await runtime.operator.unpin(shape)
@@ -94,17 +66,15 @@ def test_books_balance_after_every_event_and_every_request_ends(
     assert bool(set(ends) & errors) == is_faulty
 
 
-async def one_event(runtime: Runtime, chance: random.Random, tasks: list[asyncio.Task[str]]) -> None:
-    shape = chance.choice(SHAPES)
-    kind = chance.choices(("ask", "cancel", "load", "unload", "pin", "unpin", "pause"), (8, 2, 1, 2, 1, 2, 2))[0]
-    if kind == "ask":
-        prompt, num_tokens = "word " * chance.randrange(1, 40), chance.choice((chance.randrange(1, 24), 120))
-        tasks.append(asyncio.create_task(cancellable(runtime, shape, prompt, num_tokens)))
-    elif kind == "cancel" and tasks:
-        chance.choice(tasks).cancel()
-    elif kind in ("load", "unload", "pin", "unpin"):
+async def happen(runtime: Runtime, event: Event, tasks: list[asyncio.Task[str]]) -> None:
+    if event.kind == "ask":
+        answering = cancellable(runtime, event.expert, event.prompt, event.num_tokens)
+        tasks.append(asyncio.create_task(answering))
+    elif event.kind == "leave" and tasks:
+        tasks[event.number % len(tasks)].cancel()
+    elif event.kind in ("load", "unload", "pin", "unpin"):
         with contextlib.suppress(WeightsError):  # no room beside what is pinned or running: refused, nothing lost
-            await asyncio.wait_for(getattr(runtime.operator, kind)(shape), 60)
+            await asyncio.wait_for(getattr(runtime.operator, event.kind)(event.expert), 60)
     else:
         await asyncio.sleep(0)
 

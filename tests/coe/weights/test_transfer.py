@@ -70,6 +70,22 @@ def test_a_check_that_fails_fails_its_unit() -> None:
     assert str(read(Source(check=fail)).error) == "wrong bytes"
 
 
+def test_a_report_that_fails_is_made_again() -> None:
+    """An end that nobody hears of leaves its expert loading for ever."""
+    inbox: SimpleQueue[Arrived] = SimpleQueue()
+    errors = iter([MemoryError()])
+
+    def post(event: Arrived) -> None:
+        for error in errors:
+            raise error
+        inbox.put(event)
+
+    copier = LaneCopier(post, lambda source, target: target.copy_(source), num_lanes=1)
+    copier.copy("hash", torch.zeros(8, dtype=torch.uint8), torch.ones(8, dtype=torch.uint8))
+    assert inbox.get(timeout=30).error is None
+    copier.close()
+
+
 @pytest.mark.parametrize("num_lanes", [1, 2])
 def test_lanes_copy_every_byte_of_a_unit_and_report_once(num_lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coe.weights.transfer.COPY_PIECE_BYTES", 1000)
