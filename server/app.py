@@ -19,12 +19,12 @@ from server.access.door import Door, build_door
 from server.access.gate import Gate
 from server.admin import admin_routes
 from server.bodies import BodyReader
-from server.ending import CLOSE_S
 from server.failures import failure_of
 from server.health import health_routes
 from server.json_response import JsonResponse
 from server.openai.routes import openai_routes
 from server.openapi.document import document
+from server.process.ending import CLOSE_S
 from server.routing import routing_routes
 
 __all__ = ["create_app"]

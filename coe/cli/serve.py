@@ -12,10 +12,10 @@ from coe.config.read import load_config
 from coe.config.schema import Config
 from server.access.door import build_door
 from server.connection import ConnectionLimits
-from server.ending import Ending
-from server.serve import bind, serve
-from server.starting import answering
-from server.supervisor import supervise
+from server.process.ending import Ending
+from server.process.serve import bind, serve
+from server.process.starting import answering
+from server.process.supervisor import supervise
 
 if TYPE_CHECKING:
     from coe.runtime import Runtime

@@ -19,7 +19,7 @@ from router import GeneralOnly
 from server.access.door import build_door
 from server.app import create_app
 from server.connection import ConnectionLimits
-from server.serve import bind, uvicorn_config
+from server.process.serve import bind, uvicorn_config
 
 
 class Live:

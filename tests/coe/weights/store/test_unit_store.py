@@ -281,7 +281,8 @@ def test_gc_in_the_middle_of_an_import_spares_what_it_has_written(store: UnitSto
     first = store.put(memoryview(b"first".ljust(PAGE, b"\0")))
     assert UnitStore(store.folder).gc([]) == 0
     second = store.put(memoryview(b"second".ljust(PAGE, b"\0")))
-    units = tuple(Unit(name, digest, PAGE, ()) for name, digest in (("layer.0", first), ("layer.1", second)))
+    tensors = (TensorSpec("w", "F32", (4,), 0),)
+    units = tuple(Unit(name, digest, PAGE, tensors) for name, digest in (("layer.0", first), ("layer.1", second)))
     store.save(Manifest("key", "somewhere", "float32", {}, {}, "tokenizer", units, {}))
     assert UnitStore(store.folder).gc([]) == 0
     assert store.lookup("key") is not None

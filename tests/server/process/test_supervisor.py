@@ -10,7 +10,7 @@ import pytest
 from compositions import write_config
 from served_process import ServedProcess, served_process
 
-from server.supervisor import LAST_PAUSE_S, STEADY_S, next_pause_s
+from server.process.supervisor import LAST_PAUSE_S, STEADY_S, next_pause_s
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from coe.errors import ConfigError
-from server.serve import bind
+from server.process.serve import bind
 
 
 def test_taken_port_is_a_clear_error() -> None:

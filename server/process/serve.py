@@ -21,7 +21,7 @@ from fastapi import FastAPI
 
 from coe.errors import ConfigError
 from server.connection import ConnectionLimits, connection_type
-from server.ending import CLOSE_S, FAILED, GRACE_S, LINGER_S, Ending, end_hard_in
+from server.process.ending import CLOSE_S, FAILED, GRACE_S, LINGER_S, Ending, end_hard_in
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds: a taken port is said before that
     from coe.runtime import Runtime

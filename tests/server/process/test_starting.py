@@ -15,8 +15,8 @@ import httpx
 import pytest
 from compositions import write_config
 
-from server.serve import bind
-from server.starting import Starting, answering
+from server.process.serve import bind
+from server.process.starting import Starting, answering
 
 # an import that waits, in its second unit, until the file named by the first word is there
 HELD = """
