@@ -192,11 +192,9 @@ def write_page() -> None:
 
 def _shown(figures: dict[str, Any]) -> str:
     """The figures that are numbers or words; lists are in the JSON alone."""
-    return ", ".join(
-        f"{name.removeprefix('num_').replace('_', ' ')} {value}"
-        for name, value in figures.items()
-        if not isinstance(value, list | dict)
-    )
+    flat = {name: value for each in figures.values() if isinstance(each, dict) for name, value in each.items()}
+    shown = {name: value for name, value in figures.items() if not isinstance(value, list | dict)} | flat
+    return ", ".join(f"{name.removeprefix('num_').replace('_', ' ')} {value}" for name, value in shown.items())
 
 
 def main(names: Sequence[str]) -> int:

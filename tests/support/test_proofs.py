@@ -26,7 +26,7 @@ def write(proof: proofs.Proof, **changes: object) -> None:
         "seed": 0,
         "commit": "abc",
         "took_s": 90.0,
-        "figures": {"num_cases": 7, "which": ["a"]},
+        "figures": {"num_cases": 7, "which": ["a"], "ends": {"said so": 2}},
         "hardware": {"cpu": "a processor", "num_cpus": 2},
     }
     proof.json_file.write_text(json.dumps(record | changes))
@@ -95,5 +95,5 @@ def test_the_page_says_what_does_not_hold_and_shows_no_lists(proof: proofs.Proof
     write(proof, passed=False)
     proofs.write_page()
     page = (tmp_path / "README.md").read_text()
-    assert "| that it holds | **no** | cases 7 | 2 min | 0 | abc |" in page
+    assert "| that it holds | **no** | cases 7, said so 2 | 2 min | 0 | abc |" in page
     assert "a processor (2 processors)" in page
