@@ -6,6 +6,8 @@ export COE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coe
 VENV ?= $(COE_CACHE)/venv-$(shell pwd | cksum | cut -d' ' -f1)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests of one file stay together: they share what is made for them.
+IN_PARALLEL := --numprocesses 2 --dist loadfile
 
 .PHONY: serve test check prove format lint types gpu-check setup clean demo
 
@@ -13,13 +15,13 @@ serve: setup demo
 	$(BIN)/coe serve --config examples/demo/coe.toml
 
 test: setup demo
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 check: setup demo
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 # Every proof in full, hours in all; `make check` runs a sample of each. PROOFS="soak http_fuzz" chooses some.
 prove: setup

@@ -1,9 +1,10 @@
 """Chat templates rendered in processes of their own, which are killed when a template overruns.
 
-Owns the processes: two are kept warm, so that a killed one is replaced without a wait. A template is code of whoever
-published the expert. What it may use is bounded in template_worker.py: processor time, memory, length of the text. A
-quick try is so short that it holds up nobody; a template that overran it is rendered with patience from then on, by a
-caller who can wait. Knows nothing about tokenizers or experts. Any thread may call it.
+Owns the processes: two are kept warm, so that a killed one is replaced without a wait. One that ended for another
+reason than its job's limits may have been killed from outside, so its job is tried once more in a new one. A template
+is code of whoever published the expert. What it may use is bounded in template_worker.py: processor time, memory,
+length of the text. A quick try is so short that it holds up nobody; a template that overran it is rendered with
+patience from then on, by a caller who can wait. Knows nothing about tokenizers or experts. Any thread may call it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ class TooLongError(Exception):
 
 class OverrunError(Exception):
     """The template used more time or memory than it may, or ended its process; the message says which."""
+
+
+class _EndedError(OverrunError):
+    """The process ended by something else than the limits of its job, perhaps before it had the job."""
 
 
 class _Job(NamedTuple):
@@ -125,6 +130,11 @@ class Renderer:
     def _ask(self, job: _Job) -> tuple[str, str]:
         with self._lock:
             process = self._idle.pop() if self._idle else _Process()
+        with suppress(_EndedError):  # killed while it was idle, say: that is no fault of this template
+            return self._ask_in(process, job)
+        return self._ask_in(_Process(), job)
+
+    def _ask_in(self, process: _Process, job: _Job) -> tuple[str, str]:
         try:
             outcome, text = process.ask(job)
             if outcome == "out of memory":
@@ -170,7 +180,7 @@ class _Process:
         except OSError:  # the process has ended
             pass
         if answer is None:
-            raise OverrunError(self._end(job))
+            raise self._end(job)
         outcome, text = answer
         return outcome, text
 
@@ -180,11 +190,11 @@ class _Process:
             self._process.kill()
         self._process.wait()
 
-    def _end(self, job: _Job) -> str:
+    def _end(self, job: _Job) -> OverrunError:
         code = self._process.wait()
         if code == -signal.SIGPROF:
-            return f"its chat template needs more than {job.cpu_limit_s:g} s of processor time"
-        return f"its chat template ended the process that renders it (exit code {code})"
+            return OverrunError(f"its chat template needs more than {job.cpu_limit_s:g} s of processor time")
+        return _EndedError(f"its chat template ended the process that renders it (exit code {code})")
 
 
 @cache

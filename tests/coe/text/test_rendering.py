@@ -10,10 +10,11 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from coe.text.rendering import OverrunError, RefusedError, Renderer, TooLongError
+from coe.text.rendering import OverrunError, RefusedError, Renderer, TooLongError, _Process
 
 HELLO = [{"role": "user", "content": "Hello"}]
 PLAIN = "{% for message in messages %}{{ message.content }}{% endfor %}"
@@ -99,13 +100,27 @@ def test_a_template_that_overran_is_not_tried_again_on_as_much(renderer: Rendere
     assert renderer.render(template, [{"role": "user", "content": "Hi"}], {}, max_chars=100) == "fine"
 
 
-def test_a_worker_that_ends_is_replaced(renderer: Renderer) -> None:
-    process = renderer._idle[-1]._process
-    process.kill()
-    process.wait()
+def test_processes_that_were_killed_while_they_waited_cost_no_template_anything(renderer: Renderer) -> None:
+    for process in list(renderer._idle):
+        process._process.kill()
+        process._process.wait()
+    for is_quick in (True, False, True):
+        assert render(renderer, PLAIN, is_quick=is_quick) == "Hello"
+
+
+def test_a_process_that_ends_twice_with_the_same_conversation_is_its_templates_fault(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(process: _Process, job: object) -> tuple[str, str]:
+        process._process.kill()
+        return real(process, job)
+
+    real: Any = _Process.ask
+    monkeypatch.setattr(_Process, "ask", killed)
     with pytest.raises(OverrunError, match="exit code -9"):
-        render(renderer, PLAIN + " ")
-    assert render(renderer, PLAIN) == "Hello"
+        render(renderer, PLAIN)
+    monkeypatch.undo()
+    assert render(renderer, PLAIN + "!") == "Hello!"
 
 
 def test_workers_end_with_their_parent_even_if_it_is_killed() -> None:
