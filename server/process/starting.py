@@ -6,12 +6,13 @@ keeps the connections that come between. The imports stay in the main thread, wh
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -24,6 +25,8 @@ __all__ = ["Starting", "answering"]
 
 RETRY_AFTER_S = "5"
 THREAD = "coe-starting"
+HANDOVER_S = 1.0  # for clients that have connected and not yet asked
+POLL_S = 0.01
 
 log = logging.getLogger("uvicorn.error")
 
@@ -57,6 +60,19 @@ class Starting:
         return failure.status, failure.body
 
 
+class _Server(uvicorn.Server):
+    """A server whose end resets no connection: those it has accepted are answered, the others are the next server's."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for each in self.servers:
+            each.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVER_S):
+                while self.server_state.connections:
+                    await asyncio.sleep(POLL_S)
+        await super().shutdown(sockets)
+
+
 @contextmanager
 def answering(listener: socket.socket) -> Iterator[Starting]:
     """Answer on a listening socket until the block ends; the socket stays open."""
@@ -64,7 +80,7 @@ def answering(listener: socket.socket) -> Iterator[Starting]:
     config = uvicorn.Config(
         starting, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     sockets = [listener.dup()]  # the server closes what it is given
     thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, name=THREAD, daemon=True)
     log.addFilter(_is_of_the_real_server)
