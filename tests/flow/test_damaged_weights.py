@@ -45,15 +45,16 @@ def test_requests_to_damaged_weights_fail_by_name_and_others_answer(
         asked = [ask(runtime, "bad", "hello", 8, **each) for each in SETTINGS.values()]
         *failed, together = await asyncio.gather(*asked, ask(runtime, "good", "hello", 8), return_exceptions=True)
         assert together == alone
-        assert [type(error) for error in failed] == [ExpertError] * len(SETTINGS)
-        assert all("expert 'bad': it produced NaN or infinite logits" in str(error) for error in failed)
+        assert all(isinstance(error, ExpertError) for error in failed), failed
+        assert all("expert 'bad': it" in str(error) and SAID in str(error) for error in failed)
         scored = GenerateRequest("scored", messages=(Message("user", "hello"),), expert="bad")
-        with pytest.raises(ExpertError, match="'bad': it produced NaN"):
+        with pytest.raises(ExpertError, match=f"'bad': it.*{SAID}"):  # by its breaker, too, which has seen enough
             await runtime.likelihoods(scored, [" one", " two"])
 
     with_runtime(write_config(tmp_path, {"good": llama_folder, "bad": bad}), work)
 
 
+SAID = "produced NaN or infinite logits"
 PARTS = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "gate_proj.weight", "down_proj.weight")
 
 
