@@ -38,6 +38,7 @@ def test_training_takes_a_static_encoder_and_the_router_refuses_another(tmp_path
 
 def test_a_sentence_transformers_static_embedding_loads(tmp_path: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
@@ -45,7 +46,7 @@ def test_a_sentence_transformers_static_embedding_loads(tmp_path: Path) -> None:
     tokenizer = Tokenizer(WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
     tokenizer.pre_tokenizer = Whitespace()
     table = np.arange(12, dtype=np.float32).reshape(3, 4)
-    static = sentence_transformers.models.StaticEmbedding(tokenizer, embedding_weights=table)
+    static = StaticEmbedding(tokenizer, embedding_weights=table)
     sentence_transformers.SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
     expected = table[[0, 1, 1]].mean(axis=0)
     vector = Encoder(str(tmp_path / "static")).encode(["a b b"])[0, :4]
