@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from coe.config.schema import AccessConfig
@@ -21,7 +22,6 @@ from server.admin import admin_routes
 from server.bodies import BodyReader
 from server.failures import failure_of
 from server.health import health_routes
-from server.json_response import JsonResponse
 from server.openai.routes import openai_routes
 from server.openapi.document import document
 from server.process.ending import CLOSE_S
@@ -68,4 +68,4 @@ def create_app(
 
 async def _on_unknown_url(_: Request, error: Exception) -> Response:
     failure = failure_of(error)  # all else that an endpoint raises ends at the gate
-    return JsonResponse(failure.body, failure.status, headers=failure.headers)
+    return JSONResponse(failure.body, failure.status, headers=failure.headers)

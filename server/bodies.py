@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from coe.config.toml_fields import nearest
-from coe.errors import CancelledError, InvalidRequestError, SlowRequestError, TooLargeError, shown
+from coe.errors import MAX_SHOWN_CHARS, CancelledError, InvalidRequestError, SlowRequestError, TooLargeError, shown
 from coe.text.length_bound import LengthBound
 
 __all__ = ["BodyReader", "check_num_messages", "refuse_unknown", "validated"]
@@ -76,7 +76,7 @@ def validated(kind: type[ModelT], body: Any) -> ModelT:
         return kind.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part)[:80] for part in first["loc"])
+        where = ".".join(str(part)[:MAX_SHOWN_CHARS] for part in first["loc"])
         said = f"{where or 'body'}: {first['msg']}"
         message = said if not first["loc"] or first["type"] == "missing" else f"{said} (got {shown(first['input'])})"
         raise InvalidRequestError(message, param=str(first["loc"][0]) if first["loc"] else None) from error
@@ -92,8 +92,8 @@ def refuse_unknown(fields: Iterable[str], known: Iterable[str], where: str = "")
         if name not in allowed:
             inside = f" in {where}" if where else ""
             raise InvalidRequestError(
-                f"unknown field {shown(name)}{inside}; {nearest(name[:80], allowed, 'known fields')}",
-                param=where.partition(".")[0] or name[:80],
+                f"unknown field {shown(name)}{inside}; {nearest(name[:MAX_SHOWN_CHARS], allowed, 'known fields')}",
+                param=where or name[:MAX_SHOWN_CHARS],
             )
 
 

@@ -133,5 +133,6 @@ def _of_http(error: HTTPException) -> Failure:
 
 
 def _cut(message: str) -> str:
-    """Return at most MAX_MESSAGE_CHARS: no error repeats a request of megabytes."""
+    """Return at most MAX_MESSAGE_CHARS, of which UTF-8 can write each: no error repeats a request of megabytes."""
+    message = message.encode("utf-8", "replace").decode()
     return message if len(message) <= MAX_MESSAGE_CHARS else f"{message[: MAX_MESSAGE_CHARS - 3]}..."

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from coe.errors import CancelledError
 from coe.runtime import Runtime
 from coe.types import GenerateEvent, GenerateRequest, Routed
 from server.access.caller import caller_of
 from server.access.metering import metered
-from server.json_response import JsonResponse
 from server.openai.answers import Answer
 from server.routing import decision_headers
 from server.stream import sse
@@ -46,10 +45,10 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
 
     `keep_alive_s` is the time between comments in a stream that has nothing else to send.
     """
+    commit_s = keep_alive_s if asked.streams else None
+    events = metered(runtime.generate(asked.request, commit_s=commit_s), caller_of(request))
     if not asked.streams:
-        events = metered(runtime.generate(asked.request), caller_of(request))
         return await _unless_left(request, _whole(asked, events))
-    events = metered(runtime.generate(asked.request, commit_s=keep_alive_s), caller_of(request))
     routed = await _unless_left(request, _routed(events))
     text = sse(asked.answer_to(routed), events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
     headers = {**decision_headers(routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -62,7 +61,7 @@ async def _whole(asked: Generation, events: AsyncGenerator[GenerateEvent, None])
         answer = asked.answer_to(routed)
         async for event in events:
             answer.take(event)
-    return JsonResponse(answer.whole(), headers=decision_headers(routed))
+    return JSONResponse(answer.whole(), headers=decision_headers(routed))
 
 
 async def _routed(events: AsyncGenerator[GenerateEvent, None]) -> Routed:

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from coe.runtime import Runtime
 from server.access.caller import caller_of
+from server.failures import without_paths
 from server.prometheus import exposition
 
 __all__ = ["health_routes"]
@@ -27,14 +28,14 @@ def health_routes(runtime: Runtime) -> APIRouter:
     @routes.get("/health")
     async def health() -> Response:
         if runtime.failure is not None:
-            return JSONResponse({"status": "failed", "reason": runtime.failure}, 503)
+            return JSONResponse({"status": "failed", "reason": without_paths(runtime.failure)}, 503)
         return JSONResponse({"status": "ok"})
 
     @routes.get("/ready")
     async def ready(request: Request) -> Response:
         body: dict[str, Any] = {"ready": runtime.is_ready}
         if caller_of(request).may_know_more:  # it names experts
-            body["status"] = runtime.readiness()
+            body["status"] = without_paths(runtime.readiness())
         return JSONResponse(body, 200 if runtime.is_ready else 503)
 
     @routes.get("/metrics")

@@ -1,6 +1,6 @@
 """One line in the log for each request that failed: its id, status, code, key and path, and never what was in it.
 
-The door opens a record for each request; whatever answers with a failure notes it there. The record is a context
+The gate opens a record for each request; whatever answers with a failure notes it there. The record is a context
 variable, so that a stream, which fails long after its headers, finds it too. Prompts stay out of the log: of an
 exception that is not coe's own, only its class and its frames are written.
 """
@@ -14,7 +14,7 @@ import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from coe.errors import CoeError, RequestError, shown
+from coe.errors import CoeError, shown
 
 __all__ = ["RequestRecord", "current_record", "record_as_current"]
 
@@ -33,7 +33,7 @@ class RequestRecord:
     path: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     key: str = ""
-    status: int = 0  # of the answer, or of the error that ended it after its headers
+    status: int = 0  # of the error
     code: str | None = None
     error: Exception | None = None
 
@@ -64,7 +64,7 @@ class RequestRecord:
         """Return the cause of what is the server's own failure: of others the client has been told, not the log."""
         if self.error is None or self.status < 500:
             return ""
-        if isinstance(self.error, CoeError) and not isinstance(self.error, RequestError):
+        if isinstance(self.error, CoeError):
             return " error=" + " ".join(str(self.error).split())
         text = str(self.error) if isinstance(self.error, OSError | MemoryError) else ""  # others may hold a prompt
         frames = "".join(traceback.format_tb(self.error.__traceback__))

@@ -17,8 +17,7 @@ from coe.runtime import Runtime
 from coe.types import CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
 from server.access.caller import Caller, caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
-from server.failures import without_paths
-from server.openai.requests import ChatRequest, FromJson, Turn
+from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, FromJson, Turn
 
 __all__ = ["coe_object", "conversation_of", "decision_headers", "decision_object", "routing_routes"]
 
@@ -40,7 +39,7 @@ class RouteRequest(FromJson):
     @classmethod
     def _refuse_unknown(cls, raw: Any) -> Any:
         if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *ChatRequest.model_fields})
+            refuse_unknown(raw, {*cls.model_fields, *ChatRequest.model_fields, *NEUTRAL, *HARMLESS})
         return raw
 
     def query(self, caller: Caller, conversation: str | None = None) -> RouteQuery:
@@ -94,7 +93,7 @@ def decision_object(decision: Decision) -> dict[str, Any]:
         "category": decision.category,
         "confidence": _rounded(decision.confidence),
         "why": decision.why,
-        "because": without_paths(decision.because),
+        "because": decision.because,
         "rule": decision.rule,
         "instead_of": decision.instead_of,
         "alternatives": list(decision.alternatives),

@@ -41,6 +41,7 @@ OF_THE_REQUEST: Mapping[str, type[RequestError]] = {
 }
 OF_THE_SERVER: Mapping[str, type[CoeError]] = {
     "overloaded": OverloadedError,
+    "too_many_connections": OverloadedError,
     "invalid_api_key": AuthenticationError,
     "permission_denied": PermissionDeniedError,
     "rate_limit_exceeded": RateLimitError,

@@ -10,13 +10,12 @@ from __future__ import annotations
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.access.caller import SCOPE, Caller
 from server.access.door import Asked, Door
 from server.failures import failure_of
-from server.json_response import JsonResponse
 from server.request_log import RequestRecord, record_as_current
 
 __all__ = ["Gate"]
@@ -24,7 +23,7 @@ __all__ = ["Gate"]
 LIMITED = "/v1/"
 EXPOSED = (
     "x-request-id, retry-after, x-coe-expert, x-coe-category, x-coe-confidence, x-coe-why, x-coe-tier, "
-    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-coe-passed-over, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 PREFLIGHT_S = "600"
@@ -98,7 +97,6 @@ class _Answering:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
-            self.record.status = self.record.status or message["status"]
             headers = MutableHeaders(scope=message)
             for name, value in self._every_answers().items():
                 headers[name] = value
@@ -107,7 +105,7 @@ class _Answering:
 
     async def fail(self, error: Exception, scope: Scope, receive: Receive, asked: Asked) -> None:
         failure = failure_of(error, names_paths=asked.is_admins and SCOPE in scope)
-        response = JsonResponse(failure.body, failure.status, headers=failure.headers)
+        response = JSONResponse(failure.body, failure.status, headers=failure.headers)
         await response(scope, receive, self.send)
 
     def _every_answers(self) -> dict[str, str]:
@@ -127,4 +125,7 @@ def _preflight(asked: Asked) -> Response:
 
 def _once(headers: Headers) -> dict[str, str]:
     """Return headers by name; one that comes twice is joined, so that it equals nothing that is allowed."""
-    return {name: ", ".join(headers.getlist(name)) for name in set(headers)}
+    joined: dict[str, str] = {}
+    for name, value in headers.items():
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from coe.types import ExpertStatus
+from coe.types import CostTerm, ExpertStatus, PassedOver
 
 __all__ = [
     "ChatCompletion",
@@ -59,22 +59,6 @@ class Neighbour(BaseModel):
     text: str | None = Field(description="null where its licence does not allow to show it")
 
 
-class Cost(BaseModel):
-    epsilon: float
-    mapped: str
-    mapped_score: float
-    chosen: str
-    chosen_score: float
-    missing_bytes: int | None
-
-
-class PassedOver(BaseModel):
-    """An expert that could not answer, so that the next one was asked."""
-
-    expert: str
-    reason: str
-
-
 class Decision(BaseModel):
     """Which expert answers, and why."""
 
@@ -87,7 +71,7 @@ class Decision(BaseModel):
     instead_of: str | None
     alternatives: list[str]
     passed_over: list[PassedOver]
-    cost: Cost | None
+    cost: CostTerm | None
     probabilities: dict[str, float | None]
     nearest: list[Neighbour]
 
@@ -132,16 +116,19 @@ class ChatChoice(BaseModel):
     finish_reason: str
 
 
-class ChatCompletion(BaseModel):
-    """A whole answer. With `stream`, server-sent events have chunks of it, each choice with a `delta`."""
-
+class _Answer(BaseModel):
     id: str
-    object: Literal["chat.completion"]
     created: int
     model: str = Field(description="the expert that answered")
-    choices: list[ChatChoice]
     usage: Usage
     coe: Coe
+
+
+class ChatCompletion(_Answer):
+    """A whole answer. With `stream`, server-sent events have chunks of it, each choice with a `delta`."""
+
+    object: Literal["chat.completion"]
+    choices: list[ChatChoice]
 
 
 class CompletionChoice(BaseModel):
@@ -151,16 +138,11 @@ class CompletionChoice(BaseModel):
     finish_reason: str
 
 
-class Completion(BaseModel):
+class Completion(_Answer):
     """A whole answer. With `stream`, server-sent events have chunks of it."""
 
-    id: str
     object: Literal["text_completion"]
-    created: int
-    model: str
     choices: list[CompletionChoice]
-    usage: Usage
-    coe: Coe
 
 
 class Experts(BaseModel):

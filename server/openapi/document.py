@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -93,6 +94,7 @@ OPERATIONS = (
 )
 
 
+@cache
 def document() -> dict[str, Any]:
     """Return the document as JSON has it."""
     schemas = _schemas()
@@ -172,6 +174,8 @@ def _schemas() -> dict[str, Any]:
     schemas = _definitions(requests, "validation") | _definitions(written, "serialization")
     for model in requests:
         _complete(schemas[model.__name__], has_openai_fields=model is not RouteRequest)
+    asked = schemas["RouteRequest"]
+    asked["properties"] = schemas["ChatRequest"]["properties"] | asked["properties"]  # one can be asked as it is
     return schemas
 
 

@@ -7,23 +7,24 @@ keeps the connections that come between. The imports stay in the main thread, wh
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import uvicorn
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from coe.errors import StartingError
-from server.failures import failure_of
+from server.access.caller import caller_of
+from server.access.door import Door
+from server.access.gate import Gate
 
 __all__ = ["Starting", "answering"]
 
-RETRY_AFTER_S = "5"
 THREAD = "coe-starting"
 HANDOVER_S = 1.0  # for clients that have connected and not yet asked
 POLL_S = 0.01
@@ -42,22 +43,14 @@ class Starting:
         self.doing = f"{what}, {done * 100 // total} %" if total else what
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del receive  # a body is not read: whatever it asks for is refused
-        if scope["type"] == "http":
-            status, body = self._answer(scope["path"])
-            headers = {"content-type": "application/json", "connection": "close"}
-            headers |= {} if status == 200 else {"retry-after": RETRY_AFTER_S}
-            encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-            await send({"type": "http.response.start", "status": status, "headers": encoded})
-            await send({"type": "http.response.body", "body": json.dumps(body).encode()})
-
-    def _answer(self, path: str) -> tuple[int, dict[str, Any]]:
-        if path == "/health":
-            return 200, {"status": "ok"}
-        if path == "/ready":
-            return 503, {"ready": False, "status": self.doing}
-        failure = failure_of(StartingError(f"the server is not ready: {self.doing}; try again in a moment"))
-        return failure.status, failure.body
+        doing = self.doing if caller_of(HTTPConnection(scope)).may_know_more else "starting"  # it names experts
+        if scope["path"] == "/health":
+            response = JSONResponse({"status": "ok"})
+        elif scope["path"] == "/ready":
+            response = JSONResponse({"ready": False, "status": doing}, 503)
+        else:
+            raise StartingError(f"the server is not ready: {doing}; try again in a moment")  # the gate answers it
+        await response(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -74,11 +67,17 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def answering(listener: socket.socket) -> Iterator[Starting]:
-    """Answer on a listening socket until the block ends; the socket stays open."""
+def answering(listener: socket.socket, door: Door) -> Iterator[Starting]:
+    """Answer on a listening socket, whom `door` lets in, until the block ends; the socket stays open."""
     starting = Starting()
     config = uvicorn.Config(
-        starting, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+        Gate(starting, door),
+        log_config=None,
+        access_log=False,
+        headers=[("connection", "close")],
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
     )
     server = _Server(config)
     sockets = [listener.dup()]  # the server closes what it is given

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from api_keys import bearer, write_keys
 from compositions import write_config
 from raw_http import connected, raw_request, read_all, read_answer
 from server_live import Live, live_server, post
+from waits import until
 
 from server.connection import ConnectionLimits
 
@@ -37,13 +37,6 @@ def status_and_code(answer: bytes) -> tuple[int, str | None]:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"x-request-id: " in head
     return int(head.split()[1]), json.loads(body)["error"]["code"]
-
-
-def until(is_so: object) -> None:
-    """Ask until it is so."""
-    assert callable(is_so)
-    while not is_so():
-        time.sleep(0.01)
 
 
 def test_headers_that_trickle_are_ended(hasty: Live) -> None:
@@ -103,14 +96,16 @@ def test_a_reader_that_stops_is_cut_off_and_its_generation_cancelled(
     with caplog.at_level(logging.WARNING), connected(hasty.url) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(raw_request("POST", CHAT, {"content-length": str(len(text))}, text))
-        until(lambda: "cut off" in caplog.text)
-    until(lambda: not any(expert.num_requests for expert in hasty.runtime.operator.experts()))
+        until(lambda: "cut off" in caplog.text, "it is cut off")
+    until(lambda: not any(expert.num_requests for expert in hasty.runtime.operator.experts()), "its request has ended")
     assert hasty.runtime.metrics.snapshot().requests["general", "cancelled"] >= 1
 
 
-def test_one_connection_too_many_is_told_so(hasty: Live) -> None:
+def test_one_connection_too_many_is_told_so(tmp_path: Path, llama_folder: Path) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(connected(hasty.url)) for _ in range(5)]
+        config = write_config(tmp_path, {"general": llama_folder})
+        live = stack.enter_context(live_server(config, limits=ConnectionLimits(max_connections=4)))
+        clients = [stack.enter_context(connected(live.url)) for _ in range(5)]
         for client in clients:
             client.sendall(raw_request("POST", CHAT, {"content-length": "9", "expect": "100-continue"}))
         answers = [client.recv(1000) for client in clients]
@@ -161,7 +156,7 @@ def test_an_aborted_upload_is_one_line_and_no_trace(live: Live, caplog: pytest.L
     with caplog.at_level(logging.DEBUG):
         with connected(live.url) as client:
             client.sendall(raw_request("POST", CHAT, {"content-length": "1000", "x-request-id": "gone"}, b'{"messages'))
-        until(lambda: "gone" in caplog.text)
+        until(lambda: "gone" in caplog.text, "it is gone")
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert lines == [f"failed id=gone status=499 code=cancelled POST '{CHAT}'"]
     assert "Traceback" not in caplog.text

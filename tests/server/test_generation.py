@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 from compositions import write_config
 from server_live import Live, live_server, own_units, post
+from waits import until
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -67,7 +68,9 @@ def test_closed_connection_cancels_the_generation(live: Live) -> None:
     body = {"model": "other", "stream": True, "max_tokens": 400, "messages": PROMPT, "temperature": 0}
     with httpx.stream("POST", f"{live.url}/v1/chat/completions", json=body) as response:
         next(response.iter_lines())
-    while any(expert["num_requests"] for expert in httpx.get(f"{live.url}/admin/experts").json()["experts"]):
-        pass
+    until(
+        lambda: not any(each["num_requests"] for each in httpx.get(f"{live.url}/admin/experts").json()["experts"]),
+        "its request has ended",
+    )
     requests = live.runtime.metrics.snapshot().requests
     assert requests.get(("other", "cancelled"), 0) >= 1

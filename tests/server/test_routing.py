@@ -25,6 +25,13 @@ def test_route_explains_without_generating(live: Live) -> None:
     assert post(live, "/v1/route", {}).status_code == 400
 
 
+def test_a_chat_request_can_be_routed_as_it_is(live: Live) -> None:
+    asked = {"messages": PROMPT, "user": "me", "metadata": {}, "response_format": {"type": "text"}, "temperature": 0.5}
+    assert post(live, "/v1/route", asked).json()["expert"] == "general"
+    refused = post(live, "/v1/route", asked | {"temprature": 0.5})
+    assert (refused.status_code, "temperature" in refused.text) == (400, True)
+
+
 def test_what_was_changed_for_a_template_is_in_the_coe_object() -> None:
     routed = Routed(Decision("sql", None, None, "model", ""), Tier.HOST, 5, ("turns joined",))
     assert coe_object(routed)["changed"] == ["turns joined"]

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from compositions import write_config
 from served_process import served_process
+from waits import until
 
 from coe.engine.step_runner import StepRunner
 from coe.scheduling.scheduler import Scheduler
@@ -71,6 +72,7 @@ def test_what_still_streams_when_the_drain_is_over_ends_with_an_error_event_and_
     config: Path, other_thread: ThreadPoolExecutor
 ) -> None:
     """The connection broke, and before it uvicorn's patience and the runtime's drain came one after the other."""
+    config.write_text(config.read_text().replace("drain_s = 0.5", "drain_s = 3"))  # in which a new request is refused
     begun = threading.Event()
     with served_process(config, slow_steps) as served, httpx.Client(base_url=served.url) as idle:
         served.wait_ready()
@@ -120,8 +122,7 @@ def test_the_end_does_not_wait_for_weights_that_the_start_waits_for(config: Path
     source = next(line for line in text.splitlines() if line.startswith("general = "))
     config.write_text(text.replace(source, f"general = {{ {source.replace('general', 'source')}, pin = true }}", 1))
     with served_process(config, hanging_reads) as served:
-        while "loading general" not in served.get("/ready").text:
-            pass
+        until(lambda: "loading general" in served.get("/ready").text, "it loads")
         served.signal(signal.SIGTERM)
         assert served.exit_code() in (0, 1)
         served.wait_for("ending:")

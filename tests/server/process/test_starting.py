@@ -13,8 +13,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from api_keys import bearer, write_keys
 from compositions import write_config
+from waits import until
 
+from coe.config.schema import AccessConfig
+from server.access.door import build_door
 from server.process.serve import bind
 from server.process.starting import Starting, answering
 
@@ -48,8 +52,7 @@ def held_server(tmp_path: Path, experts: dict[str, Path]) -> Iterator[tuple[subp
             assert served.stderr is not None
             url = next(found[0] for line in served.stderr if (found := re.search(r"http://[\d.:]+", line)))
             with httpx.Client(base_url=url, timeout=60) as client:
-                while "importing" not in client.get("/ready").json()["status"]:
-                    time.sleep(0.05)  # asked without pause, the server would leave the import no time
+                until(lambda: "importing" in client.get("/ready").json()["status"], "it imports")
                 yield served, client
         finally:
             served.kill()
@@ -75,8 +78,7 @@ def test_the_port_answers_while_experts_are_imported_and_serves_them_after(
         assert served.stderr is not None
         line = next(line for line in served.stderr if "serving" in line)
         assert "serving 2 of 3 experts on http://" in line
-        while client.get("/ready").status_code != 200:
-            pass
+        until(lambda: client.get("/ready").status_code == 200, "it is ready")
         assert client.post("/v1/chat/completions", json=body).json()["model"] == "general"
 
 
@@ -93,9 +95,27 @@ def test_what_asks_between_the_two_servers_is_answered_by_the_second() -> None:
     listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     for text in ("first", "second"):
-        with answering(listener) as starting:
+        with answering(listener, build_door(AccessConfig(), "127.0.0.1", {})) as starting:
             starting.note(text, 0, 0)
             assert httpx.get(f"{url}/ready").json() == {"ready": False, "status": text}
+    listener.close()
+
+
+def test_while_it_starts_the_port_lets_in_whom_it_will_let_in_then(tmp_path: Path) -> None:
+    """Progress names experts, and a foreign page or host is as foreign as later."""
+    access = AccessConfig(keys=Path(write_keys(tmp_path, ours="").split('"')[1]))
+    listener = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with answering(listener, build_door(access, "127.0.0.1", {})) as starting, httpx.Client(base_url=url) as client:
+        starting.note("importing 1 of 2: secret", 0, 0)
+        assert client.get("/ready").json() == {"ready": False, "status": "starting"}
+        assert client.get("/v1/models").status_code == 401
+        assert client.get("/health").status_code == 200
+        ours = client.get("/ready", headers=bearer("ours"))
+        assert ours.json()["status"] == "importing 1 of 2: secret"
+        assert ours.headers["x-request-id"]
+    with answering(listener, build_door(AccessConfig(), "127.0.0.1", {})), httpx.Client(base_url=url) as client:
+        assert client.get("/v1/models", headers={"host": "evil.example"}).status_code == 403
     listener.close()
 
 

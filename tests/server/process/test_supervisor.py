@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from compositions import write_config
 from served_process import ServedProcess, served_process
+from waits import until
 
 from server.process.supervisor import LAST_PAUSE_S, STEADY_S, next_pause_s
 
@@ -24,11 +26,8 @@ def child_of(served: ServedProcess) -> int:
 
 
 def wait_until_gone(pid: int) -> None:
-    try:
-        while "(zombie)" not in Path(f"/proc/{pid}/status").read_text():
-            pass
-    except (FileNotFoundError, ProcessLookupError):
-        return
+    with suppress(FileNotFoundError, ProcessLookupError):
+        until(lambda: "(zombie)" in Path(f"/proc/{pid}/status").read_text(), f"process {pid} has ended")
 
 
 def test_a_server_that_crashes_is_started_again_and_no_connection_is_refused(config: Path) -> None:
