@@ -12,14 +12,15 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from coe.engine.events import Cancel, Submit
 from coe.engine.loop import Engine
-from coe.errors import CoeError, DeadlineError
+from coe.errors import CancelledError, CoeError, DeadlineError
 from coe.fallback import Patience
 from coe.lifecycle import Lifecycle
 from coe.metrics import Metrics, RequestCount
 from coe.preparation import PreparedPrompt, sequence_of
+from coe.scheduling.effects import CANCELLED
 from coe.types import Admitted, Delta, Finished, GenerateEvent, PromptScored, Routed
 
-__all__ = ["MAX_UNREAD", "attempt"]
+__all__ = ["attempt"]
 
 log = logging.getLogger("coe.runtime")
 
@@ -48,7 +49,7 @@ async def attempt(
     sequences = tuple(sequence_of(prompt, index, events.put) for index, prompt in enumerate(choices))
     num_left = len(sequences)
     try:
-        with life.heard(events.fail):
+        with life.heard(events.put):
             engine.post(Submit(sequences))
             try:
                 await events.admitted()
@@ -78,8 +79,8 @@ async def attempt(
 class _Events:
     """What the engine thread says to one request's coroutine.
 
-    Bounded: when `max_unread` events wait for a caller who takes none, `give_up` is called once, all further events are
-    dropped, and the error that ends the request comes after those that wait.
+    Bounded: when `max_unread` events wait for a caller who takes none, `give_up` is called, all further events are
+    dropped, and CancelledError comes after those that wait.
     """
 
     def __init__(self, max_unread: int, give_up: Callable[[], None]) -> None:
@@ -93,16 +94,15 @@ class _Events:
         self._hand_over(self._take, event)
 
     def _take(self, event: Admitted | PromptScored | Delta | Finished | CoeError) -> None:
-        if isinstance(event, CoeError) or not (self._is_given_up or self._queue.qsize() >= self._max_unread):
+        if self._is_given_up:
+            return
+        if isinstance(event, CoeError) or self._queue.qsize() < self._max_unread:
             self._queue.put_nowait(event)
-        elif not self._is_given_up:
-            self._is_given_up = True
-            log.warning("give up unread=%d: the caller takes no events", self._max_unread)
-            self._give_up()
-
-    def fail(self, error: CoeError) -> None:
-        """Event loop: no event comes any more."""
-        self._queue.put_nowait(error)
+            return
+        self._is_given_up = True
+        log.warning("give up unread=%d: the caller takes no events", self._max_unread)
+        self._queue.put_nowait(CancelledError(CANCELLED))  # not the engine's: its last event may be dropped here
+        self._give_up()
 
     async def admitted(self) -> None:
         """Return when the engine has taken the request in; raises the error that keeps it out."""

@@ -35,6 +35,7 @@ import reprlib
 import traceback
 
 __all__ = [
+    "MAX_SHOWN_CHARS",
     "AuthenticationError",
     "BreakerOpenError",
     "CancelledError",

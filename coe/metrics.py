@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from coe.types import BreakerState, SwitchKind, Tier
 from coe.weights.transfer import Arrived
 
-__all__ = ["Gauges", "Histogram", "Metrics", "MetricsSnapshot"]
+__all__ = ["Gauges", "Histogram", "Metrics", "MetricsSnapshot", "RequestCount"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -87,8 +87,8 @@ class Runtime:
         the first token, or `commit_s` after an expert has taken the request: from then on no other one answers.
         """
         with self._life.accepted(), self.metrics.counted() as count:
-            routed, events = await self._life.run(self._first_able(request, count, commit_s))
-            async with aclosing(events):
+            async with AsyncExitStack() as stack:  # a caller that goes away leaves no attempt behind
+                routed, events = await self._life.run(self._first_able(request, count, commit_s, stack))
                 yield routed
                 async for event in events:
                     yield event
@@ -102,6 +102,7 @@ class Runtime:
             scored = await self._life.run(self._prepare_scored(request, continuations, count))
             found: dict[int, Likelihood] = {}
             if not scored:
+                count.outcome = "ok"
                 return []
             async with aclosing(attempt(self.engine, self._life, self.metrics, scored, count, Patience())) as events:
                 async for event in events:
@@ -115,7 +116,7 @@ class Runtime:
             decision = await self._life.run(self._decide(query))
         while (outage := self._outage(decision.expert)) is not None:
             if (other := self._instead(decision, outage)) is None:
-                raise outage.with_traceback(None)  # one instance for all: each raise would add to its traceback
+                raise outage
             decision = other
         return decision
 
@@ -127,15 +128,19 @@ class Runtime:
     async def _prepare_scored(
         self, request: GenerateRequest, continuations: Iterable[str], count: RequestCount
     ) -> list[PreparedPrompt]:
+        submitted_s = time.monotonic()
         check_length(request, self.experts)
         request = replace(request, sampling=Sampling(), scores_prompt=False)
-        prompt = await self._prepare(request, await self._decide(query_of(request)), time.monotonic())
-        count.expert = prompt.decision.expert
+        decision = await self._decide(query_of(request))
+        count.expert = decision.expert
+        prompt = await self._prepare(request, decision, submitted_s)
         encode_next = prompt.expert.text.encode_continuation
         return [prompt.followed_by(await self.text.run(encode_next, text)) for text in continuations]
 
-    async def _first_able(self, request: GenerateRequest, count: RequestCount, commit_s: float | None) -> _Begun:
-        """Ask the decision's expert and then its alternatives, until one begins to answer."""
+    async def _first_able(
+        self, request: GenerateRequest, count: RequestCount, commit_s: float | None, stack: AsyncExitStack
+    ) -> _Begun:
+        """Ask the decision's expert and then its alternatives, until one begins to answer; `stack` closes them all."""
         cause: CoeError | None = None  # what was wrong with the first one
         submitted_s = time.monotonic()
         check_length(request, self.experts)
@@ -148,7 +153,9 @@ class Runtime:
                 prompt = await self._prepare(request, decision, submitted_s)
                 left_s = submitted_s + self.engine.status.deadline_s - time.monotonic()
                 patience = patience_for(decision, left_s, commit_s)
-                events = attempt(self.engine, self._life, self.metrics, [prompt] * request.num_choices, count, patience)
+                choices = [prompt] * request.num_choices
+                events = attempt(self.engine, self._life, self.metrics, choices, count, patience)
+                await stack.enter_async_context(aclosing(events))
                 routed = await anext(events)
             except CoeError as error:
                 cause = cause or error
@@ -174,14 +181,15 @@ class Runtime:
 
     def _outage(self, expert: str) -> ExpertError | None:
         """What is known to keep every request from the expert: it was refused at start, or its breaker is open."""
-        return self.experts.errors.get(expert) or self.engine.status.outage(expert)
+        error = self.experts.errors.get(expert) or self.engine.status.outage(expert)
+        return error and error.with_traceback(None)  # one instance for all: each raise would add to its traceback
 
     async def _prepare(self, request: GenerateRequest, decision: Decision, submitted_s: float) -> PreparedPrompt:
         """Return the request as its expert is to run it; raises what keeps it from the expert, if that is known now."""
         name, status = decision.expert, self.engine.status
-        expert = self.experts.get(name)
-        if (outage := status.outage(name)) is not None:
+        if (outage := self._outage(name)) is not None:
             raise outage
+        expert = self.experts.served[name]
         tier = status.residency(name).tier  # before the hint moves it
         self.engine.post(Hint(name))
         token_ids, changed = await self._encode(expert, request, decision)
@@ -189,9 +197,19 @@ class Runtime:
         score_from = 0 if request.scores_prompt else None
         num_hops = len(decision.passed_over)  # what ran for an expert that was passed over may end a step later
         request_id = f"{request.id}~{num_hops}" if num_hops else request.id
-        facts = (request_id, expert, decision, tier, token_ids, sampling, submitted_s, score_from)
-        is_continued = request.prompt is not None
-        return PreparedPrompt(*facts, request.prefix_group, changed, is_continued)
+        return PreparedPrompt(
+            request_id=request_id,
+            expert=expert,
+            decision=decision,
+            tier=tier,
+            token_ids=token_ids,
+            sampling=sampling,
+            submitted_s=submitted_s,
+            score_from=score_from,
+            prefix_group=request.prefix_group,
+            changed=changed,
+            is_continued=request.prompt is not None,
+        )
 
     async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> ChatTokens:
         try:

@@ -24,7 +24,7 @@ from coe.engine.operator import OperatorCommands
 from coe.engine.prefix_reuse import PrefixReuse
 from coe.engine.sequence import Sequence
 from coe.engine.status import EngineStatus
-from coe.engine.step_runner import DAMAGED, StepEnd, StepRunner
+from coe.engine.step_runner import StepRunner
 from coe.engine.weights_view import CacheView
 from coe.errors import CancelledError, CoeError, EngineError, ExpertError, ShutdownError, reason_of
 from coe.metrics import Metrics
@@ -111,7 +111,8 @@ class Engine:
         A step that does not end within `timeout_s` is left behind, and `is_alive` says so.
         """
         if self._thread.ident is None:  # never started
-            self._end_all(ShutdownError(SHUTTING_DOWN))
+            if self._end is None:
+                self._end_all(ShutdownError(SHUTTING_DOWN))
         elif self._thread.is_alive():
             self.post(Shutdown())
             self._thread.join(timeout_s)
@@ -221,11 +222,11 @@ class Engine:
                 self._note_switch(expert, lease)
                 self._steps.begin(expert, num_tokens, lease)
             self._cache.touch(expert, time.monotonic())
-            match self._steps.go_on(expert, lease):
-                case StepEnd.WELL:
-                    self._note_success(expert)
-                case StepEnd.DAMAGED:
-                    self._note_fault(expert, ExpertError(expert, DAMAGED))
+            end = self._steps.go_on(expert, lease)
+            if end is not None and end.error is not None:
+                self._note_fault(expert, end.error)
+            elif end is not None:
+                self._note_success(expert)
         except BaseException as error:  # the edge to models and kernels, which fail in ways of their own
             log.exception("step expert=%s", expert)
             message = f"its step failed ({reason_of(error)}); try again, and report this"

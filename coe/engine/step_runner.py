@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from typing import NamedTuple
 
 import torch
 
@@ -27,7 +27,7 @@ from coe.scheduling.effects import CANCELLED
 from coe.scheduling.scheduler import Scheduler
 from coe.weights.lease import Lease
 
-__all__ = ["DAMAGED", "StepEnd", "StepRunner"]
+__all__ = ["StepEnd", "StepRunner"]
 
 log = logging.getLogger("coe.engine.step")
 
@@ -42,11 +42,10 @@ class _Running:
     sequences: list[Sequence]
 
 
-class StepEnd(Enum):
-    """How a step has ended: DAMAGED where logits were no numbers, and the sequences that they belong to have failed."""
+class StepEnd(NamedTuple):
+    """How a step has ended: with the error of its expert where logits were no numbers; their sequences have failed."""
 
-    WELL = auto()
-    DAMAGED = auto()
+    error: ExpertError | None
 
 
 class StepRunner:
@@ -144,7 +143,7 @@ class StepRunner:
                 ended.append(sequence.id)
         self._metrics.stepped(num_prefilled, len(sampled))
         self._end(expert, ended, damaged, now_s)
-        return StepEnd.DAMAGED if damaged else StepEnd.WELL
+        return StepEnd(ExpertError(expert, DAMAGED) if damaged else None)
 
     def _end(self, expert: str, ended: list[str], damaged: list[str], now_s: float) -> None:
         """`damaged` are sequences whose logits were no numbers; their KV is left to nobody."""

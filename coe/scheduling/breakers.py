@@ -64,7 +64,7 @@ class Breakers:
         """Count a fault; returns the breaker, which may have opened."""
         was = self._breakers[expert]
         now = Breaker(error, was.num_faults + 1, was.open_s, was.probe_s)
-        if was.is_probing or (not was.is_open and now.num_faults >= NUM_FAULTS):
+        if was.state(now_s) == "half-open" or (not was.is_open and now.num_faults >= NUM_FAULTS):
             open_s = min(MAX_OPEN_S, 2 * was.open_s) if was.is_open else OPEN_S
             now = replace(now, open_s=open_s, probe_s=now_s + open_s)
         self._breakers[expert] = now

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from compositions import ask, write_config
+from seams import Panic
 
 from coe.assembly.wire import build_runtime
 from coe.config.read import load_config
@@ -32,10 +33,6 @@ from coe.weights.transfer import DiskReader, LaneCopier
 from router import GeneralOnly
 
 REASON = "a bug of ours"
-
-
-class Panic(BaseException):
-    """As Rust's PanicException, no Exception."""
 
 
 class Fault:

@@ -19,6 +19,7 @@ import pytest
 import tiny_models
 from compositions import write_config
 from server_live import Live, live_server, own_units
+from waits import until
 
 from coe import Client
 from coe.client import Answer
@@ -152,8 +153,8 @@ def faults(server: Live, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
     for name in server.runtime.experts.served:
         engine.operator.unpin(name).result()
         engine.call(lambda name=name: engine._breakers.succeeded(name)).result()  # type: ignore[misc]
-    while any(engine.status.num_requests(name) for name in server.runtime.experts.served):
-        pass
+    served = server.runtime.experts.served
+    until(lambda: not any(map(engine.status.num_requests, served)), "no request is left")
     engine.call(engine.check_integrity).result()
 
 
@@ -330,8 +331,7 @@ def fill(live: Live, faults: Faults, expert: str, num: int, pool: ThreadPoolExec
     """Have requests wait for an expert whose weights do not come."""
     faults.hold(live, expert)
     waiting = [pool.submit(ask, live, "x", model=expert) for _ in range(num)]
-    while live.runtime.engine.status.num_requests(expert) < num:
-        pass
+    until(lambda: live.runtime.engine.status.num_requests(expert) >= num, f"{num} requests wait")
     return waiting
 
 
@@ -582,8 +582,7 @@ def test_a_client_that_leaves_while_its_stream_waits_is_cancelled(server: Live, 
     body = {"stream": True, "model": "code", "max_tokens": 3, "messages": [{"role": "user", "content": "x"}]}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=0.5)
-    while server.runtime.engine.status.num_requests("code"):
-        pass
+    until(lambda: not server.runtime.engine.status.num_requests("code"), "its request has ended")
 
 
 # -- pins
@@ -616,8 +615,7 @@ def test_a_pin_ends_the_requests_that_wait_for_an_expert_without_room(tight: Liv
     runtime = tight.runtime
     lease = runtime.engine.call(lambda: runtime.engine._cache.lease("general")).result()  # `code` has to wait
     waiting = pool.submit(ask, tight, "x", model="code")
-    while not runtime.engine.status.num_requests("code"):
-        pass
+    until(lambda: runtime.engine.status.num_requests("code"), "its request waits")
     assert httpx.post(f"{tight.url}/admin/experts/general/pin").status_code == 200
     assert error_of(waiting.result())[0] == 503
     runtime.engine.call(lease.close).result()

@@ -192,6 +192,5 @@ def _with_nan_of(out: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
     Over fewer keys than a vector register has lanes, torch's fused attention on a CPU takes NaN scores for masked ones
     and answers with finite numbers.
     """
-    for tensor in tensors:
-        out = out + (0 * tensor.sum(dtype=torch.float32)).to(out.dtype)
-    return out
+    sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors])
+    return out + (0 * sums.sum()).to(out.dtype)

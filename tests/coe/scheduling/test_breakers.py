@@ -77,6 +77,15 @@ def test_a_failed_probe_opens_for_twice_as_long_up_to_a_bound() -> None:
     assert times[-1] == MAX_OPEN_S
 
 
+def test_a_fault_in_a_probes_time_counts_though_no_request_was_admitted() -> None:
+    """An operator's load that fails, for one: at each the next request passed, and the breaker never opened again."""
+    breakers = opened()
+    assert passes(breakers, OPEN_S)
+    for now_s, open_s in ((2 * OPEN_S, 2 * OPEN_S), (4 * OPEN_S, 4 * OPEN_S)):
+        assert breakers.failed("a", FAULT, now_s).open_s == open_s
+        assert not passes(breakers, now_s)
+
+
 def test_after_a_success_the_next_opening_is_short_again() -> None:
     breakers = opened()
     assert passes(breakers, OPEN_S)
