@@ -102,10 +102,11 @@ def open_store(cache: CacheConfig) -> UnitStore:
 def stored_keys(config: Config) -> StoredKeys:
     """Return the store and the key of each expert's manifest, imported or not; raises as `imported_experts` does.
 
-    An expert that cannot be had is named in the log.
+    Nothing is fetched: a newer revision on the hub is not what the store has. An expert that cannot be had is named in
+    the log.
     """
     store, processor, keys = _store_of(config), processor_of(choose_device(config.engine.device)), {}
-    catalog = load_catalog(config.experts, config.engine.dtype)
+    catalog = load_catalog(config.experts, config.engine.dtype, only_cached=True)
     refusals = Refusals(catalog.errors)
     for spec in catalog:
         with refusals.guard(spec.name, "found in the store"):

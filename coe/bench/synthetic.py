@@ -61,13 +61,12 @@ def bytes_of(shape: str) -> int:
     return sum(padded_bytes(specs) for specs in _layouts(shape).values())
 
 
-def check_disk(folder: Path, needed_bytes: int) -> None:
-    """Raise ConfigError if the disk lacks the room."""
+def check_disk(folder: Path, needed_bytes: int, remedy: str) -> None:
+    """Raise ConfigError, with the remedy, if the disk lacks the room."""
     free = shutil.disk_usage(folder).free
     if needed_bytes > free:
         raise ConfigError(
-            f"{needed_bytes:,} more bytes are to be written below {folder}, where {free:,} are free: lower --experts, "
-            "leave out --sections rivals or sharing, or name another --dir"
+            f"{needed_bytes:,} more bytes are to be written below {folder}, where {free:,} are free: {remedy}"
         )
 
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     host, port = listener.getsockname()[:2]
     door = build_door(config.access, host, os.environ, is_open=arguments.open)
     log.info("listening on http://%s:%d, not ready yet", host, port)
-    with answering(listener) as starting:
+    with answering(listener, door) as starting:
         runtime = _runtime(config, starting.note)
     num_served, num_experts = len(runtime.experts.served), len(config.experts)
     log.info("serving %d of %d experts on http://%s:%d (Ctrl-C ends)", num_served, num_experts, host, port)

@@ -149,7 +149,8 @@ class _SourceResolver:
         elif expert.base is not None:
             raise self.refuse(f"base is for adapters, and {folder} has no adapter_config.json; remove base")
         self.weights(base, folder)
-        if adapter is not None and expert.base_check == "on":
+        checks_base = expert.base_check == "on"
+        if adapter is not None and checks_base:
             settings, config = self.json(adapter / "adapter_config.json"), self.json(folder / "config.json")
             check_base(self.name, adapter, settings, base, folder, config)
         return ExpertSpec(
@@ -166,7 +167,7 @@ class _SourceResolver:
             expert.keep_alive_s,
             expert.preload,
             expert.weights,
-            expert.base_check == "on",
+            checks_base,
         )
 
     def descriptions(self, source: Source) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from coe.config.keys import KEYS
 from coe.config.paths import expand
-from coe.config.schema import COMPOSITION, ExpertConfig, Source
+from coe.config.schema import COMPOSITION, HUB_ID, ExpertConfig, Source
 from coe.config.toml_fields import Checked, nearest, read_table
 from coe.types import Sampling
 
@@ -23,8 +23,6 @@ __all__ = ["START", "ExpertsTable", "read_experts"]
 START = 'write at least\n    [experts]\n    general = "path/of/a/model"'
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
 
 _READ_APART = ("source", "revision", "base", "fallbacks", "generation")
 _MAX_FALLBACKS = 2  # a request goes to so many experts in another's place, no further
@@ -106,7 +104,7 @@ def _source(where: str, written: str, revision: str | None, folder: Path) -> Che
         return Checked(None, (f'{where} = "{written}": {error}',))
     if path.is_dir():
         return Checked(Source(written, path))
-    if _HUB_ID.fullmatch(written) and not path.exists():
+    if HUB_ID.fullmatch(written) and not path.exists():
         return Checked(Source(written, None, revision))
     what = "is a file, not a folder" if path.exists() else "does not exist"
     remedy = 'name a folder (relative to the configuration file) or a hub id such as "org/model"'

@@ -6,6 +6,7 @@ what a source holds. A budget that is None is derived from the machine (budgets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from coe.types import Sampling
 
 __all__ = [
     "COMPOSITION",
+    "HUB_ID",
     "AccessConfig",
     "BaseCheck",
     "CacheConfig",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 COMPOSITION = "coe"  # the model name of the whole composition: the router chooses; no expert may be called so
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # of a repository: owner/name
 
 BaseCheck = Literal["on", "off"]
 Device = Literal["auto", "cpu", "cuda", "emulated"]

@@ -21,6 +21,7 @@ from coe.config.paths import expand
 __all__ = [
     "Checked",
     "Reader",
+    "as_written",
     "boolean",
     "choice",
     "existing_file",
@@ -57,7 +58,7 @@ class Checked(NamedTuple, Generic[T]):
 def read_table(raw: object, where: str, readers: Mapping[str, Reader], folder: Path) -> Checked[dict[str, Any]]:
     """Return the values of the table's known keys; every other key and every wrong value is a problem."""
     if not isinstance(raw, Mapping):
-        return Checked({}, (f"{where} = {_in_toml(raw)}: not a table; write it as {where} with one key a line",))
+        return Checked({}, (f"{where} = {as_written(raw)}: not a table; write it as {where} with one key a line",))
     values: dict[str, Any] = {}
     problems: list[str] = []
     for key, value in raw.items():
@@ -67,7 +68,7 @@ def read_table(raw: object, where: str, readers: Mapping[str, Reader], folder: P
         try:
             values[key] = readers[key](value, folder)
         except ValueError as error:
-            problems.append(f"{where} {key} = {_in_toml(value)}: {error}")
+            problems.append(f"{where} {key} = {as_written(value)}: {error}")
     return Checked(values, tuple(problems))
 
 
@@ -78,10 +79,12 @@ def nearest(word: str, known: Iterable[str], heading: str) -> str:
     return f"did you mean '{matches[0]}'?" if matches else f"{heading}: {', '.join(names)}"
 
 
-def _in_toml(value: object) -> str:
-    """Return a value roughly as TOML writes it, at most 80 characters."""
+def as_written(value: object) -> str:
+    """Return a value roughly as TOML and JSON write it, at most 80 characters."""
     try:
         written = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        written = f"a {type(value).__name__}"
     except (TypeError, ValueError):  # dates and times
         written = str(value)
     return written if len(written) <= 80 else written[:77] + "..."

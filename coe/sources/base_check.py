@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coe.config.schema import Source
+from coe.config.schema import HUB_ID, Source
 from coe.errors import SourceError
 
 __all__ = ["check_base"]
 
 log = logging.getLogger("coe.sources.base")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SNAPSHOT = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
 # how repositories call quantised copies of a model
 _COPY = re.compile(r"(-unsloth)?(-bnb)?-(4bit|8bit|int4|int8|fp8|bf16|fp16|gptq|awq|gguf|hf)(-.*)?$")
@@ -76,7 +75,7 @@ def _is_same(adapter: Path, made_for: str, base: Source, folder: Path) -> bool:
 
 
 def _is_hub_id(adapter: Path, name: str) -> bool:
-    return bool(_HUB_ID.fullmatch(name)) and not (adapter / name).exists()
+    return bool(HUB_ID.fullmatch(name)) and not (adapter / name).exists()
 
 
 def _hub_id(base: Source, folder: Path, config: Mapping[str, Any]) -> str | None:

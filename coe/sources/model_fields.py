@@ -7,12 +7,12 @@ expected. Knows nothing about tensors: that numbers and tensors agree is the imp
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coe.config.toml_fields import as_written
 from coe.errors import SourceError
 
 __all__ = ["check_adapter_config", "check_config", "check_generation_config"]
@@ -167,12 +167,6 @@ def check_adapter_config(expert: str, path: Path, config: Mapping[str, Any]) -> 
 def _check(expert: str, path: Path, fields: Mapping[str, Any], kinds: Mapping[str, _Kind]) -> None:
     for key, kind in kinds.items():
         if key in fields and not kind.holds(fields[key]):
-            raise SourceError(expert, f"{path}: {key} = {_shown(fields[key])}: expected {kind.words}; fetch it again")
-
-
-def _shown(value: Any) -> str:
-    try:
-        written = json.dumps(value, ensure_ascii=False)
-    except (RecursionError, ValueError):
-        written = f"a {type(value).__name__}"
-    return written if len(written) <= 80 else f"{written[:77]}..."
+            raise SourceError(
+                expert, f"{path}: {key} = {as_written(fields[key])}: expected {kind.words}; fetch it again"
+            )

@@ -57,9 +57,9 @@ def load_text(
         context=context,
         num_rows=num_rows,
         eos_ids=frozenset(each for each in _eos_ids(loaded, config, generation_config) if each < num_rows),
-        bound=LengthBound.of(tokenizer, context),
+        bound=_bound(folder, context),
         template=template,
-        notes=(*template_notes, *_failing(template, variables), *_beyond(tokenizer, num_rows)),
+        notes=(*template_notes, *_failing(template, tuple(variables.items())), *_beyond(tokenizer, num_rows)),
         _variables=variables,
         _control=ControlTokens(tokenizer, template),
         _encoder=PromptEncoder(expert, tokenizer, context, num_rows),
@@ -116,13 +116,20 @@ def _own_template(tokenizer: Any) -> str | None:
     return template
 
 
-def _failing(template: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """Yield a note if the template fails on one user turn. The trial also starts what renders it."""
+@lru_cache(maxsize=64)  # adapters share their base's tokenizer, and this looks at its whole vocabulary
+def _bound(folder: str, context: int) -> LengthBound:
+    return LengthBound.of(_load_tokenizer(folder).backend_tokenizer, context)
+
+
+@lru_cache(maxsize=64)  # adapters share their base's template
+def _failing(template: str, variables: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return a note if the template fails on one user turn. The trial also starts what renders it."""
     turn = {"role": "user", "content": "Hello"}
     try:
-        renderer().render(template, [turn], variables, max_chars=MOST_CHARS, is_quick=True)
+        renderer().render(template, [turn], dict(variables), max_chars=MOST_CHARS, is_quick=True)
     except (RefusedError, TooLongError, OverrunError) as error:
-        yield f"its chat template fails on a single user turn: {error}"
+        return (f"its chat template fails on a single user turn: {error}",)
+    return ()
 
 
 def _num_rows(config: Mapping[str, Any], tokenizer: Tokenizer) -> int:

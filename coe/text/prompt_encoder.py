@@ -99,11 +99,12 @@ class PromptEncoder:
 
     def _middle(self, tokenizer: Tokenizer, text: str) -> list[int]:
         """Return the ids of a text that stands after another: SentencePiece puts a blank before the first one only."""
-        newline, after, alone = (
-            encoding.ids
-            for encoding in tokenizer.encode_batch_fast(["\n", f"\n{text}", text], add_special_tokens=False)
-        )
-        return list(after[len(newline) :] if after[: len(newline)] == newline else alone)
+        encodings = tokenizer.encode_batch_fast(["\n", f"\n{text}"], add_special_tokens=False)
+        newline, after = (encoding.ids for encoding in encodings)
+        if after[: len(newline)] == newline:
+            return list(after[len(newline) :])
+        (alone,) = tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return list(alone.ids)
 
     def _find_ids_as_text(self, token: str) -> list[int]:
         """Return the ids of a control token's text; letter by letter where the model itself knows the token."""

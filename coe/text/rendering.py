@@ -130,13 +130,13 @@ class Renderer:
     def _ask(self, job: _Job) -> tuple[str, str]:
         with self._lock:
             process = self._idle.pop() if self._idle else _Process()
-        with suppress(_EndedError):  # killed while it was idle, say: that is no fault of this template
-            return self._ask_in(process, job)
-        return self._ask_in(_Process(), job)
-
-    def _ask_in(self, process: _Process, job: _Job) -> tuple[str, str]:
         try:
-            outcome, text = process.ask(job)
+            try:
+                outcome, text = process.ask(job)
+            except _EndedError:  # killed while it was idle, say: that is no fault of this template
+                process.kill()
+                process = _Process()
+                outcome, text = process.ask(job)
             if outcome == "out of memory":
                 raise OverrunError("its chat template asks for more memory than it may use")
         except BaseException:

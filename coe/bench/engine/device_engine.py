@@ -72,7 +72,7 @@ def _experts(config: Config, arguments: argparse.Namespace) -> Iterator[tuple[Un
     for shape in arguments.synthetic:
         synthetic = UnitStore(config.cache.dir.parent / "synthetic")
         if not is_made(synthetic, shape, 1):
-            check_disk(config.cache.dir.parent, bytes_of(shape))
+            check_disk(config.cache.dir.parent, bytes_of(shape), "make room, or name another [cache] dir")
         yield synthetic, make_synthetic(synthetic, shape, 1)[0]
 
 

@@ -60,7 +60,11 @@ def synthetic_experts(shape: str, folder: Path, num_experts: int | None, *, with
     checkpoint = folder / "synthetic" / f"{shape}-checkpoint"
     num_missing = sum(not is_made(store, shape, number) for number in range(1, count + 1))
     num_missing += with_checkpoint and not checkpoint.is_dir()
-    check_disk(folder, num_missing * size)
+    check_disk(
+        folder,
+        num_missing * size,
+        "lower --experts, leave out --sections rivals or sharing, or name another --dir",
+    )
     started_s = time.perf_counter()
     with import_bars() as progress:
         experts = make_synthetic(store, shape, count, progress)

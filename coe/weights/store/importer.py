@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,7 @@ __all__ = [
     "identity_of",
     "import_expert",
     "key_of",
+    "opened",
     "record_base",
 ]
 
@@ -86,20 +88,24 @@ def import_expert(
                 f"must be imported, and store {store.folder} can only be read; start once with a store that can be "
                 "written to",
             )
-        with store.all_or_nothing(), ExitStack() as stack:
-            checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
-            adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
-            manifest = Import(spec, checkpoint, adapter, form).run(store, key, progress)
+        with store.all_or_nothing(), opened(spec, form) as work:
+            manifest = work.run(store, key, progress)
             store.save(manifest)
         return manifest
 
 
-def describe_expert(spec: ExpertSpec, form: StoredForm = FLOAT32) -> Manifest:
-    """Return the manifest that an import would make, its hashes left out; raises as it would, and writes nothing."""
+@contextmanager
+def opened(spec: ExpertSpec, form: StoredForm) -> Iterator[Import]:
+    """Open the expert's checkpoint and adapter for an import; raises what is wrong with them."""
     with ExitStack() as stack:
         checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
         adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
-        work = Import(spec, checkpoint, adapter, form)
+        yield Import(spec, checkpoint, adapter, form)
+
+
+def describe_expert(spec: ExpertSpec, form: StoredForm = FLOAT32) -> Manifest:
+    """Return the manifest that an import would make, its hashes left out; raises as it would, and writes nothing."""
+    with opened(spec, form) as work:
         units = [Unit(name, name, padded_bytes(specs), specs) for name, specs in work.tensor_specs().items()]
         return work.manifest("described", units)
 
@@ -107,11 +113,9 @@ def describe_expert(spec: ExpertSpec, form: StoredForm = FLOAT32) -> Manifest:
 def record_base(spec: ExpertSpec) -> None:
     """Leave in the adapter's folder which weights it was trained on, so that no other base is taken for its own."""
     assert spec.adapter is not None
-    with (
-        Checkpoint(spec.name, weight_files(spec.name, spec.folder)) as checkpoint,
-        LoraAdapter(spec.name, spec.adapter) as adapter,
-    ):
-        record = {"name": adapter.made_for, "weights": Import(spec, checkpoint, adapter, FLOAT32).base_hash()}
+    with opened(spec, FLOAT32) as work:
+        assert work.adapter is not None
+        record = {"name": work.adapter.made_for, "weights": work.base_hash()}
     (spec.adapter / BASE_RECORD).write_text(json.dumps(record))
 
 
@@ -167,11 +171,11 @@ class Import:
         self.layout = lay_out_model(spec.name, self.config)
 
     def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
-        sources, layouts = self.sources(), self.tensor_specs()
+        layouts = self.tensor_specs()
         total = sum(padded_bytes(specs) for specs in layouts.values())
         units: list[Unit] = []
         for name, specs in layouts.items():
-            data = self.pack(specs, sources)
+            data = self.pack(specs)
             units.append(Unit(name, store.put(data.numpy().data), data.numel(), specs))
             if progress is not None:
                 progress(sum(unit.size_bytes for unit in units), total)
@@ -179,9 +183,9 @@ class Import:
 
     def tensor_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         """Return every unit's tensors, units in execution order; raises WeightsError if an adapter does not fit."""
+        sources = self.sources
         self.check_adapter()
         name = _NAMES[self.form.dtype]
-        sources = self.sources()
 
         def matrix_dtype(group: Collection[str]) -> str:
             if self.form.matrices in _MATRICES:
@@ -212,15 +216,15 @@ class Import:
         kinds = {spec.dtype for unit in units for spec in unit.tensors if len(spec.shape) > 1}
         return "bfloat16" if kinds == {"BF16"} else self.form.dtype
 
-    def pack(self, specs: tuple[TensorSpec, ...], sources: dict[str, str]) -> torch.Tensor:
+    def pack(self, specs: tuple[TensorSpec, ...]) -> torch.Tensor:
         """Return one unit's flat bytes: its tensors, cast, merged or quantised, at their offsets, zeros between."""
         data = torch.zeros(padded_bytes(specs), dtype=torch.uint8)
         places = {
             spec.name: data[spec.offset : spec.offset + spec.size_bytes].view(DTYPES[spec.dtype]).view(spec.shape)
             for spec in specs
         }
-        for name in places.keys() & sources.keys():
-            tensor = self.checkpoint.read(sources[name])
+        for name in places.keys() & self.sources.keys():
+            tensor = self.checkpoint.read(self.sources[name])
             if self.adapter and name in self.adapter.targets:
                 tensor = self.adapter.merge(name, tensor)
             if places[name].dtype is torch.int8:
@@ -229,8 +233,9 @@ class Import:
             places[name].copy_(tensor)
         return data
 
+    @cached_property
     def sources(self) -> dict[str, str]:
-        """Return the checkpoint's name of every parameter; raises WeightsError if one is missing or left over."""
+        """The checkpoint's name of every parameter; raises WeightsError if one is missing or left over."""
         found = {name: self.find(parameter) for name, parameter in self.layout.parameters.items()}
         left = self.checkpoint.names.keys() - set(found.values())
         self.check_tied(left, found)
@@ -301,9 +306,9 @@ class Import:
     def base_hash(self) -> str:
         """Return a hash of the weights that the adapter changes: of the first values of each, as bfloat16."""
         assert self.adapter is not None
-        sources, digest = self.sources(), hashlib.blake2b(digest_size=16)
+        digest = hashlib.blake2b(digest_size=16)
         for name in sorted(self.adapter.targets):
-            values = self.checkpoint.read(sources[name]).flatten()[:HASHED_VALUES].bfloat16()
+            values = self.checkpoint.read(self.sources[name]).flatten()[:HASHED_VALUES].bfloat16()
             digest.update(name.encode() + values.view(torch.int16).numpy().tobytes())
         return digest.hexdigest()
 

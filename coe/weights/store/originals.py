@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,9 +20,9 @@ import torch
 
 from coe.config.catalog import ExpertSpec
 from coe.errors import WeightsError
-from coe.weights.store.checkpoint import Checkpoint, FileRange, weight_files
+from coe.weights.store.checkpoint import FileRange
 from coe.weights.store.file_reads import PIECE_BYTES, read_buffered
-from coe.weights.store.importer import DTYPES, Import, StoredForm, identity_of
+from coe.weights.store.importer import DTYPES, Import, StoredForm, identity_of, opened
 from coe.weights.store.layout import padded_bytes
 from coe.weights.store.lora import LoraAdapter
 from coe.weights.unit import DTYPE_SIZES, Manifest, TensorSpec, Unit
@@ -63,17 +62,15 @@ class OriginalFiles:
         if form.matrices == "int8":
             raise WeightsError(spec.name, 'weights = "int8" needs an import; write [cache] store = "units"')
         try:
-            with ExitStack() as stack:
-                checkpoint = stack.enter_context(Checkpoint(spec.name, weight_files(spec.name, spec.folder)))
-                adapter = stack.enter_context(LoraAdapter(spec.name, spec.adapter)) if spec.adapter else None
-                return self._describe(Import(spec, checkpoint, adapter, form), checkpoint)
+            with opened(spec, form) as work:
+                return self._describe(work)
         except OSError as error:
             raise WeightsError(spec.name, f"cannot be read ({error}); make its files readable") from error
 
-    def _describe(self, work: Import, checkpoint: Checkpoint) -> Manifest:
-        sources, units = work.sources(), []
+    def _describe(self, work: Import) -> Manifest:
+        units = []
         for name, specs in work.tensor_specs().items():
-            recipe = _recipe(work, checkpoint, specs, sources)
+            recipe = _recipe(work, specs)
             facts = [[repr(tensor) for tensor in recipe.tensors], recipe.files]
             digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=32).hexdigest()
             self._recipes[digest] = recipe
@@ -96,11 +93,12 @@ class OriginalFiles:
                 raise ValueError(f"{before[0]} has changed since the start; restart to read it anew")
 
 
-def _recipe(work: Import, checkpoint: Checkpoint, specs: Sequence[TensorSpec], sources: dict[str, str]) -> _Recipe:
+def _recipe(work: Import, specs: Sequence[TensorSpec]) -> _Recipe:
+    checkpoint = work.checkpoint
     targets = work.adapter.targets if work.adapter else frozenset()
     tensors = []
     for spec in specs:
-        name = sources[spec.name]
+        name = work.sources[spec.name]
         file_range, is_merged = checkpoint.range_of(name), spec.name in targets
         if checkpoint.dtype(name) not in DTYPE_SIZES:
             raise work.error(

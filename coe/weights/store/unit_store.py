@@ -36,8 +36,6 @@ HASH_BYTES = 32  # BLAKE2b-256
 SUBFOLDERS = ("units", "manifests", "tmp")
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-log = logging.getLogger("coe.weights.store")
-
 
 class UnitStore:
     """A content-addressed folder of units. All methods may raise OSError, to which callers add the expert's name.
@@ -73,7 +71,8 @@ class UnitStore:
             self._hold([path])
             if not (_has_size(path, data.nbytes) and _is_sealed(path, digest)):
                 path.parent.mkdir(exist_ok=True)
-                self._written.add(path)
+                if not path.exists():  # else it is somebody's, whose seal is lost
+                    self._written.add(path)
                 self._write(path, data, digest)
         return digest
 
