@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
+from seams import Panic
 
 from coe.errors import ShutdownError
 from coe.metrics import Metrics
@@ -16,10 +17,6 @@ from coe.types import Decision, Message, RouteQuery, Snapshot
 
 QUERY = RouteQuery((Message("user", "hello"),))
 DECISION = Decision("llama", None, None, "general", "hello")
-
-
-class Panic(BaseException):
-    """As Rust's PanicException, no Exception."""
 
 
 class FakeRouter:

@@ -1,19 +1,16 @@
 """Whatever is in a folder: the start succeeds, the others answer with the same tokens, the bad one fails by name.
 
-COE_FUZZ_CASES cases from COE_FUZZ_SEED on, twenty to a start; a case is its seed (folder_fuzz.py). With COE_FUZZ_RECORD
-= a file, each start's outcome is a JSON line there, and seeds that it has are not done again:
-
-    COE_FUZZ_CASES=2000 COE_FUZZ_RECORD=fuzz.jsonl pytest tests/flow/test_folder_fuzz.py
+A case is its number (folder_fuzz.py), and twenty are in a start: 60 in `make check`, 2,000 in `make prove`.
+COE_FUZZ_CASES and COE_PROVE_SEED run more of them, or others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import proofs
 import pytest
 import tiny_models
 from compositions import ask, with_runtime, write_config
@@ -22,10 +19,10 @@ from folder_fuzz import BadFolder, bad_folder
 from coe.errors import CoeError, ExpertError
 from coe.runtime import Runtime
 
-NUM_CASES = int(os.environ.get("COE_FUZZ_CASES", "60"))
-FIRST_SEED = int(os.environ.get("COE_FUZZ_SEED", "0"))
-RECORD = os.environ.get("COE_FUZZ_RECORD")
+NUM_CASES = proofs.num_cases(sample=60, full=2000)
+FIRST_SEED = proofs.first_case()
 AT_ONCE = 20
+GOOD = ("good", "tuned")
 STARTS = range(FIRST_SEED, FIRST_SEED + NUM_CASES, AT_ONCE)
 
 # transformers warns of what is odd; that is no error where people run it
@@ -56,10 +53,21 @@ def good(
     }
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, good: dict[str, Path]) -> list[list[int]]:
+    """What the good ones answer where there is no bad one."""
+    config = write_config(tmp_path_factory.mktemp("good"), {"good": good["model"], "tuned": good["adapter"]})
+    return with_runtime(config, _alone)
+
+
 @pytest.mark.parametrize("first", STARTS)
-def test_bad_folders_fail_by_name_and_nobody_else_does(tmp_path: Path, good: dict[str, Path], first: int) -> None:
-    if first in _recorded():
-        pytest.skip("recorded")
+def test_bad_folders_fail_by_name_and_nobody_else_does(
+    tmp_path: Path,
+    good: dict[str, Path],
+    expected: list[list[int]],
+    record_property: Callable[[str, object], None],
+    first: int,
+) -> None:
     bad = {
         f"bad-{seed}": bad_folder(seed, good, tmp_path)
         for seed in range(first, min(first + AT_ONCE, FIRST_SEED + NUM_CASES))
@@ -68,22 +76,25 @@ def test_bad_folders_fail_by_name_and_nobody_else_does(tmp_path: Path, good: dic
         tmp_path,
         {"good": good["model"], "tuned": good["adapter"], **{name: case.folder for name, case in bad.items()}},
     )
-    outcomes = with_runtime(config, lambda runtime: _outcomes(runtime, bad))
+    outcomes = with_runtime(config, lambda runtime: _outcomes(runtime, bad, expected))
     wrong = [f"{bad[name]}: {outcome}" for name, outcome in outcomes.items() if not _is_right(bad[name], name, outcome)]
     assert not wrong, "\n".join(wrong)
-    _record(first, bad, outcomes)
+    record_property("num_refused", sum(not outcome.startswith("answers") for outcome in outcomes.values()))
+    record_property("num_cases", len(outcomes))
 
 
-async def _outcomes(runtime: Runtime, bad: dict[str, BadFolder]) -> dict[str, str]:
-    """Ask everybody at once; the good ones must answer as before."""
-    names = ("good", "tuned")
-    before = [await ask(runtime, name, "hello", 6) for name in names]
+async def _alone(runtime: Runtime) -> list[list[int]]:
+    return [await ask(runtime, name, "hello", 6) for name in GOOD]
+
+
+async def _outcomes(runtime: Runtime, bad: dict[str, BadFolder], expected: list[list[int]]) -> dict[str, str]:
+    """Ask everybody at once; the good ones must answer as they do without bad ones."""
+    assert await _alone(runtime) == expected
     found = {name: str(error) for name, error in runtime.experts.errors.items()}
     served = [name for name in bad if name not in found]
     asked = [_outcome(runtime, name) for name in served]
-    *outcomes, good, tuned = await asyncio.gather(*asked, *(ask(runtime, name, "hello", 6) for name in names))
-    assert [good, tuned] == before
-    assert before == (_outcomes.__dict__.setdefault("expected", before))  # the same tokens in every start
+    *outcomes, good, tuned = await asyncio.gather(*asked, *(ask(runtime, name, "hello", 6) for name in GOOD))
+    assert [good, tuned] == expected
     return {**found, **dict(zip(served, outcomes, strict=True))}
 
 
@@ -98,18 +109,3 @@ def _is_right(case: BadFolder, name: str, outcome: str) -> bool:
     if outcome.startswith("answers"):
         return not case.is_lethal
     return f"expert '{name}'" in outcome and "\n" not in outcome.partition("refuses the request")[0]
-
-
-def _recorded() -> set[int]:
-    if RECORD is None or not Path(RECORD).exists():
-        return set()
-    return {json.loads(line)["first_seed"] for line in Path(RECORD).read_text().splitlines()}
-
-
-def _record(first: int, bad: dict[str, BadFolder], outcomes: dict[str, str]) -> None:
-    if RECORD is None:
-        return
-    kinds = Counter("answers" if outcome.startswith("answers") else "named" for outcome in outcomes.values())
-    cases = {case.seed: [case.what, outcomes[name]] for name, case in bad.items()}
-    with Path(RECORD).open("a") as file:
-        file.write(json.dumps({"first_seed": first, **kinds, "cases": cases}) + "\n")

@@ -1,17 +1,17 @@
 """Requests that are wrong in any way: never an error of the server's own, never a hang.
 
-COE_FUZZ_CASES and COE_FUZZ_SEED run more of them, or others; a case that fails is made again by its seed.
+COE_FUZZ_CASES and COE_PROVE_SEED run more of them, or others; a case that fails is made again by its number.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import proofs
 import pytest
 from compositions import write_config
 from http_fuzz import Case, Exchange, case_of, exchange
@@ -19,8 +19,8 @@ from server_live import Live, live_server
 
 from server.connection import ConnectionLimits
 
-NUM_CASES = int(os.environ.get("COE_FUZZ_CASES", "200"))
-FIRST_SEED = int(os.environ.get("COE_FUZZ_SEED", "0"))
+NUM_CASES = proofs.num_cases(sample=200, full=5000)
+FIRST_SEED = proofs.first_case()
 LIMITS = ConnectionLimits(header_timeout_s=0.3)
 HONEST = {"overloaded", "expert_unavailable"}  # 503s and 429s that say what is the matter
 
@@ -61,7 +61,9 @@ def described(seed: int, case: Case, found: Exchange, problem: str) -> str:
 
 
 @pytest.mark.timeout(7200)
-def test_no_request_is_an_error_of_the_servers_own_or_hangs(fuzzed: Live, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_request_is_an_error_of_the_servers_own_or_hangs(
+    fuzzed: Live, caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
+) -> None:
     failures, statuses = [], Counter[int]()
     for seed in range(FIRST_SEED, FIRST_SEED + NUM_CASES):
         case = case_of(seed)
@@ -69,7 +71,8 @@ def test_no_request_is_an_error_of_the_servers_own_or_hangs(fuzzed: Live, caplog
         statuses.update(found.statuses)
         if problem := problem_of(found):
             failures.append(described(seed, case, found, problem))
-    print(f"{NUM_CASES} cases from seed {FIRST_SEED}: {dict(sorted(statuses.items()))}")
+    record_property("num_cases", NUM_CASES)
+    record_property("statuses", json.dumps(sorted(statuses.items())))
     assert not failures, "\n".join(failures[:20])
     assert httpx.get(f"{fuzzed.url}/ready").status_code == 200
     assert not [record for record in caplog.records if "Traceback" in record.getMessage() or record.exc_info]

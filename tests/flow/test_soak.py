@@ -80,6 +80,13 @@ class Soak:
         while self.live.runtime._life.num_running or any(map(self._num_requests, EXPERTS)):
             await asyncio.sleep(0)
         await integrity(self.live.runtime)
+        before, left = None, await self._counted_left()
+        while left != before:  # closed sockets are let go by the server's own loop
+            await asyncio.sleep(0.1)
+            before, left = left, await self._counted_left()
+        return left
+
+    async def _counted_left(self) -> Left:
         return await asyncio.wrap_future(self.live.runtime.engine.call(self._left))
 
     @asynccontextmanager

@@ -11,7 +11,6 @@ import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from waits import until
 
 __all__ = ["ServedProcess", "served_process"]
 
@@ -46,16 +46,13 @@ class ServedProcess:
 
     def wait_for(self, pattern: str) -> str:
         """Wait until the log has the pattern; returns its first group, or all of it."""
-        gives_up_s = time.monotonic() + 60
-        while (found := re.search(pattern, self.log)) is None:
-            assert self.process.is_alive(), self.log
-            assert time.monotonic() < gives_up_s, self.log
-            time.sleep(0.01)
+        until(lambda: re.search(pattern, self.log) or not self.process.is_alive(), f"its log has {pattern}")
+        found = re.search(pattern, self.log)
+        assert found, self.log
         return found[found.re.groups and 1]
 
     def wait_ready(self) -> None:
-        while self.get("/ready").status_code != 200:
-            time.sleep(0.01)
+        until(lambda: self.get("/ready").status_code == 200, "it is ready")
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=60)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import uvicorn
+from waits import until
 
 from coe.assembly.wire import build_runtime
 from coe.config.read import load_config
@@ -60,8 +61,7 @@ def live_server(
 def wait_ready(url: str) -> None:
     """Ask /ready until it says yes; the socket queues requests until the server accepts them."""
     with httpx.Client(timeout=60) as client:
-        while client.get(f"{url}/ready").status_code != 200:
-            pass
+        until(lambda: client.get(f"{url}/ready").status_code == 200, "the server is ready")
 
 
 def post(live: Live, path: str, body: object, **headers: str) -> httpx.Response:

@@ -83,12 +83,24 @@ def test_a_proof_runs_in_a_process_and_its_figures_and_failures_are_kept(
     (tests / "test_one.py").write_text(
         "import os\n"
         "def test_good(record_property):\n    record_property('which', os.environ['COE_PROVE'])\n"
-        "def test_bad(record_property):\n    record_property('num_cases', 7)\n    assert False\n"
+        "def test_bad(record_property):\n    record_property('num_cases', 3)\n    assert False\n"
+        "def test_more(record_property):\n    record_property('num_cases', 4)\n"
+        "def test_absent():\n    import pytest\n    pytest.skip('it is not here')\n"
     )
     monkeypatch.setattr(proofs, "ROOT", tmp_path)
     found = proofs.run_tests(proof)
-    assert (found.num_tests, found.failed) == (2, ("test_bad",))
+    assert (found.num_tests, found.failed) == (3, ("test_bad",))
     assert found.figures == {"which": "full", "num_cases": 7}
+
+
+def test_what_a_proof_found_is_written_with_the_machine(proof: proofs.Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    for num_tests, failed, passed in ((1, (), True), (1, ("test_bad",), False), (0, (), False)):
+        found = proofs.Run(num_tests, failed, {"num_cases": 7})
+        monkeypatch.setattr(proofs, "run_tests", lambda _, found=found: found)
+        assert proofs.run(proof) == passed
+        record = json.loads(proof.json_file.read_text())
+        assert (record["passed"], record["figures"]) == (passed, {"num_cases": 7})
+        assert record["hardware"]["num_cpus"] > 0
 
 
 def test_the_page_says_what_does_not_hold_and_shows_no_lists(proof: proofs.Proof, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from compositions import write_config
 from console import COE, coe
+from waits import until
 
 
 def test_it_serves_until_sigterm_and_ends_well(tmp_path: Path, llama_folder: Path) -> None:
@@ -21,8 +22,7 @@ def test_it_serves_until_sigterm_and_ends_well(tmp_path: Path, llama_folder: Pat
         try:
             url = next(found[0] for line in served.stderr if (found := re.search(r"http://[\d.:]+", line)))
             with httpx.Client(base_url=url, timeout=60) as client:
-                while client.get("/ready").status_code != 200:
-                    pass
+                until(lambda: client.get("/ready").status_code == 200, "it is ready")
                 body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
                 assert client.post("/v1/chat/completions", json=body).json()["model"] == "general"
         finally:

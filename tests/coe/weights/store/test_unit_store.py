@@ -166,6 +166,21 @@ def test_a_failed_import_leaves_nothing_that_it_alone_has_written(store: UnitSto
     assert store.lookup("before") == before
 
 
+def test_a_failed_import_takes_away_no_unit_that_was_there_before(store: UnitStore) -> None:
+    """One that has lost its seal, as a copied store's have, is written anew; another expert may need it."""
+    before = make_manifest(store, "before", b"shared")
+    os.utime(store.path(before.units[0]))
+
+    def fail() -> None:
+        with store.all_or_nothing():
+            store.put(memoryview(b"shared".ljust(PAGE, b"\0")))
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert store.lookup("before") == before
+
+
 # -- a folder that cannot be made, and a store that can only be read
 
 
