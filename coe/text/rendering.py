@@ -31,6 +31,7 @@ QUICK_CPU_S = 0.1  # a hundred times what a long conversation takes
 PATIENT_CPU_S = 2.0
 WALL_S = 20.0  # for a process that gets no processor; starting one is in it
 NUM_WARM = 2
+END_S = 1.0  # for a process to end by itself once its socket is closed
 BANNED_S = 60.0
 
 
@@ -191,7 +192,13 @@ class _Process:
         self._process.wait()
 
     def _end(self, job: _Job) -> OverrunError:
-        code = self._process.wait()
+        """Return why there is no answer; a process that is still there, because the socket failed, is ended."""
+        self._socket.close()
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         if code == -signal.SIGPROF:
             return OverrunError(f"its chat template needs more than {job.cpu_limit_s:g} s of processor time")
         return _EndedError(f"its chat template ended the process that renders it (exit code {code})")
