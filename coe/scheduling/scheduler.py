@@ -74,7 +74,7 @@ class Scheduler:
     def cancel(self, job_id: str) -> bool:
         """The client went away: remove the job now, or when its step ends. True if it was removed now."""
         job = self.queues.jobs.get(job_id)
-        if job is None:
+        if job is None or job.is_expired:  # ended already; its step may still hold it
             return False
         if self.queues.is_in_step(job):
             job.is_cancelled = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import random
 import sys
@@ -190,9 +191,11 @@ def soak(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_every_request_is_answered_once_and_nothing_is_left(
-    soak: Soak, record_property: Callable[[str, object], None]
+    soak: Soak, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
     num_requests = proofs.num_cases(sample=300, full=10_000)
+    logging.disable()  # pytest keeps every record, and with it the frames of every trace
+    request.addfinalizer(lambda: logging.disable(logging.NOTSET))
 
     async def work() -> tuple[Left, Left]:
         before = await soak.texts()

@@ -306,6 +306,20 @@ def test_a_step_is_abandoned_only_when_every_job_in_it_is_cancelled() -> None:
     assert len(machine.scheduler.queues.jobs) == 0
 
 
+def test_a_job_that_expired_in_its_step_cannot_be_cancelled_too() -> None:
+    """Its client leaves when it gets the error: ending the request a second time ended the engine."""
+    machine = Machine(room=2, deadline_s=1.0)
+    stalled(machine, "1")
+    machine.arrive("2", "cold", 0.9)
+    stalled_job = machine.scheduler.queues.jobs["1"]
+    stalled_job.is_expired = True
+    assert not machine.scheduler.cancel("1")
+    assert not stalled_job.is_cancelled
+    machine.scheduler.stopped("cold", 1, 0.5)
+    assert machine.scheduler.stepped("cold", [], 0.6) == []
+    assert "1" not in machine.scheduler.queues.jobs
+
+
 def test_the_baseline_switches_as_soon_as_the_first_job_is_another_experts() -> None:
     """The expert before kept its lease for a later job that was not first: both waited, without an event, for 300 s."""
     machine = Machine(1, policy="fcfs", max_wait_s=1e9)
