@@ -12,6 +12,11 @@ __all__ = ["Directory", "Mention"]
 
 MENTION = re.compile(r"\s*@(\S+)")
 MAX_CHARS = 1000  # where a mention ends at the latest
+# a decorator or annotation above code: `@tools`, a new line, `def`, another decorator, `public`, ...
+DECORATED = re.compile(
+    r"[ \t]*\r?\n\s*(@\w|(async\s+)?(def|class|function|func|fn|fun)\b"
+    r"|(export|public|private|protected|static|final|abstract)\b)"
+)
 AFTER_NAME = ",:;.!?)"  # "@sql, list …" and "@sql: list …" name sql
 
 
@@ -55,9 +60,12 @@ class Directory:
         return ", ".join(sorted(self.experts)) or "none"
 
     def mention(self, text: str) -> Mention | None:
-        """Return the expert that a leading `@name` names; None for any other text, also for an unknown `@name`."""
+        """Return the expert that a leading `@name` names; None for any other text, also for an unknown `@name`.
+
+        A decorator above pasted code is no mention.
+        """
         match = MENTION.match(text[: MAX_CHARS + 1])
-        if match is None or match.end() > MAX_CHARS:
+        if match is None or match.end() > MAX_CHARS or DECORATED.match(text, match.end()):
             return None
         word = match.group(1)
         bare = word.rstrip(AFTER_NAME)

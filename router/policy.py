@@ -14,7 +14,7 @@ from router.directory import Directory
 from router.mapping import checked_mapping
 from router.residency_preference import ResidencyPreference
 from router.rules import Match, Rules
-from router.stickiness import DEFAULT_STICKINESS, carries_topic, topic_shift
+from router.stickiness import DEFAULT_STICKINESS
 from router.turn import Previous, Turn, last_user_turn
 
 __all__ = ["RoutingPolicy"]
@@ -26,9 +26,8 @@ CLEAR = ("category", "resident", "rule")  # reasons under which a decision's cat
 class RoutingPolicy:
     """What decides beside the query. `mapping` is category -> expert; other categories go to the general expert.
 
-    A follow-up leaves its conversation's expert when it is longer than a few words and the router is sure of a category
-    that is likelier, by `stickiness`, than the conversation's category and all others of that expert together. At 0
-    every turn is routed by itself.
+    A turn stays with its conversation's expert when the chance that it needs the turn before is above 1 - `stickiness`,
+    or its category is that of the turn before. At 0 every turn is routed by itself.
     """
 
     directory: Directory
@@ -112,7 +111,7 @@ class RoutingPolicy:
             because = f"there is nothing to classify, {general} answers"
             return Decision(general, None, None, "general", turn.text, because=because)
         category = max(turn.probabilities, key=lambda name: turn.probabilities[name])
-        confidence = turn.probabilities[category]
+        confidence = turn.confidence_of(category)
         if not turn.doubt:
             return self._for_category(category, turn, f"category {category} at {confidence:.2f}", snapshot)
         because = f"{turn.doubt}, {general} answers"
@@ -127,7 +126,7 @@ class RoutingPolicy:
         decision = Decision(
             expert,
             category,
-            turn.probabilities.get(category),
+            turn.confidence_of(category) if turn.probabilities else None,
             "category",
             turn.text,
             turn.probabilities,
@@ -144,21 +143,17 @@ class RoutingPolicy:
         return replace(decision, expert=cost.chosen, why="resident", because=because, instead_of=expert)
 
     def _unless_moved(self, decision: Decision, turn: Turn, previous: Previous) -> Decision:
-        """Return the decision, or the conversation's expert unless the topic has clearly moved."""
-        shift = topic_shift(turn.probabilities, self.mapping, self.directory.general, previous)
-        has_moved = carries_topic(turn.text) and not turn.doubt and shift >= self.stickiness
-        if decision.expert == previous.expert or has_moved or not self.stickiness:
+        """Return the decision, or the conversation's expert unless the turn stands alone."""
+        is_same_topic = not turn.doubt and decision.category is not None and decision.category == previous.category
+        is_follow_up = turn.follow_up > 1 - self.stickiness
+        if decision.expert == previous.expert or not self.stickiness or not (is_follow_up or is_same_topic):
             return decision
+        why = "its topic is the same" if is_same_topic else f"it needs the turn before with {turn.follow_up:.2f}"
         return replace(
             decision,
             expert=previous.expert,
             why="conversation",
-            because=f"a follow-up stays with {previous.expert}: {self._why_not_moved(turn, shift)}",
+            because=f"a follow-up stays with {previous.expert}: {why}",
             instead_of=decision.expert,
             cost=None,
         )
-
-    def _why_not_moved(self, turn: Turn, shift: float) -> str:
-        if not carries_topic(turn.text):
-            return "it is too short to change the topic"
-        return turn.doubt or f"its topic has moved by {shift:.2f}, less than {self.stickiness:g}"

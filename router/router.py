@@ -12,25 +12,41 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from coe.types import Decision, RouteQuery, Snapshot
 from router.directory import Directory
 from router.encoding.text_encoder import TextEncoder
 from router.encoding.vector_memory import OwnedText, VectorMemory
 from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
+from router.model.system_turn import under_system
 from router.neighbours import neighbours, with_texts
 from router.policy import RoutingPolicy
 from router.stickiness import ConversationMemory, earlier_requests
-from router.turn import Previous, Turn, last_user_turn
+from router.turn import Previous, Turn, last_user_turn, system_turn, user_turns
 
 __all__ = ["GeneralOnly", "Router"]
 
 
 class _Request(NamedTuple):
-    """The last user turn of a request, and its decision where that needs no classifier."""
+    """The last user turn of a request, the one before it, and the decision where that needs no classifier.
+
+    `read` is what is classified: the turn, under the system turn if there is one.
+    """
 
     text: str
+    read: str
+    before: str
     decision: Decision | None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What has to be encoded for it."""
+        if self.decision is not None or not self.text.strip():
+            return ()
+        return (self.read, self.text, self.before) if self.before.strip() else (self.read,)
 
 
 class _Conversation(NamedTuple):
@@ -97,34 +113,49 @@ class Router:
             UnknownExpertError: a query names an expert that the directory does not have.
         """
         conversations = [self._conversation(query) for query in queries]
-        texts = [
-            OwnedText(request.text, query.owner)
+        asked = [
+            (request, query.owner)
             for query, each in zip(queries, conversations, strict=True)
             for request in (each.request, *each.earlier)
-            if request.decision is None and request.text.strip()
         ]
-        turns = self._classified(texts)
+        vectors = self._encoded([OwnedText(text, owner) for request, owner in asked for text in request.texts])
+        turns = self._turns([request for request, _ in asked if request.texts], vectors)
         return [self._decide(query, each, turns) for query, each in zip(queries, conversations, strict=True)]
 
-    def scores(self, texts: Sequence[str]) -> Scores:
-        """Return probabilities and similarities of texts, before any decision."""
-        return score(self.artefact, self._encoder.encode(texts), texts)
-
-    def turns(self, texts: Sequence[str]) -> dict[str, Turn]:
-        """Classify each distinct text, with one encoder call."""
-        return self._classified([OwnedText(text) for text in texts])
-
-    def _classified(self, texts: Sequence[OwnedText]) -> dict[str, Turn]:
+    def _encoded(self, texts: Sequence[OwnedText]) -> Mapping[str, NDArray[np.float32]]:
+        """Return the (dims,) vector of each text, with one encoder call."""
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return {}
-        scores = score(self.artefact, self._vectors.encode(distinct), [owned.text for owned in distinct])
-        return {owned.text: self._turn(owned.text, scores, row) for row, owned in enumerate(distinct)}
+        return {each.text: vector for each, vector in zip(distinct, self._vectors.encode(distinct), strict=True)}
+
+    def _turns(
+        self, requests: Sequence[_Request], vectors: Mapping[str, NDArray[np.float32]]
+    ) -> Mapping[_Request, Turn]:
+        """Classify each distinct request."""
+        distinct = list(dict.fromkeys(requests))
+        if not distinct:
+            return {}
+        read = [request.read for request in distinct]
+        scores = score(self.artefact, np.stack([vectors[text] for text in read]), read)
+        chances = self._follow_up_chances(distinct, vectors)
+        return {request: self._turn(request.text, scores, row, chances[row]) for row, request in enumerate(distinct)}
+
+    def _follow_up_chances(
+        self, requests: Sequence[_Request], vectors: Mapping[str, NDArray[np.float32]]
+    ) -> list[float]:
+        """Return the chance that each turn needs the one before it."""
+        hidden = len(self.artefact.follow_up.centre)
+        unknown = np.zeros(hidden, np.float32)
+        first = [vectors[each.before][:hidden] if each.before.strip() else unknown for each in requests]
+        second = [vectors[each.text if each.before.strip() else each.read][:hidden] for each in requests]
+        chances: list[float] = self.artefact.follow_up.chances(np.stack(first), np.stack(second)).tolist()
+        return chances
 
     def _conversation(self, query: RouteQuery) -> _Conversation:
         request = self._request(query)
         if request.decision is not None or not self.policy.stickiness:
-            return _Conversation(request)
+            return _Conversation(request._replace(before=""))  # nothing is compared with the turn before
         if previous := self._memory.recall(query):
             return _Conversation(request, previous)
         # an earlier request may have named an expert: that is not known here
@@ -132,15 +163,18 @@ class Router:
         return _Conversation(request, earlier=tuple(map(self._request, earlier)))
 
     def _request(self, query: RouteQuery) -> _Request:
-        return _Request(last_user_turn(query.messages), self.policy.before_classifying(query))
+        turns = user_turns(query.messages)
+        text, before = (turns[-1] if turns else ""), (turns[-2] if len(turns) > 1 else "")
+        read = under_system(system_turn(query.messages), text)
+        return _Request(text, read, before, self.policy.before_classifying(query))
 
-    def _turn(self, text: str, scores: Scores, row: int) -> Turn:
+    def _turn(self, text: str, scores: Scores, row: int, follow_up: float) -> Turn:
         probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))
-        confidence, similarity = float(scores.probabilities[row].max()), float(scores.similarity[row])
-        doubt = self.artefact.abstain.doubt(confidence, similarity)
-        return Turn(text, probabilities, doubt, neighbours(self.artefact, scores, row))
+        confidence = float(scores.confidence[row])
+        doubt = self.artefact.abstain.doubt(confidence)
+        return Turn(text, probabilities, doubt, neighbours(self.artefact, scores, row), confidence, follow_up)
 
-    def _decide(self, query: RouteQuery, conversation: _Conversation, turns: Mapping[str, Turn]) -> Decision:
+    def _decide(self, query: RouteQuery, conversation: _Conversation, turns: Mapping[_Request, Turn]) -> Decision:
         previous = conversation.previous
         for request in conversation.earlier:
             previous = self.policy.after(self._decide_request(request, turns, query.snapshot, previous), previous)
@@ -151,10 +185,12 @@ class Router:
         return decision
 
     def _decide_request(
-        self, request: _Request, turns: Mapping[str, Turn], snapshot: Snapshot, previous: Previous | None
+        self, request: _Request, turns: Mapping[_Request, Turn], snapshot: Snapshot, previous: Previous | None
     ) -> Decision:
-        turn = turns.get(request.text) or Turn(request.text, {}, "")
-        return request.decision or self.policy.decide(turn, snapshot, previous)
+        if request.decision is not None:
+            return request.decision
+        turn = turns.get(request) or Turn(request.text, {}, "", follow_up=1.0)
+        return self.policy.decide(turn, snapshot, previous)
 
 
 class GeneralOnly:

@@ -1,51 +1,25 @@
-"""Conversations: which one a query belongs to, what was asked in it before, and when its topic has clearly moved.
+"""Conversations: which one a query belongs to, and what was asked in it before.
 
 No state is needed: the earlier user turns are routed again, in order, and give the expert that answered last.
 `ConversationMemory` is a bounded shortcut. It saves that encoding, and it knows what cannot be recomputed: which
 experts were resident then, and which one a client named in an earlier request. Covered: the last 8 answered turns, and
-all of them while the memory holds the conversation. Knows nothing about classifiers: it sees probabilities.
+all of them while the memory holds the conversation. Knows nothing about classifiers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
 
 from coe.types import Message, RouteQuery
 from router.turn import Previous
 
-__all__ = ["DEFAULT_STICKINESS", "ConversationMemory", "carries_topic", "earlier_requests", "topic_shift"]
+__all__ = ["DEFAULT_STICKINESS", "ConversationMemory", "earlier_requests"]
 
-DEFAULT_STICKINESS = 0.6  # docs/routing.md, "The decision", has what others would cost
-MIN_TOPIC_BYTES = 24
+DEFAULT_STICKINESS = 0.5  # docs/routing.md, "The decision", has what others would cost
 MAX_REPLAYED = 8
 MAX_CONVERSATIONS = 4096
 NAMED = ("model", "mention")  # a client's choice: not remembered for other clients that send the same messages
-
-
-def topic_shift(
-    probabilities: Mapping[str, float], mapping: Mapping[str, str], general: str, previous: Previous
-) -> float:
-    """Return how much likelier the likeliest category is than the conversation's, -1 … 1.
-
-    The conversation's are the category of its last clear turn and all categories of its expert. The former need not be
-    among the latter: an expert that answers because it is resident is not the one that the category is mapped to.
-    """
-    own = sum(
-        value
-        for category, value in probabilities.items()
-        if category == previous.category or mapping.get(category, general) == previous.expert
-    )
-    return max(probabilities.values(), default=0.0) - own
-
-
-def carries_topic(text: str) -> bool:
-    """Return whether a turn is long enough to change the topic: "thanks" and "und auf Deutsch?" are not.
-
-    In bytes of UTF-8, because a script that needs fewer characters has more bytes in each.
-    """
-    return len(text.strip().encode("utf-8", "replace")) >= MIN_TOPIC_BYTES
 
 
 def earlier_requests(messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from coe.types import Message, Neighbour
 
-__all__ = ["Previous", "Turn", "last_user_turn"]
+__all__ = ["Previous", "Turn", "last_user_turn", "system_turn", "user_turns"]
 
 
 class Previous(NamedTuple):
@@ -29,9 +29,27 @@ class Turn:
     probabilities: Mapping[str, float]
     doubt: str
     nearest: tuple[Neighbour, ...] = ()
+    confidence: float | None = None  # the chance that the likeliest category is right; None: its probability
+    follow_up: float = 0.0  # the chance that it needs the turn before
+
+    def confidence_of(self, category: str) -> float:
+        """Return the chance that the likeliest category is right; of another one its probability."""
+        probability = self.probabilities[category]
+        is_likeliest = probability == max(self.probabilities.values())
+        return self.confidence if is_likeliest and self.confidence is not None else probability
+
+
+def user_turns(messages: Iterable[Message]) -> list[str]:
+    """Return the contents of the turns whose role is "user"."""
+    return [message.content for message in messages if message.role == "user"]
+
+
+def system_turn(messages: Iterable[Message]) -> str:
+    """Return the contents of the turns whose role is "system"."""
+    return "\n\n".join(message.content for message in messages if message.role == "system")
 
 
 def last_user_turn(messages: Iterable[Message]) -> str:
     """Return the content of the last turn whose role is "user", "" without one."""
-    turns = [message.content for message in messages if message.role == "user"]
+    turns = user_turns(messages)
     return turns[-1] if turns else ""

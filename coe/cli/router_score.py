@@ -7,8 +7,8 @@ import argparse
 from coe.errors import ConfigError
 from coe.scoring import command
 from coe.scoring.command import add_arguments
-from router.training.prompts import PROMPT_COLUMNS
-from router.training.rows import read_rows
+from router.labelled.prompts import PROMPT_COLUMNS
+from router.labelled.rows import read_rows
 
 __all__ = ["add_arguments", "run"]
 

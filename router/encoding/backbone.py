@@ -1,7 +1,7 @@
 """Token ids to token states: the network behind an encoder.
 
-Owns its choice: a static table, our forward pass of BERT on a CPU, transformers' modules for everything else and for
-GPUs. All give the same: one (tokens, hidden) tensor per text. Knows nothing about pooling, truncation or caching.
+Owns its choice: a static table, OpenVINO for a BERT on a CPU, transformers' modules for everything else and for GPUs.
+All give the same: one (tokens, hidden) tensor per text. Knows nothing about pooling, truncation or caching.
 """
 
 from __future__ import annotations
@@ -13,80 +13,156 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
-from router.encoding.bert import Bert
-from router.encoding.sentence_model import STATIC_SOURCE, SentenceConfig
+from router.encoding.openvino_bert import BertShape, OpenVinoBert, Rows, is_installed
+from router.encoding.packed_e5 import PackedE5, read_packed_e5
+from router.encoding.sentence_model import E5_SOURCE, STATIC_SOURCE, SentenceConfig
 from router.encoding.static_table import find_table
 
 __all__ = ["Backbone", "Network", "load_backbone"]
 
+POOLER = "pooler."  # BertModel's own head, which sentence encoders do not use: many folders lack its weights
+
 
 class Network(Protocol):
-    """Token ids to one (tokens, hidden) float32 tensor per text."""
+    """Token ids to one (tokens, hidden) float32 tensor per text; `arithmetic` is that of the matrix products."""
 
+    @property
+    def arithmetic(self) -> str: ...
     def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]: ...
 
 
 class Backbone(NamedTuple):
-    """A network, its tokenizer, and its float32 weights by name: views of a mapped file, to be hashed and let go."""
+    """A network, its tokenizer, and its weights by name: views of a mapped file, to be hashed and let go."""
 
     network: Network
     tokenize: Callable[[str], list[int]]
     hidden_size: int
     max_tokens: float  # what the network has positions for
     weights: Mapping[str, Tensor]
-
-    @property
-    def matmul_shapes(self) -> list[tuple[int, int]]:
-        """The (in, out) shapes of the matrices of all layers."""
-        layers = {name: weight for name, weight in self.weights.items() if ".layer" in name or ".block" in name}
-        return [(weight.shape[1], weight.shape[0]) for weight in layers.values() if weight.ndim == 2]
+    matmul_shapes: list[tuple[int, int]]  # (in, out) of the matrices of all layers
 
 
 class Modules:
-    """transformers' own modules over a padded batch, on any device."""
+    """transformers' own modules over a padded batch, on any device.
 
-    def __init__(self, model: Any, device: torch.device) -> None:
+    `word_rows`, where it is given, stands in for the model's own table of word vectors.
+    """
+
+    arithmetic = "float32"
+
+    def __init__(self, model: Any, device: torch.device, word_rows: Rows | None = None) -> None:
         self._model = model.to(device)
         self._device = device
+        self._word_rows = word_rows
 
     @torch.inference_mode()
     def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
         """Return (tokens, hidden) float32 for each text's token ids, without the padding."""
         lengths = torch.tensor([len(row) for row in ids])
-        tokens = torch.zeros(len(ids), int(lengths.max()), dtype=torch.long)
-        for row, values in enumerate(ids):
-            tokens[row, : len(values)] = torch.tensor(values)
-        mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).long()  # (batch, tokens)
-        padded = self._model(input_ids=tokens.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state
+        mask = (torch.arange(int(lengths.max())) < lengths[:, None]).long()  # (batch, tokens)
+        padded = self._model(**self._inputs(ids), attention_mask=mask.to(self._device)).last_hidden_state
         return [states[:length] for states, length in zip(padded.float(), lengths.tolist(), strict=True)]
+
+    def _inputs(self, ids: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """Return what the model reads: padded ids, or the padded word vectors of ids."""
+        if self._word_rows is None:
+            rows = [torch.tensor(row, dtype=torch.long) for row in ids]
+            return {"input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._device)}
+        vectors = [torch.from_numpy(self._word_rows(row)) for row in ids]
+        return {"inputs_embeds": torch.nn.utils.rnn.pad_sequence(vectors, batch_first=True).to(self._device)}
 
 
 def load_backbone(source: str, folder: Path, config: SentenceConfig, device: torch.device) -> Backbone:
     """Load an encoder's network and tokenizer.
 
     Raises:
-        ValueError: transformers cannot read the folder.
+        ValueError: transformers cannot read the folder, or it lacks weights.
     """
+    if source == E5_SOURCE:
+        return packed_backbone(read_packed_e5(folder / "e5-small-q4.bin"), device)
     if source == STATIC_SOURCE or config.static_folder is not None:
         table = find_table(folder / (config.static_folder or ""))
-        return Backbone(table, table.tokenize, table.hidden_size, math.inf, table.weights)
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32).eval()
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"encoder '{source}': transformers cannot read {folder} ({error})") from error
-    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    is_ours = device.type == "cpu" and Bert.covers(model.config)
-    network = Bert(weights, model.config) if is_ours else Modules(model, device)
+        return Backbone(table, table.tokenize, table.hidden_size, math.inf, table.weights, [])
+    tokenizer, model = loaded(source, folder)
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items() if not name.startswith(POOLER)}
     return Backbone(
-        network,
+        network_of(model, weights, device),
         tokenizing(tokenizer),
         int(model.config.hidden_size),
         min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", math.inf)),
         weights,
+        matmul_shapes_of(weights),
     )
+
+
+def loaded(source: str, folder: Path) -> tuple[Any, Any]:
+    """Return a folder's tokenizer and model.
+
+    Raises:
+        ValueError: transformers cannot read the folder, or weights are missing: it would make them up at random.
+    """
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        model, info = AutoModel.from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"encoder '{source}': transformers cannot read {folder} ({error})") from error
+    if missing := sorted(name for name in info["missing_keys"] if not name.startswith(POOLER)):
+        raise ValueError(f"encoder '{source}': {folder} lacks {len(missing)} weights, {missing[0]} among them")
+    return tokenizer, model.eval()
+
+
+def network_of(model: Any, weights: Mapping[str, Tensor], device: torch.device) -> Network:
+    """Return OpenVINO's network for a BERT on a CPU, else the modules."""
+    if device.type != "cpu" or not is_plain_bert(model.config) or not is_installed():
+        return Modules(model, device)
+    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
+    table = arrays["embeddings.word_embeddings.weight"].copy()  # the file may go
+    return OpenVinoBert(arrays, shape_of(model.config), lambda ids: table[list(ids)])
+
+
+def packed_backbone(packed: PackedE5, device: torch.device) -> Backbone:
+    """Return E5's network, whose word vectors stay packed."""
+    sizes = packed.sizes
+    weights = {name: torch.from_numpy(array) for name, array in packed.weights.items()}
+    config = BertConfig(
+        vocab_size=1,  # word vectors come from outside
+        hidden_size=sizes.hidden,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        intermediate_size=sizes.inner,
+        max_position_embeddings=sizes.positions,
+        type_vocab_size=sizes.types,
+        layer_norm_eps=sizes.epsilon,
+    )
+    network: Network
+    if device.type == "cpu" and is_installed():
+        network = OpenVinoBert(packed.weights, shape_of(config), packed.word_rows)
+    else:
+        model = BertModel(config, add_pooling_layer=False).eval()
+        model.load_state_dict(weights, strict=False)
+        network = Modules(model, device, packed.word_rows)
+    file = {"file": torch.from_numpy(packed.content)}
+    return Backbone(network, packed.tokenize, sizes.hidden, sizes.positions, file, matmul_shapes_of(weights))
+
+
+def is_plain_bert(config: Any) -> bool:
+    """Return whether this is the plain encoder: absolute positions, exact GELU."""
+    if config.model_type != "bert" or config.is_decoder or config.hidden_act != "gelu":
+        return False
+    return getattr(config, "position_embedding_type", "absolute") == "absolute"
+
+
+def shape_of(config: Any) -> BertShape:
+    return BertShape(config.num_attention_heads, config.num_hidden_layers, float(config.layer_norm_eps))
+
+
+def matmul_shapes_of(weights: Mapping[str, Tensor]) -> list[tuple[int, int]]:
+    layers = [weight for name, weight in weights.items() if ".layer" in name or ".block" in name]
+    return [(weight.shape[1], weight.shape[0]) for weight in layers if weight.ndim == 2]
 
 
 def tokenizing(tokenizer: Any) -> Callable[[str], list[int]]:

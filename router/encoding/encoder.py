@@ -18,28 +18,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from router.encoding.backbone import load_backbone
-from router.encoding.bert import Bert
-from router.encoding.sentence_model import DEFAULT_SOURCE, SentenceConfig, find_folder, read_sentence_config
+from router.encoding.sentence_model import DEFAULT_SOURCE, SentenceConfig, find_folder, sentence_config
+from router.encoding.text_ends import ends_of
 
 __all__ = ["DEFAULT_SOURCE", "Encoder"]
 
 MAX_CHARS = 8_000  # what is tokenised of a longer text: its first and last halves of this
-SEGMENT_TOKENS = 32  # the first and last so many tokens are pooled apart: instructions stand at the ends
-NUM_SEGMENTS = 3  # whole, beginning, end
-# the use of weights whose id does not say it
-DEFAULT_USE = "(Recipe(pooling='mean', prompt='', max_tokens=256, is_lower_case=False, static_folder=None), 32)"
+END_TOKENS = 64  # what is read of a text's first and of its last paragraph
+NUM_SEGMENTS = 3  # whole, first paragraph, last paragraph
 
 Vectors = NDArray[np.float32]
+Ids = tuple[int, ...]
 
 
 class Encoder:
     """A sentence encoder: normalised embeddings of the whole text, its beginning and its end.
 
-    A vector is three embeddings in a row, (whole, beginning, end), each of length 1. The three come from one forward
-    pass; beginning and end are means, whatever the model's own pooling of the whole is. `id` names the weights and how
-    they are used: a trained router must find both again. It does not name the arithmetic, which is 8-bit integers on a
-    CPU that has instructions for them and float32 elsewhere: docs/decisions.md says how little that moves.
-    `matmul_shapes` are the (in, out) shapes of the matrices that every token goes through; a static table has none.
+    A vector is three embeddings in a row, (whole, beginning, end), each of length 1. Beginning and end are encoded by
+    themselves (text_ends.py); of a short text all three are one. `id` names the weights and how they are used: a
+    trained router must find both again. It does not name the arithmetic, which is what the processor is fastest at:
+    docs/decisions/routing.md says how little that moves. `matmul_shapes` are the (in, out) shapes of the matrices that
+    every token goes through; a static table has none.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Encoder:
         folder = find_folder(source)
         self.source = source
         self.batch_size = batch_size
-        self._config = read_sentence_config(folder)
+        self._config = sentence_config(source, folder)
         backbone = load_backbone(source, folder, self._config, torch_device)
         self.id = f"{Path(source).name}-{identity(backbone.weights, self._config)[:16]}"
         self.matmul_shapes = backbone.matmul_shapes
@@ -75,39 +74,52 @@ class Encoder:
 
     @property
     def arithmetic(self) -> str:
-        """The arithmetic of the matrix products: "int8" or "float32"."""
-        return "int8" if isinstance(self._backbone.network, Bert) and self._backbone.network.is_int8 else "float32"
+        """The arithmetic of the matrix products: "float32", "bfloat16" or "int8"."""
+        return self._backbone.network.arithmetic
 
     def _encode(self, texts: list[str]) -> Vectors:
-        """Encode in batches of similar length, so that little is padding."""
-        ids = [self._token_ids(text) for text in texts]
+        """Encode every distinct piece once, in batches of similar length, so that little is padding."""
+        pieces = [self._pieces(text) for text in texts]
+        distinct = {ids: place for place, ids in enumerate(dict.fromkeys(piece for row in pieces for piece in row))}
+        embedded = self._embedded(list(distinct))
+        places = np.array([[distinct[piece] for piece in row] for row in pieces], np.intp).reshape(-1, NUM_SEGMENTS)
+        vectors: Vectors = embedded[places].reshape(len(texts), self.num_dims)
+        return vectors
+
+    def _pieces(self, text: str) -> tuple[Ids, Ids, Ids]:
+        """Return the token ids of the whole text and of its ends."""
+        whole, ends = self._token_ids(text), ends_of(text)
+        if ends.head == ends.tail:
+            return whole, whole, whole
+        head, tail = self._all_token_ids(ends.head), self._all_token_ids(ends.tail)
+        return whole, tuple(head[:END_TOKENS]), tuple(tail[-END_TOKENS:])
+
+    def _embedded(self, ids: list[Ids]) -> Vectors:
+        """Return (texts, hidden), each row of length 1; a text without a token is near no other."""
+        vectors = np.zeros((len(ids), self.num_dims // NUM_SEGMENTS), np.float32)
         order = [row for row in sorted(range(len(ids)), key=lambda index: len(ids[index])) if ids[row]]
-        vectors = np.zeros((len(ids), self.num_dims), np.float32)  # a text without a token is near no other
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             states = self._backbone.network.states([ids[row] for row in chosen])
-            vectors[chosen] = torch.stack([pool(rows, self._config.pooling) for rows in states]).cpu().numpy()
+            vectors[chosen] = torch.stack([pooled(rows, self._config.pooling) for rows in states]).cpu().numpy()
         return vectors
 
-    def _token_ids(self, text: str) -> list[int]:
+    def _token_ids(self, text: str) -> Ids:
         """Return at most max_tokens ids, special tokens included: of a long text its beginning and its end."""
         most, ids = self._max_tokens, self._all_token_ids(text)
-        return ids if len(ids) <= most else ids[: most - most // 2] + ids[-(most // 2) :]
+        return tuple(ids if len(ids) <= most else ids[: most - most // 2] + ids[-(most // 2) :])
 
     def _all_token_ids(self, text: str) -> list[int]:
         return self._backbone.tokenize(self._config.prompt + (text.lower() if self._config.is_lower_case else text))
 
 
 @torch.inference_mode()
+def pooled(states: Tensor, pooling: str) -> Tensor:
+    """Return (hidden,) of length 1 from (tokens, hidden): the sentence embedding that the model was made for."""
+    return torch.nn.functional.normalize(pool(states, pooling), dim=0)
+
+
 def pool(states: Tensor, pooling: str) -> Tensor:
-    """Return (3 * hidden,) from (tokens, hidden): whole, beginning and end, each of length 1."""
-    num = SEGMENT_TOKENS + 1  # a special token stands at either end
-    segments = torch.stack([pool_whole(states, pooling), states[:num].mean(0), states[-num:].mean(0)])
-    return torch.nn.functional.normalize(segments, dim=-1).flatten()
-
-
-def pool_whole(states: Tensor, pooling: str) -> Tensor:
-    """Return (hidden,): the sentence embedding that the model was made for, before normalisation."""
     if pooling == "mean":
         return states.mean(0)
     if pooling == "max":
@@ -123,22 +135,20 @@ def clean(text: str) -> str:
 
 
 def identity(weights: Mapping[str, Tensor], config: SentenceConfig) -> str:
-    """Return the SHA-256 of all weights by name, the same on every machine, and of any use but the default one."""
+    """Return the SHA-256 of all weights by name and of their use, the same on every machine."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    use = use_of(config)
-    if use != DEFAULT_USE:
-        digest.update(use.encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+    digest.update(use_of(config).encode())
     return digest.hexdigest()
 
 
 def use_of(config: SentenceConfig) -> str:
     """Return how weights are used, in words that trained artefacts' encoder ids depend on: never change them."""
     return (
-        f"(Recipe(pooling={config.pooling!r}, prompt={config.prompt!r}, max_tokens={config.max_tokens!r}, "
-        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}), {SEGMENT_TOKENS})"
+        f"pooling={config.pooling!r}, prompt={config.prompt!r}, max_tokens={config.max_tokens!r}, "
+        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}, end_tokens={END_TOKENS}"
     )
 
 

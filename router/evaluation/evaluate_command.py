@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +20,7 @@ from router.encoding.cached_encoder import load_encoder
 from router.encoding.text_encoder import TextEncoder
 from router.evaluation.calibration import reliability
 from router.evaluation.leave_family_out import (
+    Fold,
     OutOfScopePrompts,
     chosen_by_others,
     fold_accuracies,
@@ -29,15 +32,18 @@ from router.evaluation.leave_family_out import (
 )
 from router.evaluation.measures import SEED, Evaluation, evaluate
 from router.evaluation.out_of_scope import is_personal
+from router.labelled.authored import authored_prompts
+from router.labelled.prompts import Prompt, read_prompts
 from router.model.artefact import Artefact, load_artefact
-from router.training.authored import authored_prompts
-from router.training.prompts import Prompt, read_prompts
 from router.training.recipe import SHIPPED, candidates_of
 from router.training.self_labelling import read_unlabelled
 from router.training.training_set import TrainingSet
 
 __all__ = ["add_arguments", "evaluation_of", "run"]
 
+log = logging.getLogger(__name__)
+MAIN_TABLE = "left_out_families"
+MIN_FOLD_ROWS = 5
 Draw = Callable[[Mapping[Path, Callable[[Any], None]]], None]  # files, and what paints on a figure for each
 
 
@@ -45,13 +51,25 @@ class FamilyFolds(NamedTuple):
     """A training set, and the families of each topic that are left out in turn."""
 
     training_set: TrainingSet
-    folds: dict[str, list[str]]
+    folds: list[Fold]
 
     @classmethod
-    def read(cls, path: Path, prompts: Sequence[Prompt], encoder: TextEncoder) -> FamilyFolds:
-        """Read a JSON file with `folds`; these and the authored prompts are taken, of the folds' topics."""
-        folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
-        return cls(TrainingSet.of([p for p in (*prompts, *authored_prompts()) if p.category in folds], encoder), folds)
+    def read(cls, args: argparse.Namespace, prompts: Sequence[Prompt], encoder: TextEncoder) -> FamilyFolds:
+        """Read a JSON file with `folds`, and further tables, every family of which is a fold.
+
+        These prompts and the authored ones are taken, of the folds' topics.
+        """
+        topics = json.loads(args.folds.read_text(encoding="utf-8"))["folds"]
+        folds = [Fold(topic, family, MAIN_TABLE) for topic, families in topics.items() for family in families]
+        tables = {path: read_prompts(path).prompts for path in args.also or ()}
+        known = {(fold.topic, fold.family) for fold in folds}
+        for path, rows in tables.items():
+            sizes = Counter((row.category, row.family) for row in rows if row.category in topics)
+            large = sorted(pair for pair, size in sizes.items() if size >= MIN_FOLD_ROWS and pair not in known)
+            folds += [Fold(*pair, path.name.split(".")[0]) for pair in large]
+            known |= set(large)
+        every = [*prompts, *(row for rows in tables.values() for row in rows), *authored_prompts()]
+        return cls(TrainingSet.of([prompt for prompt in every if prompt.category in topics], encoder), folds)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--artefact", type=Path, help="a trained router; default: the shipped one")
     parser.add_argument("--split", help="only rows of this split, for example test")
     parser.add_argument("--folds", type=Path, help="JSON with `folds`: {topic: [family]}; adds leave-family-out")
+    parser.add_argument(
+        "--also", type=Path, nargs="*", help="with --folds: further tables; each of their families is a fold, too"
+    )
     parser.add_argument("--recipes", action="store_true", help="with --folds: every candidate recipe, too (slow)")
     parser.add_argument("--outside", type=Path, help="with --folds: out-of-scope prompts; adds their AUROC")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
@@ -91,7 +112,7 @@ def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
     prompts = read_prompts(args.prompts).prompts
     found = evaluate(artefact, [p for p in prompts if args.split in (None, p.split)], encoder)
     if args.folds:
-        folds = FamilyFolds.read(args.folds, prompts, encoder)
+        folds = FamilyFolds.read(args, prompts, encoder)
         out_of_scope = read_out_of_scope(args.outside, encoder) if args.outside else None
         found = found.joined(judge_families(folds, out_of_scope))
         if args.recipes:
@@ -101,16 +122,21 @@ def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
 
 def judge_families(folds: FamilyFolds, out_of_scope: OutOfScopePrompts | None) -> Evaluation:
     """Measure the shipped recipe on families that its models never saw."""
-    left_out = leave_family_out(folds.training_set, folds.folds, SHIPPED, out_of_scope)
-    figures: dict[str, Any] = {"left_out_families": asdict(summarise(left_out))}
+    left_out = leave_family_out(folds.training_set, folds.folds, SHIPPED, out_of_scope, tell=log.info)
+    tables = {table: [each for each in left_out if each.fold.table == table] for table in tables_of(folds)}
+    figures: dict[str, Any] = {table: asdict(summarise(each)) for table, each in tables.items()}
     if out_of_scope:
-        figures["out_of_scope"] = asdict(out_of_scope_report(left_out))
-    return Evaluation(figures, {"left-out families": reliability(*pooled(left_out))})
+        figures["out_of_scope"] = asdict(out_of_scope_report(tables[MAIN_TABLE]))
+    return Evaluation(figures, {table: reliability(*pooled(each)) for table, each in tables.items()})
+
+
+def tables_of(folds: FamilyFolds) -> list[str]:
+    return list(dict.fromkeys(fold.table for fold in folds.folds))
 
 
 def compare_recipes(folds: FamilyFolds) -> Evaluation:
     """Return the score of every candidate recipe, and of the recipes that each fold takes from all other folds."""
-    topics = [topic for topic, families in folds.folds.items() for _ in families]
+    topics = [fold.topic for fold in folds.folds]
     candidates = candidates_of(SHIPPED)
     accuracies = fold_accuracies(folds.training_set, folds.folds, candidates)
     scores = {c.name: mean_over_topics(row, topics) for c, row in zip(candidates, accuracies, strict=True)}

@@ -26,7 +26,7 @@ class Explanation:
     """Categories by falling probability, training prompts nearest first; `doubt` is "" where the router is sure."""
 
     probabilities: tuple[tuple[str, float], ...]
-    similarity: float
+    confidence: float
     doubt: str
     neighbours: tuple[Neighbour, ...]
 
@@ -45,10 +45,10 @@ def line_of(neighbour: Neighbour) -> str:
 def explain(artefact: Artefact, text: str, vector: NDArray[np.float32]) -> Explanation:
     """Return the explanation of one text and its (dims,) vector."""
     scores = score(artefact, vector[None], [text])
-    probabilities, similarity = scores.probabilities[0], float(scores.similarity[0])
+    probabilities, confidence = scores.probabilities[0], float(scores.confidence[0])
     ranked = sorted(zip(artefact.categories, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
     near = with_texts(artefact, neighbours(artefact, scores, 0))
-    return Explanation(tuple(ranked), similarity, artefact.abstain.doubt(ranked[0][1], similarity), near)
+    return Explanation(tuple(ranked), confidence, artefact.abstain.doubt(confidence), near)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

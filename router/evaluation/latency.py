@@ -26,6 +26,7 @@ __all__ = ["Latency", "measure_latency"]
 
 WORDS = ("river", "sum", "table", "patient", "court", "market", "verb", "cipher", "story", "city", "clause", "vector")
 NUM_WARM_UP = 10
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 NUM_CEILING_CALLS = 20
 
 
@@ -42,7 +43,7 @@ class Latency:
     """One encoder at one length. A ceiling is the median time of the bare matrix products, None without any."""
 
     encoder: str
-    arithmetic: str  # "int8" or "float32"
+    arithmetic: str  # "float32", "bfloat16" or "int8"
     device: str
     num_threads: int
     num_tokens: int
@@ -53,12 +54,7 @@ class Latency:
     both: Quantiles
     num_operations: int  # multiplications and additions of the matrix products
     float32_ceiling_ms: float | None
-    int8_ceiling_ms: float | None
-
-    @property
-    def ceiling_ms(self) -> float | None:
-        """The time of the bare products in the encoder's arithmetic."""
-        return self.int8_ceiling_ms if self.arithmetic == "int8" else self.float32_ceiling_ms
+    ceiling_ms: float | None  # in the encoder's own arithmetic
 
     @property
     def fraction_of_ceiling(self) -> float | None:
@@ -111,7 +107,7 @@ def latency_at(
         num_tokens_read=num_read,
         num_calls=len(prompts) - NUM_WARM_UP,
         float32_ceiling_ms=ceiling_ms(shapes, num_read, device, torch.float32),
-        int8_ceiling_ms=ceiling_ms(shapes, num_read, device, torch.int8) if encoder.arithmetic == "int8" else None,
+        ceiling_ms=ceiling_ms(shapes, num_read, device, DTYPES[encoder.arithmetic]),
         encode=quantiles(lambda prompt: encoder.encode([prompt]), prompts),
         decide=quantiles(lambda prompt: decision.route(asks[prompt]), prompts),
         both=quantiles(lambda prompt: whole.route(asks[prompt]), prompts),

@@ -15,8 +15,8 @@ from typing import Any
 
 from router.encoding.encoder import Encoder
 from router.evaluation.latency import Latency, measure_latency
+from router.labelled.authored import authored_prompts
 from router.model.artefact import Artefact, load_artefact
-from router.training.authored import authored_prompts
 from router.training.train import train
 
 __all__ = ["LatencyReport", "add_arguments", "measure"]

@@ -15,9 +15,9 @@ from sklearn.metrics import f1_score
 from router.encoding.text_encoder import TextEncoder
 from router.evaluation.calibration import Bin, Judged, expected_calibration_error, reliability
 from router.evaluation.rewritings import REWRITINGS, rewritten
+from router.labelled.prompts import Prompt
 from router.model.artefact import Artefact
 from router.model.scores import Scores, score
-from router.training.prompts import Prompt
 
 __all__ = ["SEED", "Evaluation", "Measures", "evaluate", "measure"]
 
@@ -71,7 +71,7 @@ def measure(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> Me
         float(is_right.mean()),
         float(f1_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0)),
         expected_calibration_error(confidence, is_right),
-        float((~artefact.abstain.is_sure(confidence, scores.similarity)).mean()),
+        float((~artefact.abstain.is_sure(confidence)).mean()),
     )
 
 
@@ -79,4 +79,4 @@ def judged(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> Jud
     """Return the confidence of every prompt, and whether its likeliest category is the labelled one."""
     guess = np.array(artefact.categories)[scores.probabilities.argmax(axis=1)]
     truth = np.array([prompt.category for prompt in prompts])
-    return Judged(scores.probabilities.max(axis=1), guess == truth)
+    return Judged(scores.confidence, guess == truth)

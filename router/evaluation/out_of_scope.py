@@ -24,19 +24,16 @@ PERSONAL = re.compile(r"(?i)\b(i|me|my|mine|we|us|our|you|your)\b")
 
 @dataclass(frozen=True, slots=True)
 class ScoredPrompts:
-    """Prompts by length, confidence, similarity and whether the abstain rule is sure; every array is (n,)."""
+    """Prompts by length, confidence and whether the abstain rule is sure; every array is (n,)."""
 
     lengths: NDArray[np.integer]  # characters
     confidence: Floats
-    similarity: Floats
     is_sure: NDArray[np.bool_]
 
     def take(self, rows: Sequence[int]) -> ScoredPrompts:
         """Return some of them."""
         chosen = list(rows)
-        return ScoredPrompts(
-            self.lengths[chosen], self.confidence[chosen], self.similarity[chosen], self.is_sure[chosen]
-        )
+        return ScoredPrompts(self.lengths[chosen], self.confidence[chosen], self.is_sure[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,6 @@ class OutOfScopeReport:
 
     num_pairs: int
     confidence_auroc: float
-    similarity_auroc: float
     length_auroc: float
     abstained_inside: float
     abstained_outside: float
@@ -56,7 +52,6 @@ def compare(in_scope: ScoredPrompts, out_of_scope: ScoredPrompts) -> OutOfScopeR
     return OutOfScopeReport(
         len(in_scope.lengths),
         auroc(in_scope.confidence, out_of_scope.confidence),
-        auroc(in_scope.similarity, out_of_scope.similarity),
         auroc(in_scope.lengths, out_of_scope.lengths),
         float((~in_scope.is_sure).mean()),
         float((~out_of_scope.is_sure).mean()),
@@ -90,7 +85,6 @@ def concatenated(each: Sequence[ScoredPrompts]) -> ScoredPrompts:
     return ScoredPrompts(
         np.concatenate([scored.lengths for scored in each]),
         np.concatenate([scored.confidence for scored in each]),
-        np.concatenate([scored.similarity for scored in each]),
         np.concatenate([scored.is_sure for scored in each]),
     )
 

@@ -1,8 +1,8 @@
 """The command `stickiness`: how many follow-ups stay with their expert, and how many new topics leave it.
 
-Owns the measure. Every category has an expert of its own here, the hardest case. Follow-ups are authored
-(`data/follow_ups.txt`: the category of the conversation, `*` for any, and the turn); new topics are labelled prompts of
-the user's. Knows nothing about serving.
+Owns the measure. Every category has an expert of its own here, the hardest case. The conversations of two turns are
+rows of {first, second, stays} or, by default, authored ones of seven languages that nothing is trained on
+(`data/held_out_turns.txt`). Knows nothing about serving.
 """
 
 from __future__ import annotations
@@ -16,93 +16,108 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coe.types import Snapshot
+from coe.types import Message, RouteQuery
 from router.directory import Directory
+from router.labelled.authored import DATA, sections_of
+from router.labelled.conversations import parts
+from router.labelled.rows import read_rows
 from router.model.artefact import load_artefact
 from router.policy import RoutingPolicy
 from router.router import Router
-from router.training.prompts import Prompt, read_prompts
-from router.turn import Previous, Turn
+from router.stickiness import DEFAULT_STICKINESS
 
-__all__ = ["Shares", "add_arguments", "follow_ups", "measure", "run"]
+__all__ = ["Shares", "TwoTurns", "add_arguments", "held_out_turns", "measure", "read_turns", "run"]
 
-FILE = Path(__file__).parents[1] / "data" / "follow_ups.txt"
+FILE = DATA / "held_out_turns.txt"
 STICKINESSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 GENERAL = "general"
 
 
-class FollowUp(NamedTuple):
-    """A turn, and the category of the conversation that it continues."""
+class TwoTurns(NamedTuple):
+    """Two user turns of a conversation, and whether the second stays with the first one's expert."""
 
-    category: str
-    text: str
+    first: str
+    second: str
+    stays: bool
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Shares at one stickiness. New topics are prompts that the router sorts rightly when they stand alone."""
+    """Shares at one stickiness; `right` is the mean of the first two."""
 
     stickiness: float
     follow_ups_stay: float
     new_topics_move: float
 
-
-def follow_ups(categories: Sequence[str]) -> list[FollowUp]:
-    """Return the follow-ups of these categories; one for any category stands once for each."""
-    lines = [line.partition(" ") for line in FILE.read_text(encoding="utf-8").splitlines()]
-    return [
-        FollowUp(category, text)
-        for of, _, text in lines
-        for category in (categories if of == "*" else (of,))
-        if category in categories
-    ]
+    @property
+    def right(self) -> float:
+        return (self.follow_ups_stay + self.new_topics_move) / 2
 
 
-def measure(router: Router, prompts: Sequence[Prompt]) -> list[Shares]:
-    """Return the shares for stickiness from 0 to 1. Each new topic comes after a conversation of every other one."""
-    asked = follow_ups(router.categories)
-    turns = router.turns([follow_up.text for follow_up in asked] + [prompt.text for prompt in prompts])
-    topics = [prompt for prompt in prompts if expert_of(router.policy, turns[prompt.text], None) == prompt.category]
-    shares = []
-    for stickiness in STICKINESSES:
-        policy = replace(router.policy, stickiness=stickiness)
-        stayed = [expert_of(policy, turns[turn.text], turn.category) == turn.category for turn in asked]
-        moved = [
-            expert_of(policy, turns[prompt.text], before) == prompt.category
-            for prompt in topics
-            for before in router.categories
-            if before != prompt.category
-        ]
-        shares.append(Shares(stickiness, float(np.mean(stayed)), float(np.mean(moved)) if moved else float("nan")))
-    return shares
+def held_out_turns() -> list[TwoTurns]:
+    """Return the authored conversations of two turns."""
+    labelled = [(language, *parts(line, " ::: ")) for language, lines in sections_of(FILE).items() for line in lines]
+    return [TwoTurns(*parts(turns, " ||| "), label == "stay", language) for language, label, turns in labelled]
 
 
-def expert_of(policy: RoutingPolicy, turn: Turn, before: str | None) -> str:
-    return policy.decide(turn, Snapshot(), None if before is None else Previous(before)).expert
+def read_turns(path: Path) -> list[TwoTurns]:
+    """Read rows of {first, second, stays}.
+
+    Raises:
+        ValueError: a row without two texts and a truth value, by its place.
+    """
+    return [two_turns_of(row.value, row.where) for row in read_rows(path, [("first",), ("second",), ("stays",)])]
+
+
+def two_turns_of(row: object, where: str) -> TwoTurns:
+    fields = row if isinstance(row, dict) else {}
+    first, second, stays = (fields.get(name) for name in ("first", "second", "stays"))
+    if not isinstance(first, str) or not isinstance(second, str) or not isinstance(stays, bool):
+        raise ValueError(f"{where}: needed are texts in 'first' and 'second' and true or false in 'stays'")
+    return TwoTurns(first, second, stays, str(fields.get("language") or ""))
+
+
+def measure(router: Router, conversations: Sequence[TwoTurns], stickiness: float) -> list[bool]:
+    """Return for each conversation whether its second turn stays or leaves rightly."""
+    router.policy = replace(router.policy, stickiness=stickiness)
+    before = [decision.expert for decision in router.route([asked(each.first) for each in conversations])]
+    after = [decision.expert for decision in router.route([asked(each.first, each.second) for each in conversations])]
+    return [(one == other) == each.stays for one, other, each in zip(before, after, conversations, strict=True)]
+
+
+def asked(first: str, second: str | None = None) -> RouteQuery:
+    """Return a query of the first turn, or of the second after an answer; neither is remembered."""
+    turns = [Message("user", first)]
+    if second is not None:
+        turns += [Message("assistant", "…"), Message("user", second)]
+    return RouteQuery(tuple(turns), only_explains=True)
+
+
+def shares(conversations: Sequence[TwoTurns], is_right: Sequence[bool], stickiness: float) -> Shares:
+    """Return the share of follow-ups that stay and of new topics that move."""
+    stay, move = (
+        [right for each, right in zip(conversations, is_right, strict=True) if each.stays == stays]
+        for stays in (True, False)
+    )
+    return Shares(stickiness, *(float(np.mean(rows)) if rows else float("nan") for rows in (stay, move)))
+
+
+def by_language(conversations: Sequence[TwoTurns], is_right: Sequence[bool]) -> dict[str, float]:
+    """Return the share of each language's conversations that go on rightly."""
+    languages = np.array([each.language for each in conversations])
+    right = np.array(is_right)
+    return {language: float(right[languages == language].mean()) for language in sorted(set(languages.tolist()))}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `coe router stickiness`."""
-    parser.add_argument("prompts", type=Path, help="new topics: labelled prompts, JSONL, CSV or Parquet")
+    parser.add_argument(
+        "turns", type=Path, nargs="?", help="rows {first, second, stays}; default: authored ones, held out"
+    )
     parser.add_argument("--artefact", type=Path, help="a trained router; default: the shipped one")
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
-    parser.add_argument("--split", default="test", help="which rows to take (default: test; all: every row)")
-    parser.add_argument("--per-category", type=int, default=50, help="so many prompts of each category (default 50)")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures here, too")
-
-
-def chosen(prompts: Sequence[Prompt], args: argparse.Namespace, categories: Sequence[str]) -> list[Prompt]:
-    """Return a seeded sample of as many prompts of each category; raises ValueError where there is none."""
-    rng = np.random.default_rng(args.seed)
-    kept: list[Prompt] = []
-    for category in categories:
-        rows = [prompt for prompt in prompts if prompt.category == category and args.split in ("all", prompt.split)]
-        order = rng.permutation(len(rows))[: args.per_category]
-        kept += [rows[index] for index in order]
-    if not kept:
-        raise ValueError(f"{args.prompts}: no row of split '{args.split}' in a category of the router; try --split all")
-    return kept
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,12 +126,14 @@ def run(args: argparse.Namespace) -> int:
     experts = {category: category for category in (*artefact.categories, GENERAL)}
     mapping = {category: category for category in artefact.categories}
     router = Router.with_policy(RoutingPolicy(Directory(experts, GENERAL), mapping), artefact, args.device)
-    prompts = chosen(read_prompts(args.prompts).prompts, args, router.categories)
-    rows = measure(router, prompts)
-    print(f"{'stickiness':>10} {'follow-ups stay':>16} {'new topics move':>16}")
+    conversations = read_turns(args.turns) if args.turns else held_out_turns()
+    outcomes = {stickiness: measure(router, conversations, stickiness) for stickiness in STICKINESSES}
+    rows = [shares(conversations, is_right, stickiness) for stickiness, is_right in outcomes.items()]
+    print(f"{'stickiness':>10} {'follow-ups stay':>16} {'new topics move':>16} {'right':>8}")
     for row in rows:
-        print(f"{row.stickiness:10.1f} {row.follow_ups_stay:16.3f} {row.new_topics_move:16.3f}")
-    result = {"encoder": artefact.encoder_id, "num_prompts": len(prompts), "seed": args.seed}
+        print(f"{row.stickiness:10.1f} {row.follow_ups_stay:16.3f} {row.new_topics_move:16.3f} {row.right:8.3f}")
+    languages = by_language(conversations, outcomes[DEFAULT_STICKINESS])
+    result = {"encoder": artefact.encoder_id, "num_conversations": len(conversations), "by_language": languages}
     text = json.dumps(result | {"stickiness": [asdict(row) for row in rows]})
     if args.json:
         args.json.write_text(text + "\n", encoding="utf-8")

@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from router.training.duplicates import groups_of
-from router.training.prompts import Prompt, PromptSet
+from router.labelled.duplicates import groups_of
+from router.labelled.prompts import Prompt, PromptSet
 
 __all__ = ["Balance", "CategoryBalance", "balance_of", "report"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from router.training.rows import SUFFIXES, RawRow, read_rows
+from router.labelled.rows import SUFFIXES, RawRow, read_rows
 
 __all__ = ["PROMPT_COLUMNS", "BadRow", "Prompt", "PromptSet", "merged", "prompts_in", "read_prompts"]
 

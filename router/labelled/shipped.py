@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from router.training.authored import authored_prompts
-from router.training.prompts import Prompt, PromptSet, merged, prompts_in
-from router.training.rows import RawRow, read_rows
+from router.labelled.authored import CONTEXT_FAMILY, authored, authored_prompts
+from router.labelled.conversations import instructed_prompts, wrapped_prompts
+from router.labelled.prompts import Prompt, PromptSet, merged, prompts_in
+from router.labelled.rows import RawRow, read_rows
+from router.model.system_turn import under_system
 
 __all__ = ["public_prompts", "shipped_prompts"]
 
 ROUTER_FILE = "router_prompts.jsonl.gz"
+MORE_FILES = ("router_multilingual.jsonl.gz", "router_longform.jsonl.gz")  # no split: all rows are for training
 TUNING_FILE = "expert_tuning.jsonl.gz"
 EVERY_NTH = {"intent": 5, "reasoning": 4, "medicine": 1}  # 1,200 of 6,000 rows, 1,100 of 4,400, all 618
 INTENT_PREFIX = "Intent of this request: "
@@ -34,13 +37,23 @@ INTENT_FORMS = (
 
 def shipped_prompts(data: Path | None) -> PromptSet:
     """Return the training prompts of the shipped router: the authored ones and, from a folder, the public rows."""
-    authored = PromptSet(authored_prompts())
+    authored = PromptSet((*authored_prompts(), *turns_in_context()))
     return merged([authored, public_prompts(data)]) if data else authored
+
+
+def turns_in_context() -> list[Prompt]:
+    """Return authored prompts inside wrappers, and under system turns, as the router reads both."""
+    wrapped = [(each.category, each.text) for each in wrapped_prompts()]
+    instructed = [(each.category, under_system(each.system, each.user)) for each in instructed_prompts()]
+    return [
+        authored(text, category, number, CONTEXT_FAMILY)
+        for number, (category, text) in enumerate((*wrapped, *instructed), 1)
+    ]
 
 
 def public_prompts(data: Path) -> PromptSet:
     """Return the permissive training rows of the public files in a folder."""
-    found = prompts_in(read_rows(data / ROUTER_FILE))
+    found = merged(prompts_in(read_rows(data / name)) for name in (ROUTER_FILE, *MORE_FILES))
     allowed = tuple(prompt for prompt in found.prompts if may_ship(prompt) and prompt.split == "train")
     tuning = prompts_in(tuning_rows(row.value for row in read_rows(data / TUNING_FILE)))
     return merged([PromptSet(allowed, found.bad_rows), tuning])

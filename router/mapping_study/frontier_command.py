@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from router.encoding.cached_encoder import load_encoder
+from router.labelled.duplicates import groups_of
 from router.mapping_study.candidates import add_candidate_arguments, candidates
 from router.mapping_study.figures import plain, print_figures
 from router.mapping_study.frontier_plot import paint
@@ -22,7 +23,6 @@ from router.mapping_study.half_split import StudyData, check_balance, half_split
 from router.mapping_study.learned_mapping import Budget, frontier
 from router.mapping_study.score_table import Cost, ScoreTable
 from router.mapping_study.study import cheapest_share, held_out_curve, study_of
-from router.training.duplicates import groups_of
 
 __all__ = ["add_arguments", "run"]
 

@@ -99,4 +99,4 @@ def router_labels(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[NDA
     artefact.check_encoder(encoder.id)
     found = score(artefact, encoder.encode(prompts), prompts)
     labels = np.array(artefact.categories)[found.probabilities.argmax(axis=1)]
-    return labels, artefact.abstain.is_sure(found.probabilities.max(axis=1), found.similarity)
+    return labels, artefact.abstain.is_sure(found.confidence)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.labelled.rows import read_rows
 from router.mapping_study.intervals import wilson
 from router.mapping_study.learned_mapping import ExpertPool
-from router.training.rows import read_rows
 
 __all__ = ["Cost", "ExpectedScore", "ScoreTable", "costs_of", "read_scores"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from safetensors.numpy import save as to_bytes
 
 from router.model.abstain import AbstainRule
 from router.model.category_model import CategoryModel
+from router.model.follow_up import FollowUpModel
 from router.model.layers import layer_from_arrays
 from router.model.tf_idf import TfIdfModel
 
 __all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar", "load_artefact"]
 
-FORMAT = 3
+FORMAT = 4
 DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
 HEADER_FILE = "router.json"
 ARRAYS_FILE = "router.safetensors"
@@ -64,7 +66,8 @@ class Artefact:
     abstain: AbstainRule
     model: CategoryModel
     exemplars: tuple[Exemplar, ...]
-    exemplar_vectors: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding)
+    follow_up: FollowUpModel
+    exemplar_vectors: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding), centred
     data: dict[str, Any] = field(default_factory=dict)  # source -> rows used and licence
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -81,7 +84,9 @@ class Artefact:
 
     def _arrays(self) -> dict[str, NDArray[np.generic]]:
         tf_idf = self.model.tf_idf.arrays() if self.model.tf_idf else {}
-        arrays = self.model.layer.arrays() | tf_idf | {"exemplar_vectors": self.exemplar_vectors.astype(np.float16)}
+        centre = {} if self.model.centre is None else {"centre": self.model.centre.astype(np.float32)}
+        near = {"exemplar_vectors": self.exemplar_vectors.astype(np.float16)}
+        arrays = self.model.layer.arrays() | tf_idf | centre | near | self.follow_up.arrays()
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
     def check_encoder(self, encoder_id: str) -> None:
@@ -114,16 +119,22 @@ def read_artefact(folder: Path) -> Artefact:
         arrays = load_file(folder / ARRAYS_FILE)
         categories, tf_idf_weight = tuple(header.pop("categories")), float(header.pop("tf_idf_weight"))
         layer, tf_idf = layer_from_arrays(arrays, len(categories)), TfIdfModel.from_arrays(arrays)
+        centre = arrays["centre"].astype(np.float32) if "centre" in arrays else None
         return Artefact(
             categories=categories,
-            abstain=AbstainRule(**header.pop("abstain")),
-            model=CategoryModel(layer, tf_idf, tf_idf_weight),
+            abstain=rule_of(header.pop("abstain")),
+            model=CategoryModel(layer, tf_idf, tf_idf_weight, centre),
             exemplars=tuple(Exemplar(*row) for row in header.pop("exemplars")),
+            follow_up=FollowUpModel.from_arrays(arrays),
             exemplar_vectors=arrays["exemplar_vectors"].astype(np.float32),
             **header,
         )
     except (KeyError, TypeError) as error:
         raise ArtefactError(f"{folder / HEADER_FILE}: not a header of format {FORMAT} ({error})") from error
+
+
+def rule_of(fields: Mapping[str, Any]) -> AbstainRule:
+    return AbstainRule(**{**fields, "coef": tuple(fields["coef"])})
 
 
 def read_header(folder: Path) -> dict[str, Any]:

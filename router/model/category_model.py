@@ -22,11 +22,27 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class CategoryModel:
-    """Vectors and texts to logits, one per category. Without a `tf_idf` the vectors alone count."""
+    """Vectors and texts to logits, one per category.
+
+    Without a `tf_idf` the vectors alone count; without a `centre` they are taken as they come.
+    """
 
     layer: Layer
     tf_idf: TfIdfModel | None = None
     tf_idf_weight: float = 0.0
+    centre: Floats | None = None  # (segments, hidden)
+
+    def centred(self, vectors: Floats) -> Floats:
+        """Return (n, dims): each segment's distance from the centre, made 1 long.
+
+        Sentence encoders put all texts into a narrow cone; around its middle they differ by what they say.
+        """
+        if self.centre is None:
+            return vectors
+        apart = vectors.reshape(len(vectors), *self.centre.shape) - self.centre
+        length = np.maximum(np.linalg.norm(apart, axis=2, keepdims=True), 1e-9)
+        around: Floats = (apart / length).reshape(vectors.shape)
+        return around
 
     def logits(self, vectors: Floats, texts: Sequence[str]) -> Floats:
         """Return (n, categories) of (n, dims) vectors and their n texts."""
@@ -37,7 +53,7 @@ class CategoryModel:
         return self._sum(vectors, lambda model: model.logits_of(counts))
 
     def _sum(self, vectors: Floats, tf_idf_logits: Callable[[TfIdfModel], Floats]) -> Floats:
-        logits = self.layer.logits(vectors)
+        logits = self.layer.logits(self.centred(vectors))
         if self.tf_idf is None:
             return logits
         total: Floats = logits + self.tf_idf_weight * tf_idf_logits(self.tf_idf)

@@ -1,4 +1,4 @@
-"""The layer of a fitted classifier, vectors to one logit per category: linear, or votes of the nearest prompts.
+"""The layer of a fitted classifier, vectors to one logit per category: linear, hidden units, or votes of neighbours.
 
 Owns the arithmetic and the arrays that a file keeps, in numpy, so that a loaded router needs no fitting code. Knows
 nothing about fitting, prompts or temperature.
@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
-__all__ = ["Layer", "LinearLayer", "NeighbourLayer", "layer_from_arrays"]
+__all__ = ["HiddenLayer", "Layer", "LinearLayer", "NeighbourLayer", "layer_from_arrays"]
 
 Floats = NDArray[np.floating]
 UNSEEN_LOGIT = -30.0
@@ -50,6 +51,31 @@ class LinearLayer:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what `layer_from_arrays` reads."""
         return {"coef": self.coef.astype(np.float32), "intercept": self.intercept.astype(np.float32)}
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenLayer:
+    """One layer of hidden units with GELU (Hendrycks and Gimpel, arXiv 1606.08415) under a linear one."""
+
+    inner: LinearLayer  # (hidden, dims)
+    outer: LinearLayer  # (categories, hidden)
+
+    def logits(self, vectors: Floats) -> Floats:
+        """Return (n, categories)."""
+        units = self.inner.logits(vectors)
+        return self.outer.logits(units * ndtr(units))
+
+    def renumbered(self, categories: NDArray[np.integer], num_categories: int) -> HiddenLayer:
+        """Return a layer of more categories, as `LinearLayer.renumbered` does."""
+        return HiddenLayer(self.inner, self.outer.renumbered(categories, num_categories))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return what `layer_from_arrays` reads; the large matrix in half precision."""
+        return {
+            "hidden_coef": self.inner.coef.astype(np.float16),
+            "hidden_intercept": self.inner.intercept.astype(np.float32),
+            **self.outer.arrays(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +119,13 @@ def layer_from_arrays(arrays: Mapping[str, NDArray[np.generic]], num_categories:
     """Return the layer that these arrays hold; other arrays among them are not looked at.
 
     Raises:
-        KeyError: there is no array of either kind.
+        KeyError: there is no array of any kind.
     """
+    if "hidden_coef" in arrays:
+        inner = LinearLayer(arrays["hidden_coef"].astype(np.float32), arrays["hidden_intercept"].astype(np.float32))
+        return HiddenLayer(
+            inner, LinearLayer(arrays["coef"].astype(np.float32), arrays["intercept"].astype(np.float32))
+        )
     if "rows" in arrays:
         rows = arrays["rows"].astype(np.float32)
         return NeighbourLayer(

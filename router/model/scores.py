@@ -1,4 +1,4 @@
-"""The scores of a loaded artefact: category probabilities, similarity to the training prompts, the nearest of them.
+"""The scores of a loaded artefact: category probabilities, confidence, the nearest training prompts.
 
 Owns their arithmetic, in float32 numpy. Knows nothing about thresholds or experts.
 """
@@ -14,7 +14,7 @@ from scipy.special import softmax
 
 from router.model.artefact import Artefact
 
-__all__ = ["Nearest", "Scores", "nearest_to", "score", "similarity_to"]
+__all__ = ["Nearest", "Scores", "nearest_to", "score"]
 
 NUM_NEIGHBOURS = 5
 
@@ -27,10 +27,10 @@ class Nearest(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Of n prompts: probabilities (n, categories), similarity (n,) in -1 … 1, the nearest training prompts."""
+    """Of n prompts: probabilities (n, categories), confidence (n,) in 0 … 1, the nearest training prompts."""
 
     probabilities: NDArray[np.float32]
-    similarity: NDArray[np.float32]
+    confidence: NDArray[np.floating]
     nearest: Nearest
 
 
@@ -38,21 +38,15 @@ def score(artefact: Artefact, vectors: NDArray[np.float32], texts: Sequence[str]
     """Return the scores of n texts and their (n, dims) vectors."""
     logits = artefact.model.logits(vectors, texts)
     probabilities = softmax(logits / artefact.temperature, axis=1).astype(np.float32)
-    nearest = nearest_to(artefact.exemplar_vectors, vectors)
-    return Scores(probabilities, nearest.cosines.mean(axis=1), nearest)
+    nearest = nearest_to(artefact.exemplar_vectors, artefact.model.centred(vectors))
+    return Scores(probabilities, artefact.abstain.confidence(probabilities, texts), nearest)
 
 
-def similarity_to(exemplars: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (n,): the mean cosine to the nearest exemplars, by the whole text's embedding."""
-    mean: NDArray[np.float32] = nearest_to(exemplars, vectors).cosines.mean(axis=1)
-    return mean
-
-
-def nearest_to(exemplars: NDArray[np.float32], vectors: NDArray[np.float32]) -> Nearest:
+def nearest_to(exemplars: NDArray[np.float32], vectors: NDArray[np.floating]) -> Nearest:
     """Return the nearest exemplars of (n, dims) vectors, by the whole text's embedding."""
     cosines = vectors[:, : exemplars.shape[1]] @ exemplars.T
     num = min(NUM_NEIGHBOURS, exemplars.shape[0])
     rows = np.argpartition(-cosines, num - 1, axis=1)[:, :num]
     near = np.take_along_axis(cosines, rows, axis=1)
     order = np.argsort(-near, axis=1, kind="stable")
-    return Nearest(np.take_along_axis(rows, order, axis=1), np.take_along_axis(near, order, axis=1))
+    return Nearest(np.take_along_axis(rows, order, axis=1), np.take_along_axis(near, order, axis=1).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Labelled prompts to an artefact: reads, checks and groups rows, fits, calibrates, and rebuilds the shipped router.
+"""Labelled prompts to an artefact: encodes and groups rows, fits, calibrates, and rebuilds the shipped router.
 
 Serving imports nothing of this package.
 """

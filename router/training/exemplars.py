@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.training.recipe import Recipe
-from router.training.training_set import TrainingSet
 
-__all__ = ["exemplar_rows", "exemplar_vectors", "whole"]
-
-
-def exemplar_vectors(training_set: TrainingSet, recipe: Recipe) -> NDArray[np.float32]:
-    """Return the exemplars' (exemplars, hidden) vectors of the whole text."""
-    return whole(training_set.vectors[exemplar_rows(training_set.labels, recipe)])
+__all__ = ["exemplar_rows", "whole"]
 
 
 def exemplar_rows(labels: NDArray[np.integer], recipe: Recipe) -> NDArray[np.intp]:
@@ -27,6 +21,6 @@ def exemplar_rows(labels: NDArray[np.integer], recipe: Recipe) -> NDArray[np.int
     return np.sort(np.concatenate(rows))
 
 
-def whole(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def whole(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the whole-text third of (n, 3 * hidden) vectors."""
     return vectors[:, : vectors.shape[1] // 3]

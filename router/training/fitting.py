@@ -5,41 +5,59 @@ Owns how one model is fitted by a recipe. Knows nothing about folds, thresholds 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from router.model.category_model import CategoryModel
-from router.model.layers import Layer
+from router.model.layers import Layer, LinearLayer
 from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
+from router.training.hidden_layer import fit_hidden
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 
-__all__ = ["family_weights", "fit_layer", "fit_model", "fit_tf_idf"]
+__all__ = ["family_weights", "fit_model", "fit_tf_idf", "fit_vectors"]
 
 MIN_PROMPTS_PER_TERM = 3
 MAX_TERMS = 20_000
+NUM_SEGMENTS = 3  # of a vector: whole text, beginning, end
+UNFITTED = LinearLayer(np.zeros((1, 1)), np.zeros(1))
+Floats = NDArray[np.floating]
 Weights = NDArray[np.float64]  # (rows,)
 
 
 def fit_model(rows: TrainingSet, recipe: Recipe) -> CategoryModel:
     """Return the model of these rows; a category without rows among them is all but ruled out."""
     weights = family_weights(rows, recipe)
-    layer = fit_layer(rows, weights, recipe)
+    of_vectors = fit_vectors(rows, weights, recipe)
     if not recipe.tf_idf_weight:
-        return CategoryModel(layer)
-    return CategoryModel(layer, fit_tf_idf(rows, weights, recipe), recipe.tf_idf_weight)
+        return of_vectors
+    return replace(of_vectors, tf_idf=fit_tf_idf(rows, weights, recipe), tf_idf_weight=recipe.tf_idf_weight)
 
 
-def fit_layer(rows: TrainingSet, weights: Weights, recipe: Recipe) -> Layer:
-    """Return the layer over embeddings, of the recipe's kind."""
-    num_categories = len(rows.categories)
+def fit_vectors(rows: TrainingSet, weights: Weights, recipe: Recipe) -> CategoryModel:
+    """Return a model of the embeddings alone: their centre, and a layer of the recipe's kind."""
+    centre = rows.vectors.mean(axis=0, dtype=np.float64).astype(np.float32).reshape(NUM_SEGMENTS, -1)
+    vectors = CategoryModel(UNFITTED, centre=centre).centred(rows.vectors)
+    return CategoryModel(fit_layer(vectors, rows.labels, weights, recipe, len(rows.categories)), centre=centre)
+
+
+def fit_layer(
+    vectors: Floats, labels: NDArray[np.intp], weights: Weights, recipe: Recipe, num_categories: int
+) -> Layer:
+    """Return the layer over (rows, dims) centred embeddings, of the recipe's kind."""
+    if recipe.kind == "hidden":
+        classes, numbers = np.unique(labels, return_inverse=True)
+        hidden = fit_hidden(vectors, numbers, weights, num_units=recipe.num_units, seed=recipe.seed)
+        return hidden.renumbered(classes, num_categories)
     if recipe.kind == "neighbours":
-        votes = CategoryNeighbours(num_neighbours=recipe.num_neighbours).fit(rows.vectors, rows.labels, weights)
+        votes = CategoryNeighbours(num_neighbours=recipe.num_neighbours).fit(vectors, labels, weights)
         return votes.layer_.renumbered(votes.classes_, num_categories)
-    linear = CategoryClassifier(C=1.0 / (recipe.penalty * len(rows.labels)), class_weight=None)
-    linear.fit(rows.vectors, rows.labels, weights)
+    linear = CategoryClassifier(C=1.0 / (recipe.penalty * len(labels)), class_weight=None)
+    linear.fit(vectors, labels, weights)
     return linear.layer_.renumbered(linear.classes_, num_categories)
 
 

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
-from router.model.abstain import AbstainRule, fit_abstain
-from router.model.scores import similarity_to
+from router.model.abstain import AbstainRule
 from router.training.classifier import fit_temperature
-from router.training.exemplars import exemplar_vectors
 from router.training.fitting import fit_model
 from router.training.recipe import Recipe
+from router.training.risk import fit_abstain
 from router.training.self_labelling import FAMILY as SELF_LABELLED
 from router.training.training_set import TrainingSet
 
@@ -42,16 +41,15 @@ class OutOfFold(NamedTuple):
 
     rows: NDArray[np.intp]  # of the training set
     logits: NDArray[np.floating]  # (rows, categories)
-    similarity: NDArray[np.floating]  # (rows,)
 
     def without(self, left_out: NDArray[np.bool_]) -> OutOfFold:
         """Return the scores of rows that are not left out; `left_out` covers the whole training set."""
         kept = ~left_out[self.rows]
-        return OutOfFold(self.rows[kept], self.logits[kept], self.similarity[kept])
+        return OutOfFold(self.rows[kept], self.logits[kept])
 
 
 class Calibration(NamedTuple):
-    """What turns logits into confidence, and confidence and similarity into doubt."""
+    """What turns logits into probabilities, and probabilities into confidence and doubt."""
 
     temperature: float
     rule: AbstainRule
@@ -67,8 +65,10 @@ class Choice(NamedTuple):
 def calibrate(training_set: TrainingSet, by_group: OutOfFold, by_family: OutOfFold, recipe: Recipe) -> Calibration:
     """Return the temperature that fits rows of known families, and the abstain rule that fits rows of unknown ones."""
     temperature = fit_temperature(by_group.logits, training_set.labels[by_group.rows])
-    confidence = softmax(by_family.logits / temperature, axis=1).max(axis=1)
-    return Calibration(temperature, fit_abstain(confidence, by_family.similarity, recipe.abstain_target))
+    probabilities = softmax(by_family.logits / temperature, axis=1)
+    texts = [training_set.prompts[row].text for row in by_family.rows.tolist()]
+    is_right = probabilities.argmax(axis=1) == training_set.labels[by_family.rows]
+    return Calibration(temperature, fit_abstain(probabilities, texts, is_right, recipe.abstain_target))
 
 
 def held_out_groups(training_set: TrainingSet, recipe: Recipe) -> OutOfFold:
@@ -90,13 +90,11 @@ def out_of_fold(
     num_folds = min(recipe.num_folds, len(np.unique(groups)))
     splits = StratifiedGroupKFold(num_folds, shuffle=True, random_state=recipe.seed)
     logits = np.zeros((len(training_set.labels), len(training_set.categories)))
-    similarity = np.zeros(len(training_set.labels))
     for fit_rows, held_rows in splits.split(training_set.vectors, training_set.labels, groups):
         fitted_on, held = training_set.take(fit_rows), training_set.take(held_rows)
         logits[held_rows] = fit_model(fitted_on, recipe).logits_of(held.vectors, held.term_counts)
-        similarity[held_rows] = similarity_to(exemplar_vectors(fitted_on, recipe), held.vectors)
     rows = np.flatnonzero(judged)
-    return OutOfFold(rows, logits[rows], similarity[rows])
+    return OutOfFold(rows, logits[rows])
 
 
 def is_labelled(training_set: TrainingSet) -> NDArray[np.bool_]:

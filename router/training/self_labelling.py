@@ -17,10 +17,10 @@ from scipy.special import entr, softmax
 from sklearn.model_selection import GroupKFold
 
 from router.encoding.text_encoder import TextEncoder
+from router.labelled.duplicates import groups_of
+from router.labelled.prompts import Prompt, PromptSet, prompts_in
+from router.labelled.rows import RawRow, read_rows
 from router.training.classifier import CategoryNeighbours
-from router.training.duplicates import groups_of
-from router.training.prompts import Prompt, PromptSet, prompts_in
-from router.training.rows import RawRow, read_rows
 
 __all__ = ["FAMILY", "Votes", "max_entropy_for", "read_unlabelled", "self_labelled", "votes_of"]
 

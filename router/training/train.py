@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from router.encoding.text_encoder import TextEncoder
+from router.labelled.duplicates import groups_of
+from router.labelled.prompts import Prompt
 from router.model.artefact import Artefact, Exemplar
-from router.training.duplicates import groups_of
+from router.model.follow_up import FollowUpModel
 from router.training.exemplars import exemplar_rows, whole
 from router.training.fitting import fit_model
+from router.training.follow_up_training import follow_up_model
 from router.training.out_of_fold import accuracy, calibrate, family_accuracy, held_out_families, held_out_groups
-from router.training.prompts import Prompt
 from router.training.recipe import DEFAULTS, Recipe
 from router.training.self_labelling import self_labelled
 from router.training.training_set import TrainingSet
@@ -30,8 +34,11 @@ def train(
     encoder: TextEncoder,
     recipe: Recipe = DEFAULTS,
     unlabelled: Sequence[Prompt] = (),
+    follow_up: FollowUpModel | None = None,
 ) -> Artefact:
     """Return the artefact of these prompts, and of those unlabelled ones whose neighbours agree on a category.
+
+    `follow_up` is the encoder's model of follow-ups; by default the shipped one, or one fitted on authored turns.
 
     Raises:
         ValueError: fewer than two categories, or one with fewer than five prompts.
@@ -40,16 +47,17 @@ def train(
     rows = TrainingSet.of([*prompts, *self_labelled(prompts, unlabelled, encoder)], encoder)
     by_group, by_family = held_out_groups(rows, recipe), held_out_families(rows, recipe)
     temperature, rule = calibrate(rows, by_group, by_family, recipe)
-    chosen = exemplar_rows(rows.labels, recipe)
+    chosen, model = exemplar_rows(rows.labels, recipe), fit_model(rows, recipe)
     return Artefact(
         encoder_source=encoder.source,
         encoder_id=encoder.id,
         categories=rows.categories,
         temperature=temperature,
         abstain=rule,
-        model=fit_model(rows, recipe),
+        model=model,
+        follow_up=follow_up or follow_up_model(encoder),
         exemplars=tuple(exemplar(rows.prompts[row]) for row in chosen.tolist()),
-        exemplar_vectors=whole(rows.vectors[chosen]),
+        exemplar_vectors=whole(model.centred(rows.vectors[chosen])).astype(np.float32),
         data=data_card(rows.prompts),
         metrics={
             "out_of_fold_accuracy": round(accuracy(rows, by_group), 4),

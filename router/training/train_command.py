@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from router.encoding.cached_encoder import load_encoder
+from router.encoding.sentence_model import DEFAULT_SOURCE
+from router.labelled.balance import report
+from router.labelled.prompts import PromptSet, merged, read_prompts
+from router.labelled.shipped import shipped_prompts
 from router.model.artefact import DEFAULT_FOLDER
-from router.training.balance import report
 from router.training.out_of_fold import choose
-from router.training.prompts import PromptSet, merged, read_prompts
-from router.training.recipe import DEFAULTS, SHIPPED, Recipe, candidates_of
+from router.training.recipe import DEFAULTS, KINDS, SHIPPED, Recipe, candidates_of
 from router.training.self_labelling import read_unlabelled
-from router.training.shipped import shipped_prompts
 from router.training.train import train
 from router.training.training_set import TrainingSet
 
@@ -38,10 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--choose", action="store_true", help="compare neighbours and several penalties, with and without TF-IDF"
     )
-    parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="the default, a local folder, or a hub id")
+    parser.add_argument(
+        "--encoder",
+        default=DEFAULT_SOURCE,
+        help="the default, all-MiniLM-L6-v2, wordllama, a local folder, or a hub id",
+    )
     parser.add_argument("--device", default="cpu", help="where the encoder runs")
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
-    parser.add_argument("--kind", choices=("linear", "neighbours"), help="default: the recipe's")
+    parser.add_argument("--kind", choices=KINDS, help="default: the recipe's")
     parser.add_argument("--penalty", type=float, help="default: the recipe's")
     parser.add_argument("--tf-idf-weight", type=float, help="0: no TF-IDF; default: the recipe's")
     parser.add_argument("--abstain-target", type=float, help="default: the recipe's")

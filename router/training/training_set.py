@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.encoding.text_encoder import TextEncoder
+from router.labelled.duplicates import groups_of
+from router.labelled.prompts import Prompt
 from router.model.tf_idf import TermCounts, count_terms
-from router.training.duplicates import groups_of
-from router.training.prompts import Prompt
 
 __all__ = ["TrainingSet"]
 

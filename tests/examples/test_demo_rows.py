@@ -11,7 +11,7 @@ from coe.scoring.checks import TEXT_CHECKS, can_still_match
 from coe.scoring.labelled import labelled_rows
 from examples.demo.labelled_set import labelled
 from examples.demo.rows import DEFAULT_DATA, Row, load_rows
-from router.training.rows import read_rows
+from router.labelled.rows import read_rows
 
 DOMAINS = ("code", "intent", "math", "medicine", "reasoning", "sql", "tools")
 

@@ -93,7 +93,7 @@ def test_probabilities_neighbours_and_our_own_texts_reach_the_client(composed: L
         answer = client.chat(CODE, max_tokens=2)
     assert abs(sum(route.probabilities.values()) - 1) < 0.01
     assert list(route.probabilities.values()) == sorted(route.probabilities.values(), reverse=True)
-    assert route.confidence == route.probabilities[route.category or ""]
+    assert 0.5 < (route.confidence or 0) <= 1
     cosines = [near.cosine for near in route.nearest]
     assert len(cosines) == 5
     assert cosines == sorted(cosines, reverse=True)

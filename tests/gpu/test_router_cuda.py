@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def test_vectors_are_those_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda: False)
+    monkeypatch.setattr("router.encoding.openvino_bert.arithmetic_here", lambda: "float32")
     folder = str(write_model(tmp_path / "model"))
     on_cpu, on_gpu = Encoder(folder), Encoder(folder, device="cuda")
     assert on_cpu.id == on_gpu.id

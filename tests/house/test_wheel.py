@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router.training import authored
+from router.labelled import authored
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("coe", "router", "server")

@@ -29,6 +29,15 @@ def test_an_at_sign_that_names_no_expert_in_front_is_left_alone(text: str) -> No
     assert DIRECTORY.mention(text) is None
 
 
+@pytest.mark.parametrize(
+    "code", ["def f():\n    pass", "async def f(): ...", "@cache\ndef f(): ...", "class A:", "public void run() {"]
+)
+def test_a_decorator_above_code_is_no_mention(code: str) -> None:
+    assert DIRECTORY.mention(f"@sql\n{code}\n\nwhat is wrong?") is None
+    assert DIRECTORY.mention(f"@sql what is wrong?\n{code}") is not None
+    assert DIRECTORY.mention("@sql\nlist all") == Mention("sql", "list all")
+
+
 def test_an_alias_names_its_expert_in_any_case() -> None:
     assert DIRECTORY.resolve("DATABASE") == DIRECTORY.requested("DataBase") == "sql"
     assert DIRECTORY.resolve("CPP") == "cpp"  # an expert's own name, too

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from router.labelled.shipped import shipped_prompts
 from router.model.artefact import load_artefact
 from router.model.scores import Nearest, Scores
 from router.neighbours import neighbours, with_texts
-from router.training.authored import authored_prompts
 
-OUR_SOURCES = {prompt.source for prompt in authored_prompts()}
+OUR_SOURCES = {prompt.source for prompt in shipped_prompts(None).prompts}
 
 
 def test_the_text_shown_for_a_training_prompt_is_the_one_the_shipped_router_was_trained_on() -> None:
@@ -21,8 +21,8 @@ def test_the_text_shown_for_a_training_prompt_is_the_one_the_shipped_router_was_
     rows = [row for row, exemplar in enumerate(artefact.exemplars) if exemplar.text is not None][::100]
     texts = [artefact.exemplars[row].text or "" for row in rows]
     stored = artefact.exemplar_vectors[rows]
-    vectors = Encoder(artefact.encoder_source).encode(texts)[:, : stored.shape[1]]
-    cosines = (vectors * stored).sum(axis=1)
+    vectors = artefact.model.centred(Encoder(artefact.encoder_source).encode(texts))
+    cosines = (vectors[:, : stored.shape[1]] * stored).sum(axis=1)
     assert cosines.tolist() == pytest.approx([1.0] * len(rows), abs=5e-3)  # of another arithmetic, and in float16
 
 

@@ -34,8 +34,8 @@ def policy(
     return RoutingPolicy(DIRECTORY, MAPPING, preference=preference, stickiness=stickiness, **more)  # type: ignore[arg-type]
 
 
-def turn(sql: float, math: float, doubt: str = "") -> Turn:
-    return Turn("a turn that could change the topic", {"sql": sql, "math": math, "law": 1 - sql - math}, doubt)
+def turn(sql: float, math: float, doubt: str = "", follow_up: float = 0.0) -> Turn:
+    return Turn("a turn", {"sql": sql, "math": math, "law": 1 - sql - math}, doubt, follow_up=follow_up)
 
 
 def resident(*names: str) -> Snapshot:
@@ -111,46 +111,35 @@ def test_a_resident_but_broken_expert_is_not_preferred() -> None:
 @pytest.mark.parametrize(
     ("turned", "stickiness", "expert"),
     [
-        (turn(0.1, 0.8), 0.5, "maths"),  # clearly moved: .8 - .1
-        (turn(0.3, 0.6), 0.5, "sql"),  # not clearly
-        (turn(0.25, 0.75), 0.5, "maths"),  # exactly
-        (turn(0.0, 0.9, "doubt"), 0.5, "sql"),  # likely, but unsure
-        (turn(0.3, 0.6), 0.0, "maths"),  # off
-        (turn(0.0, 1.0), 1.0, "maths"),
-        (turn(0.01, 0.99), 1.0, "sql"),
-        (Turn("", {}, ""), 0.5, "sql"),  # nothing to classify
+        (turn(0.1, 0.8, follow_up=0.4), 0.5, "maths"),  # it stands alone
+        (turn(0.1, 0.8, follow_up=0.6), 0.5, "sql"),  # it needs the turn before
+        (turn(0.1, 0.8, follow_up=0.5), 0.5, "maths"),  # exactly
+        (turn(0.1, 0.8, follow_up=0.4), 0.7, "sql"),  # stickier
+        (turn(0.0, 0.9, "doubt", 0.4), 0.5, "general"),  # a new topic, and unsure which
+        (turn(0.0, 0.9, "doubt", 0.6), 0.5, "sql"),
+        (turn(0.1, 0.8, follow_up=1.0), 0.0, "maths"),  # off
+        (turn(0.1, 0.8, follow_up=0.01), 1.0, "sql"),
+        (Turn("", {}, "", follow_up=1.0), 0.5, "sql"),  # nothing to classify
     ],
 )
-def test_a_follow_up_stays_unless_the_topic_clearly_moved(turned: Turn, stickiness: float, expert: str) -> None:
+def test_a_turn_stays_when_it_needs_the_turn_before(turned: Turn, stickiness: float, expert: str) -> None:
     decision = policy(stickiness=stickiness).decide(turned, NOWHERE, Previous("sql"))
     assert decision.expert == expert
     assert (decision.why == "conversation") is (expert == "sql")
 
 
-def test_staying_says_how_far_the_topic_moved() -> None:
-    decision = policy().decide(turn(0.3, 0.6), NOWHERE, Previous("sql"))
-    assert decision.because == "a follow-up stays with sql: its topic has moved by 0.30, less than 0.5"
+def test_staying_says_why() -> None:
+    decision = policy().decide(turn(0.3, 0.6, follow_up=0.9), NOWHERE, Previous("sql"))
+    assert decision.because == "a follow-up stays with sql: it needs the turn before with 0.90"
     assert decision.instead_of == "maths"
-    unsure = policy().decide(turn(0.0, 0.9, "doubt"), NOWHERE, Previous("sql"))
-    assert unsure.because == "a follow-up stays with sql: doubt"
-
-
-@pytest.mark.parametrize(
-    "text", ["thanks", "shorter please", "und auf Deutsch?", "再短一点", "  and in Rust?  " + " " * 30]
-)
-def test_a_few_words_never_change_the_topic_however_sure_the_classifier_is(text: str) -> None:
-    decision = policy().decide(replace(turn(0.0, 1.0), text=text), NOWHERE, Previous("sql"))
-    assert (decision.expert, decision.because) == (
-        "sql",
-        "a follow-up stays with sql: it is too short to change the topic",
-    )
-    assert policy().decide(replace(turn(0.0, 1.0), text=text), NOWHERE).expert == "maths"
+    same = policy().decide(turn(0.3, 0.6), NOWHERE, Previous("small", "math"))
+    assert same.because == "a follow-up stays with small: its topic is the same"
 
 
 def test_a_conversation_stays_with_a_resident_choice_whatever_is_resident_now() -> None:
     decision = policy(0.05).decide(turn(0.9, 0.1), resident("sql"), Previous("sql"))
     assert (decision.expert, decision.why) == ("sql", "category")
-    assert policy(0.05).decide(turn(0.5, 0.4), resident("maths"), Previous("sql")).expert == "sql"
+    assert policy(0.05).decide(turn(0.5, 0.4), resident("maths"), Previous("sql", "sql")).expert == "sql"
 
 
 def test_a_resident_stand_in_keeps_the_conversation_it_was_chosen_for() -> None:
@@ -210,7 +199,7 @@ def test_general_is_the_last_alternative_even_if_it_is_broken() -> None:
 
 
 def test_a_kept_conversation_and_a_resident_choice_have_alternatives_of_their_own() -> None:
-    stays = policy().decide(turn(0.4, 0.5), NOWHERE, Previous("sql"))
+    stays = policy().decide(turn(0.4, 0.5, follow_up=0.9), NOWHERE, Previous("sql"))
     assert (stays.why, stays.expert, stays.alternatives) == ("conversation", "sql", ("maths", "general"))
     near = policy(0.02).decide(turn(0.9, 0.1), resident("maths"))
     assert (near.why, near.expert, near.alternatives) == ("resident", "maths", ("sql", "general"))
@@ -266,7 +255,7 @@ def test_the_same_scores_snapshot_and_previous_decision_give_the_same_decision()
         sql, math = weights[0] / sum(weights), weights[1] / sum(weights)
         state = Snapshot({name: rng.choice((0, 7)) for name in EXPERTS}, {"sql"} if rng.random() < 0.2 else ())
         previous = Previous(rng.choice(EXPERTS)) if rng.random() < 0.5 else None
-        cases.append((turn(sql, math, rng.choice(("", "doubt"))), state, previous))
+        cases.append((turn(sql, math, rng.choice(("", "doubt")), rng.random()), state, previous))
     first: list[Decision] = [used.decide(*case) for case in cases]
     again = [used.decide(*case) for case in reversed(cases)]
     fresh = [policy(0.05, 0.4, ACTIVE).decide(*case) for case in cases]

@@ -73,10 +73,20 @@ def test_probabilities_cover_every_category_and_sum_to_one() -> None:
     assert decision.confidence == max(decision.probabilities.values())
 
 
-def test_unlike_anything_seen_is_doubt_even_with_confidence() -> None:
-    router, _ = make(abstain=AbstainRule(0.0, 0.99))
-    (decision,) = router.route([ask("select the weather in Oslo please and thank you")])
+def test_too_little_confidence_is_doubt() -> None:
+    router, _ = make(abstain=AbstainRule(0.5, (0.0, 0.0, 0.0, 0.0, 0.0), -2.0))
+    (decision,) = router.route([ask("select")])
     assert (decision.expert, decision.why) == ("general", "abstain")
+    assert decision.confidence == pytest.approx(0.1192, abs=1e-4)
+    assert decision.probabilities["sql"] > 0.9
+
+
+def test_the_system_turn_is_read_with_the_users() -> None:
+    router, encoder = make()
+    system = Message("system", "select select select")
+    (decision,) = router.route([RouteQuery((system, Message("user", "the weather")))])
+    assert (decision.expert, decision.text) == ("sql", "the weather")
+    assert encoder.calls == [["select select select\n\nthe weather"]]
 
 
 def test_categories_are_matched_in_any_case() -> None:
@@ -122,7 +132,7 @@ def test_a_follow_up_without_a_topic_stays_and_a_new_topic_moves() -> None:
     router, _ = make()
     stays, moves = router.route([chat("select", "SELECT 1", UNSURE), chat("sum", "2", "select select select select")])
     assert (stays.expert, stays.why, stays.instead_of) == ("sql", "conversation", "general")
-    assert "a follow-up stays with sql: confidence" in stays.because
+    assert "a follow-up stays with sql: it needs the turn before with" in stays.because
     assert (moves.expert, moves.why) == ("sql", "category")
 
 
@@ -205,10 +215,11 @@ def test_stickiness_zero_routes_every_turn_by_itself_and_encodes_nothing_else() 
     assert encoder.calls == [[UNSURE]]
 
 
-def test_a_conversation_costs_one_encoder_call_of_at_most_nine_texts() -> None:
+def test_a_conversation_costs_one_encoder_call_of_at_most_ten_texts() -> None:
     router, encoder = make()
     router.route([chat(*(f"turn {number}" for number in range(101)))])
-    assert encoder.calls == [["turn 100", *(f"turn {number}" for number in range(84, 100, 2))]]
+    assert sorted(encoder.calls[0]) == sorted(f"turn {number}" for number in range(82, 101, 2))
+    assert len(encoder.calls) == 1
 
 
 # -- the rest of the explanation

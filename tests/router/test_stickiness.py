@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coe.types import Message, RouteQuery
-from router.stickiness import MAX_REPLAYED, ConversationMemory, earlier_requests, topic_shift
+from router.stickiness import MAX_REPLAYED, ConversationMemory, earlier_requests
 from router.turn import Previous
 
 
@@ -79,14 +79,3 @@ def test_the_one_not_asked_about_for_longest_is_forgotten_first() -> None:
     assert len(memory) == 2
     assert memory.recall(said("u", conversation="two")) is None
     assert memory.recall(said("u", conversation="one")) == Previous("one")
-
-
-def test_a_shift_is_measured_against_all_categories_of_the_expert() -> None:
-    probabilities = {"a": 0.5, "b": 0.3, "c": 0.2}
-    mapping = {"a": "x", "b": "y", "c": "y"}
-    assert topic_shift(probabilities, mapping, "general", Previous("y")) == 0.0
-    assert topic_shift(probabilities, mapping, "general", Previous("x")) == 0.0
-    assert topic_shift(probabilities, {"a": "x"}, "general", Previous("general")) == 0.0
-    assert topic_shift(probabilities, mapping, "general", Previous("general")) == 0.5
-    assert topic_shift(probabilities, mapping, "general", Previous("general", "a")) == 0.0
-    assert topic_shift({}, mapping, "general", Previous("x")) == 0.0

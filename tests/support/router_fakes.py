@@ -11,14 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe.types import Message, RouteQuery
+from router.labelled.prompts import Prompt
 from router.model.abstain import AbstainRule
 from router.model.artefact import Artefact, Exemplar
 from router.model.category_model import CategoryModel
+from router.model.follow_up import FollowUpModel
 from router.model.layers import LinearLayer
-from router.training.prompts import Prompt
 from router.training.training_set import TrainingSet
 
 HIDDEN = 16
+
+
+def no_follow_ups(hidden: int = HIDDEN) -> FollowUpModel:
+    """A model of follow-ups for an encoder of so many dimensions to which every turn stands alone."""
+    return FollowUpModel(np.zeros(hidden), np.zeros(hidden + 1), -9.0)
 
 
 def ask(text: str, expert: str | None = None) -> RouteQuery:
@@ -78,8 +84,11 @@ def fake_artefact(**changes: object) -> Artefact:
         "encoder_id": "fake-1",
         "categories": ("math", "sql"),
         "temperature": 0.2,
-        "abstain": AbstainRule(0.8, -1.0),
+        "abstain": AbstainRule(0.8),
         "model": CategoryModel(LinearLayer(coef, np.zeros(2, np.float32))),
+        "follow_up": FollowUpModel(
+            np.zeros(HIDDEN), np.append(4 * embed("so"), 0.0), -1.0
+        ),  # "so" needs what was before
         "exemplars": (Exemplar("a", "s", "math"), Exemplar("b", "s", "sql")),
         "exemplar_vectors": np.stack([embed("sum"), embed("select")]).astype(np.float32),
     }

@@ -13,7 +13,7 @@ from coe.cli import main
 def test_the_command_times_the_shipped_router(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "route", "--tokens", "8", "--calls", "2"]) == 0
     (latency,) = json.loads(capsys.readouterr().out.splitlines()[-1])["latency"]
-    assert (latency["encoder"], latency["num_tokens"], latency["num_calls"]) == ("all-MiniLM-L6-v2", 8, 2)
+    assert (latency["encoder"], latency["num_tokens"], latency["num_calls"]) == ("multilingual-e5-small", 8, 2)
 
 
 def test_labelled_prompts_add_how_well_they_are_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

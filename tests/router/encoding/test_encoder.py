@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tiny_encoders import HIDDEN, TEXTS, write_model
 from transformers import AutoModel, BertTokenizerFast
 
-from router.encoding.bert import Bert
 from router.encoding.encoder import Encoder, identity
+from router.encoding.openvino_bert import ARITHMETICS, OpenVinoBert
 from router.encoding.sentence_model import SentenceConfig
 
 
@@ -26,29 +26,38 @@ def whole_by_hand(folder: Path, text: str) -> NDArray[np.float32]:
 
 
 @pytest.fixture
-def without_int8(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda: False)
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.encoding.openvino_bert.arithmetic_here", lambda: "float32")
 
 
-@pytest.mark.usefixtures("without_int8")
-@pytest.mark.parametrize("is_bert", [True, False], ids=["our forward pass", "transformers' modules"])
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("is_bert", [True, False], ids=["OpenVINO", "transformers' modules"])
 def test_a_vector_is_the_normalised_mean_of_the_models_states(tmp_path: Path, is_bert: bool) -> None:
     folder = write_model(tmp_path / "model", is_bert=is_bert)
     encoder = Encoder(str(folder))
-    assert isinstance(encoder._backbone.network, Bert) == is_bert
+    assert isinstance(encoder._backbone.network, OpenVinoBert) == is_bert
     for text in ("the quick brown fox", "a"):
         whole, head, tail = encoder.encode([text]).reshape(3, HIDDEN)
         np.testing.assert_allclose(whole, whole_by_hand(folder, text), atol=1e-5)
-        np.testing.assert_allclose(head, whole, atol=1e-6)  # so short that head and tail are all of it
-        np.testing.assert_allclose(tail, whole, atol=1e-6)
+        assert whole.tolist() == head.tolist() == tail.tolist()  # so short that head and tail are all of it
 
 
-@pytest.mark.parametrize("is_int8", [True, False])
+def test_without_openvino_the_modules_give_the_same_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.encoding.openvino_bert.arithmetic_here", lambda: "float32")
+    folder = str(write_model(tmp_path / "model"))
+    fast = Encoder(folder)
+    monkeypatch.setattr("router.encoding.backbone.is_installed", lambda: False)
+    plain = Encoder(folder)
+    assert (fast.id, plain.arithmetic) == (plain.id, "float32")
+    np.testing.assert_allclose(fast.encode(TEXTS), plain.encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @pytest.mark.parametrize("is_bert", [True, False])
 def test_alone_and_in_a_batch_agree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_bert: bool, is_int8: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_bert: bool, arithmetic: str
 ) -> None:
-    monkeypatch.setattr("router.encoding.bert.is_fast_here", lambda: is_int8)
+    monkeypatch.setattr("router.encoding.openvino_bert.arithmetic_here", lambda: arithmetic)
     encoder = Encoder(str(write_model(tmp_path / "model", is_bert=is_bert)))
     alone = np.vstack([encoder.encode([text]) for text in TEXTS])
     np.testing.assert_allclose(encoder.encode(TEXTS), alone, atol=1e-5)
@@ -58,12 +67,13 @@ def test_beginning_and_end_are_those_of_a_long_text(tmp_path: Path) -> None:
     encoder = Encoder(str(write_model(tmp_path / "model")))
     assert encoder.num_tokens("x " * 500) == 502
     assert encoder.num_tokens_read("x " * 500) == 64  # the model has no more positions
-    one, other = encoder.encode(["a " * 200 + "z " * 200, "z " * 200 + "a " * 200]).reshape(2, 3, HIDDEN)
-    assert not np.allclose(one[1], one[2], atol=1e-2)
-    assert not np.allclose(one[1], other[1], atol=1e-2)
+    both, first, last = encoder.encode(["a b\n\n" + "q " * 200 + "\n\ny z", "a b", "y z"]).reshape(3, 3, HIDDEN)
+    np.testing.assert_allclose(both[1], first[0], atol=1e-2)
+    np.testing.assert_allclose(both[2], last[0], atol=1e-2)
+    assert not np.allclose(both[0], both[1], atol=1e-2)
 
 
-@pytest.mark.usefixtures("without_int8")
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize("mode", ["mean", "cls", "max", "lasttoken"])
 def test_pooling_and_prompt_are_those_of_sentence_transformers(tmp_path: Path, mode: str) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -84,14 +94,14 @@ def test_the_id_names_weights_and_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "digest"),
     [
-        (SentenceConfig(), "5a1a1f3b3abc12dd841c742272dc0d06f2c44ba68015e4b3842d1b6284055328"),
+        (SentenceConfig(), "c957eb67bacd032c27880dfcc4ed8bd32f19b12772e4d6fd2f21b1bd41dc9283"),
         (
             SentenceConfig("cls", "say ", 64, True),
-            "2a9a49f019e2a32d066b0ef8294e918946c91f9d33b3e3c258762287bad59a97",
+            "b027f78fb15669f62688adef21ac0bba44a85b849da2644ae8d473add4186552",
         ),
         (
             SentenceConfig(static_folder="0_StaticEmbedding"),
-            "7a0aaf17d8f22de7e213e48df8faaacc11761e51b480c2703ae116c8ac0bc72c",
+            "e58c2d3c7e91a57e6c682abf1f52da99b002503a17ba189dd2d5354ca5c81532",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from router_fakes import toy_prompts
+from router_fakes import ask, no_follow_ups, toy_prompts
 
 from router.encoding.encoder import Encoder
 from router.training.train import train
@@ -15,7 +15,7 @@ from router.training.train import train
 def test_a_static_embedding_is_the_mean_of_its_tokens_rows() -> None:
     pytest.importorskip("wordllama", reason="the extra `static`")
     encoder = Encoder("wordllama")
-    table, ids = encoder._backbone.network.weights["table"].numpy(), encoder._token_ids("the capital of France")
+    table, ids = encoder._backbone.network.weights["table"].numpy(), list(encoder._token_ids("the capital of France"))
     mean = table[ids].mean(axis=0)
     whole = encoder.encode(["the capital of France"])[0, : encoder.num_dims // 3]
     np.testing.assert_allclose(whole, mean / np.linalg.norm(mean), atol=1e-6)
@@ -27,11 +27,11 @@ def test_training_takes_a_static_encoder_and_the_router_refuses_another(tmp_path
     from router.model.artefact import ArtefactError, load_artefact
     from router.router import Router
 
-    train(toy_prompts(), Encoder("wordllama")).save(tmp_path)
+    train(toy_prompts(), Encoder("wordllama"), follow_up=no_follow_ups(256)).save(tmp_path)
     learned = load_artefact(tmp_path)
     assert learned.encoder_source == "wordllama"
     router = Router.load(tmp_path, mapping={"sql": "a"}, general="a", names={"a": "a"})
-    assert router.scores(["select red blue"]).probabilities.shape == (1, 2)
+    assert router.route([ask("select red blue")])[0].category == "sql"
     with pytest.raises(ArtefactError, match="trained with encoder 'wordllama"):
         learned.check_encoder(Encoder().id)
 

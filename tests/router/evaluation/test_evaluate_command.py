@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from router_fakes import FakeEncoder, write_prompts
+from router_fakes import FakeEncoder, no_follow_ups, write_prompts
 
 from coe.bench.picture import draw
 from router.evaluation import evaluate_command
-from router.training.prompts import read_prompts
+from router.labelled.prompts import read_prompts
 from router.training.recipe import SHIPPED, candidates_of
 from router.training.train import train
 
@@ -21,7 +21,9 @@ from router.training.train import train
 def artefact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A router trained on the prompts in p.jsonl."""
     monkeypatch.setattr(evaluate_command, "load_encoder", lambda *_: FakeEncoder())
-    train(read_prompts(write_prompts(tmp_path / "p.jsonl")).prompts, FakeEncoder()).save(tmp_path / "router")
+    train(read_prompts(write_prompts(tmp_path / "p.jsonl")).prompts, FakeEncoder(), follow_up=no_follow_ups()).save(
+        tmp_path / "router"
+    )
     return tmp_path / "router"
 
 

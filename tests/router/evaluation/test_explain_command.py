@@ -25,7 +25,7 @@ def test_an_explanation_names_the_nearest_training_prompts() -> None:
     assert (
         "confidence"
         in explain(
-            fake_artefact(abstain=AbstainRule(0.99, -1.0)),
+            fake_artefact(abstain=AbstainRule(0.999)),
             "sum select",
             np.tile(embed("sum select"), 3).astype(np.float32),
         ).doubt

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import pytest
-from router_fakes import toy_prompts
+from router_fakes import no_follow_ups, toy_prompts
 from tiny_encoders import write_model
 
 from router.encoding.encoder import Encoder
@@ -20,7 +20,9 @@ from router.training.train import train
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A router over a tiny encoder of our own making."""
     folder = tmp_path_factory.mktemp("latency")
-    train(toy_prompts(), Encoder(str(write_model(folder / "model")))).save(folder / "router")
+    train(toy_prompts(), Encoder(str(write_model(folder / "model"))), follow_up=no_follow_ups(32)).save(
+        folder / "router"
+    )
     return folder / "router"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.training.authored import PLAIN_FAMILY, TEMPLATE_FAMILY, authored_prompts, fillings
+from router.labelled.authored import PLAIN_FAMILY, TEMPLATE_FAMILY, authored_prompts, fillings
 
 
 def test_plain_lines_are_taken_as_they_are() -> None:

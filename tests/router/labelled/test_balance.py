@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from router.training.balance import balance_of
-from router.training.prompts import Prompt
+from router.labelled.balance import balance_of
+from router.labelled.prompts import Prompt
 
 
 def test_the_balance_counts_distinct_prompts_conflicts_and_straddling() -> None:

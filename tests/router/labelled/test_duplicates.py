@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from router.training.duplicates import MIN_SHARED, groups_of, shingles, wording
+from router.labelled.duplicates import MIN_SHARED, groups_of, shingles, wording
 
 MINUTES = (
     "The council met on Tuesday evening and voted seven to two for the new bridge, which will cost about nine million "

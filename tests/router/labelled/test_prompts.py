@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from router.training.balance import report
-from router.training.prompts import Prompt, read_prompts
+from router.labelled.balance import report
+from router.labelled.prompts import Prompt, read_prompts
 
 ROWS = [
     {"prompt": "add 2 and 2", "category": "math", "permissive": False, "split": "test"},

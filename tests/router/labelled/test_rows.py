@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.training.rows import RawRow, read_rows
+from router.labelled.rows import RawRow, read_rows
 
 COLUMNS = (("category",), ("prompt", "messages"))
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from router.training.authored import authored_prompts
-from router.training.shipped import INTENT_FORMS, public_prompts, shipped_prompts
+from router.labelled.authored import CONTEXT_FAMILY, authored_prompts
+from router.labelled.shipped import INTENT_FORMS, public_prompts, shipped_prompts
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -25,6 +25,9 @@ def public_folder(folder: Path) -> Path:
         row | {"prompt": ""},
     ]
     write(folder / "router_prompts.jsonl.gz", rows)
+    foreign = {"prompt": "übersetzt", "category": "law", "license": "MIT"}
+    write(folder / "router_multilingual.jsonl.gz", [foreign, foreign | {"license": "CC-BY-SA-4.0", "prompt": "nein"}])
+    write(folder / "router_longform.jsonl.gz", [foreign | {"prompt": "long"}])
     tuning = [
         {
             "expert": expert,
@@ -45,7 +48,7 @@ def public_folder(folder: Path) -> Path:
 
 def test_public_rows_are_permissive_and_of_the_training_split(tmp_path: Path) -> None:
     found = public_prompts(public_folder(tmp_path))
-    assert [prompt.text for prompt in found.prompts if prompt.category == "law"] == ["kept"]
+    assert [prompt.text for prompt in found.prompts if prompt.category == "law"] == ["kept", "übersetzt", "long"]
     assert [row.where for row in found.bad_rows] == ["router_prompts.jsonl.gz:5"]
 
 
@@ -62,7 +65,9 @@ def test_every_nth_tuning_row_is_taken_and_half_of_the_intents_under_another_ins
 
 
 def test_without_a_folder_there_are_the_authored_prompts_alone(tmp_path: Path) -> None:
-    assert shipped_prompts(None).prompts == authored_prompts()
+    authored = shipped_prompts(None).prompts
+    assert authored[: len(authored_prompts())] == authored_prompts()
+    assert {prompt.family for prompt in authored[len(authored_prompts()) :]} == {CONTEXT_FAMILY}
     both = shipped_prompts(public_folder(tmp_path))
-    assert both.prompts == authored_prompts() + public_prompts(tmp_path).prompts
+    assert both.prompts == authored + public_prompts(tmp_path).prompts
     assert len(both.bad_rows) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from router_fakes import FakeEncoder, fake_artefact, toy_prompts
+from router_fakes import FakeEncoder, fake_artefact, no_follow_ups, toy_prompts
 
 from router.model.artefact import ArtefactError, Exemplar, load_artefact
 from router.model.scores import score
@@ -30,7 +30,7 @@ def test_a_saved_artefact_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe(tf_idf_weight=0.0), Recipe(kind="neighbours")])
 def test_every_kind_of_model_comes_back_with_its_scores(tmp_path: Path, recipe: Recipe) -> None:
     prompts, encoder = toy_prompts(), FakeEncoder()
-    saved = train(prompts, encoder, recipe)
+    saved = train(prompts, encoder, recipe, follow_up=no_follow_ups())
     saved.save(tmp_path)
     texts = [prompt.text for prompt in prompts] + ["a word nobody counted", "\ud800 é 你好"]
     vectors = encoder.encode(texts)
@@ -64,7 +64,7 @@ def test_changed_arrays_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "a router of format 2, and this version reads format 3; train it again"),
+        ({"format": 2}, "a router of format 2, and this version reads format 4; train it again"),
         ({"surprise": 1}, "surprise"),
         ({"abstain": 1}, "not a header"),
     ],

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, odd_family_set, toy_prompts
 
+from router.labelled.prompts import Prompt
 from router.training.fitting import family_weights, fit_model
-from router.training.prompts import Prompt
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 

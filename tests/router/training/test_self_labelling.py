@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from router_fakes import FakeEncoder, toy_prompts
 
-from router.training.prompts import Prompt
+from router.labelled.prompts import Prompt
 from router.training.self_labelling import Votes, max_entropy_for, self_labelled
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, toy_prompts
 
-from router.training.prompts import Prompt
+from router.labelled.prompts import Prompt
 from router.training.recipe import Recipe
 from router.training.train import train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from router_fakes import FakeEncoder
 
-from router.training.prompts import Prompt
+from router.labelled.prompts import Prompt
 from router.training.training_set import TrainingSet
 
 
