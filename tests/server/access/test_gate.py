@@ -211,7 +211,8 @@ def test_a_failed_request_is_one_line_without_prompt_or_key(keyed: Live, caplog:
         post(keyed, CHAT, {prompt: prompt}, x_request_id="my-3", **bearer("alice"))
         post(keyed, CHAT, wrong, x_request_id="my-4", **bearer("sealed"))
         post(keyed, CHAT, HELLO, x_request_id="my-5", **bearer("alice"))
-    lines = [record.getMessage() for record in caplog.records if record.name == "coe.server"]
+    said = [record.getMessage() for record in caplog.records if record.name == "coe.server"]
+    lines = [line for line in said if "id=my-" in line]  # another test's server may say its last word late
     assert lines == [
         f"failed id=my-1 status=400 code=None key=alice POST '{CHAT}'",
         f"failed id=my-2 status=404 code=model_not_found key=alice POST '{CHAT}'",
