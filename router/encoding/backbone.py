@@ -22,6 +22,7 @@ from router.encoding.static_table import find_table
 
 __all__ = ["Backbone", "Network", "load_backbone"]
 
+WORD_VECTORS = "embeddings.word_embeddings.weight"
 POOLER = "pooler."  # BertModel's own head, which sentence encoders do not use: many folders lack its weights
 
 
@@ -117,10 +118,10 @@ def loaded(source: str, folder: Path) -> tuple[Any, Any]:
 
 def network_of(model: Any, weights: Mapping[str, Tensor], device: torch.device) -> Network:
     """Return OpenVINO's network for a BERT on a CPU, else the modules."""
-    if device.type != "cpu" or not is_plain_bert(model.config) or not is_installed():
+    if not (runs_by_openvino(device) and is_plain_bert(model.config)):
         return Modules(model, device)
     arrays = {name: tensor.numpy() for name, tensor in weights.items()}
-    table = arrays["embeddings.word_embeddings.weight"].copy()  # the file may go
+    table = arrays[WORD_VECTORS].copy()  # the file may go
     return OpenVinoBert(arrays, shape_of(model.config), lambda ids: table[list(ids)])
 
 
@@ -139,14 +140,19 @@ def packed_backbone(packed: PackedE5, device: torch.device) -> Backbone:
         layer_norm_eps=sizes.epsilon,
     )
     network: Network
-    if device.type == "cpu" and is_installed():
+    if runs_by_openvino(device):
         network = OpenVinoBert(packed.weights, shape_of(config), packed.word_rows)
     else:
         model = BertModel(config, add_pooling_layer=False).eval()
-        model.load_state_dict(weights, strict=False)
+        model.load_state_dict(weights | {WORD_VECTORS: torch.zeros(1, sizes.hidden)})
         network = Modules(model, device, packed.word_rows)
     file = {"file": torch.from_numpy(packed.content)}
     return Backbone(network, packed.tokenize, sizes.hidden, sizes.positions, file, matmul_shapes_of(weights))
+
+
+def runs_by_openvino(device: torch.device) -> bool:
+    """Return whether a BERT on this device is OpenVINO's."""
+    return device.type == "cpu" and is_installed()
 
 
 def is_plain_bert(config: Any) -> bool:

