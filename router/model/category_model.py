@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from router.model.centre import around
 from router.model.layers import Layer
 from router.model.tf_idf import TermCounts, TfIdfModel
 
@@ -33,16 +34,8 @@ class CategoryModel:
     centre: Floats | None = None  # (segments, hidden)
 
     def centred(self, vectors: Floats) -> Floats:
-        """Return (n, dims): each segment's distance from the centre, made 1 long.
-
-        Sentence encoders put all texts into a narrow cone; around its middle they differ by what they say.
-        """
-        if self.centre is None:
-            return vectors
-        apart = vectors.reshape(len(vectors), *self.centre.shape) - self.centre
-        length = np.maximum(np.linalg.norm(apart, axis=2, keepdims=True), 1e-9)
-        around: Floats = (apart / length).reshape(vectors.shape)
-        return around
+        """Return (n, dims): each segment's distance from the centre, made 1 long."""
+        return vectors if self.centre is None else around(vectors, self.centre)
 
     def logits(self, vectors: Floats, texts: Sequence[str]) -> Floats:
         """Return (n, categories) of (n, dims) vectors and their n texts."""

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-__all__ = ["COSINE_SCALE", "FollowUpModel"]
+from router.model.centre import around
+
+__all__ = ["FollowUpModel"]
 
 Floats = NDArray[np.floating]
 COSINE_SCALE = 2.0  # of the cosine among the features, whose other values are below 1
@@ -36,15 +38,10 @@ class FollowUpModel:
 
     def features(self, first: Floats, second: Floats) -> Floats:
         """Return (n, hidden + 1)."""
-        around = self._around(second)
+        turns = around(second, self.centre)
         is_known = np.abs(first).max(axis=1) > 0
-        cosines = np.where(is_known, (self._around(first) * around).sum(axis=1), 0.0)
-        return np.concatenate([around, COSINE_SCALE * cosines[:, None]], axis=1)
-
-    def _around(self, vectors: Floats) -> Floats:
-        apart = vectors - self.centre
-        around: Floats = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
-        return around
+        cosines = np.where(is_known, (around(first, self.centre) * turns).sum(axis=1), 0.0)
+        return np.concatenate([turns, COSINE_SCALE * cosines[:, None]], axis=1)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what `from_arrays` reads."""

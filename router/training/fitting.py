@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from router.model.category_model import CategoryModel
-from router.model.layers import Layer, LinearLayer
+from router.model.centre import around
+from router.model.layers import Layer
 from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
 from router.training.hidden_layer import fit_hidden
@@ -24,7 +25,6 @@ __all__ = ["family_weights", "fit_model", "fit_tf_idf", "fit_vectors"]
 MIN_PROMPTS_PER_TERM = 3
 MAX_TERMS = 20_000
 NUM_SEGMENTS = 3  # of a vector: whole text, beginning, end
-UNFITTED = LinearLayer(np.zeros((1, 1)), np.zeros(1))
 Floats = NDArray[np.floating]
 Weights = NDArray[np.float64]  # (rows,)
 
@@ -41,8 +41,8 @@ def fit_model(rows: TrainingSet, recipe: Recipe) -> CategoryModel:
 def fit_vectors(rows: TrainingSet, weights: Weights, recipe: Recipe) -> CategoryModel:
     """Return a model of the embeddings alone: their centre, and a layer of the recipe's kind."""
     centre = rows.vectors.mean(axis=0, dtype=np.float64).astype(np.float32).reshape(NUM_SEGMENTS, -1)
-    vectors = CategoryModel(UNFITTED, centre=centre).centred(rows.vectors)
-    return CategoryModel(fit_layer(vectors, rows.labels, weights, recipe, len(rows.categories)), centre=centre)
+    layer = fit_layer(around(rows.vectors, centre), rows.labels, weights, recipe, len(rows.categories))
+    return CategoryModel(layer, centre=centre)
 
 
 def fit_layer(
