@@ -12,34 +12,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from coe.types import Message, RouteQuery
 from router.directory import Directory
-from router.labelled.authored import DATA, sections_of
-from router.labelled.conversations import parts
+from router.labelled.conversations import TwoTurns, held_out_turns
 from router.labelled.rows import read_rows
 from router.model.artefact import load_artefact
 from router.policy import RoutingPolicy
 from router.router import Router
 from router.stickiness import DEFAULT_STICKINESS
 
-__all__ = ["Shares", "TwoTurns", "add_arguments", "held_out_turns", "measure", "read_turns", "run"]
+__all__ = ["Shares", "add_arguments", "measure", "read_turns", "run"]
 
-FILE = DATA / "held_out_turns.txt"
 STICKINESSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 GENERAL = "general"
-
-
-class TwoTurns(NamedTuple):
-    """Two user turns of a conversation, and whether the second stays with the first one's expert."""
-
-    first: str
-    second: str
-    stays: bool
-    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +41,6 @@ class Shares:
     @property
     def right(self) -> float:
         return (self.follow_ups_stay + self.new_topics_move) / 2
-
-
-def held_out_turns() -> list[TwoTurns]:
-    """Return the authored conversations of two turns."""
-    labelled = [(language, *parts(line, " ::: ")) for language, lines in sections_of(FILE).items() for line in lines]
-    return [TwoTurns(*parts(turns, " ||| "), label == "stay", language) for language, label, turns in labelled]
 
 
 def read_turns(path: Path) -> list[TwoTurns]:

@@ -18,6 +18,7 @@ from router.labelled.prompts import Prompt
 
 __all__ = [
     "CONTEXT_FAMILY",
+    "DATA",
     "LANGUAGES",
     "PLAIN_FAMILY",
     "TEMPLATE_FAMILY",

@@ -2,7 +2,7 @@
 
 Owns the sections of `data/languages` that are no plain prompts. `follow-ups` has `first turn ||| second turn`, `system
 turns` has `category ::: system turn ||| user turn`, `wrapped` has `category ::: prompt`. `data/short_follow_ups.txt`
-has `category follow-up`. Knows nothing about training.
+has `category follow-up`, `data/held_out_turns.txt` `stay` or `leave`, and both turns. Knows nothing about training.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ from typing import NamedTuple
 from router.labelled.authored import DATA, LANGUAGES, lines_of, sections_of, text_files
 
 __all__ = [
-    "FollowUp",
     "Instructed",
+    "TwoTurns",
     "Wrapped",
     "follow_ups",
+    "held_out_turns",
     "instructed_prompts",
-    "parts",
     "short_follow_ups",
     "short_prompts",
     "wrapped_prompts",
 ]
 
+HELD_OUT = DATA / "held_out_turns.txt"
 SHORT_FOLLOW_UPS = DATA / "short_follow_ups.txt"
 TURN = " ||| "
 LABEL = " ::: "
 
 
-class FollowUp(NamedTuple):
-    """Two user turns of one conversation; the second means nothing without the first."""
+class TwoTurns(NamedTuple):
+    """Two user turns of a conversation, and whether the second needs the first and stays with its expert."""
 
-    language: str
     first: str
     second: str
+    stays: bool
+    language: str = ""
 
 
 class Instructed(NamedTuple):
@@ -52,9 +54,15 @@ class Wrapped(NamedTuple):
     text: str
 
 
-def follow_ups() -> list[FollowUp]:
+def follow_ups() -> list[TwoTurns]:
     """Return all follow-ups, language by language."""
-    return [FollowUp(language, *parts(line, TURN)) for language, line in lines_under("follow-ups")]
+    return [TwoTurns(*parts(line, TURN), True, language) for language, line in lines_under("follow-ups")]
+
+
+def held_out_turns() -> list[TwoTurns]:
+    """Return the conversations that nothing is trained on."""
+    labelled = [(name, *parts(line, LABEL)) for name, lines in sections_of(HELD_OUT).items() for line in lines]
+    return [TwoTurns(*parts(turns, TURN), label == "stay", language) for language, label, turns in labelled]
 
 
 def short_follow_ups() -> list[tuple[str, str]]:
@@ -64,7 +72,7 @@ def short_follow_ups() -> list[tuple[str, str]]:
 
 def short_prompts(language: str) -> list[str]:
     """Return prompts of a few words that stand alone."""
-    return [line for of, line in lines_under("short new topics") if of == language]
+    return sections_of(LANGUAGES / f"{language}.txt").get("short new topics", [])
 
 
 def instructed_prompts() -> list[Instructed]:

@@ -37,8 +37,8 @@ INTENT_FORMS = (
 
 def shipped_prompts(data: Path | None) -> PromptSet:
     """Return the training prompts of the shipped router: the authored ones and, from a folder, the public rows."""
-    authored = PromptSet((*authored_prompts(), *turns_in_context()))
-    return merged([authored, public_prompts(data)]) if data else authored
+    own = PromptSet((*authored_prompts(), *turns_in_context()))
+    return merged([own, public_prompts(data)]) if data else own
 
 
 def turns_in_context() -> list[Prompt]:

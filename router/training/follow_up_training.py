@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,28 +15,19 @@ from sklearn.linear_model import LogisticRegression
 
 from router.encoding.text_encoder import TextEncoder
 from router.labelled.authored import PLAIN_FAMILY, TEMPLATE_FAMILY, authored_prompts, language_family
-from router.labelled.conversations import follow_ups, short_follow_ups, short_prompts
+from router.labelled.conversations import TwoTurns, follow_ups, short_follow_ups, short_prompts
 from router.labelled.prompts import Prompt
 from router.model.artefact import DEFAULT_FOLDER, ArtefactError, load_artefact
 from router.model.follow_up import FollowUpModel
 from router.training.exemplars import whole
 
-__all__ = ["Pair", "fit_follow_up", "follow_up_model", "training_pairs"]
+__all__ = ["fit_follow_up", "follow_up_model", "training_pairs"]
 
 PAIRS_ALONE = 2.3  # pairs whose second turn stands alone, for each follow-up
 ENGLISH_ALONE = 9.0  # plain English prompts are the commonest, and there are many more of them
 ENGLISH_FAMILIES = (TEMPLATE_FAMILY, PLAIN_FAMILY)
 FITTED: dict[str, FollowUpModel] = {}  # encoder id -> its model
-NUM_FIRST = 1  # first turns of a short follow-up
 SHARE_SHORT = 0.25  # of the prompts that stand alone, those of a few words
-
-
-class Pair(NamedTuple):
-    """Two user turns, and whether the second needs the first."""
-
-    first: str
-    second: str
-    is_follow_up: bool
 
 
 def follow_up_model(encoder: TextEncoder) -> FollowUpModel:
@@ -61,7 +51,7 @@ def fit_follow_up(encoder: TextEncoder) -> FollowUpModel:
     pairs = training_pairs()
     first = whole(encoder.encode([pair.first for pair in pairs]))
     second = whole(encoder.encode([pair.second for pair in pairs]))
-    labels = np.array([pair.is_follow_up for pair in pairs])
+    labels = np.array([pair.stays for pair in pairs])
     centre = np.concatenate([first, second]).mean(axis=0)
     return fitted(FollowUpModel(centre, np.zeros(len(centre) + 1), 0.0), first, second, labels)
 
@@ -74,21 +64,19 @@ def fitted(
     return FollowUpModel(model.centre, regression.coef_[0], float(regression.intercept_[0]))
 
 
-def short_pairs(authored: Sequence[Prompt]) -> list[Pair]:
-    """Return follow-ups of a few words, each after some prompts of its category or of any."""
+def short_pairs(authored: Sequence[Prompt]) -> list[TwoTurns]:
+    """Return follow-ups of a few words, each after a prompt of its category or of any."""
     found = []
     for category, second in short_follow_ups():
-        rng = random.Random(second)
         of_category = [prompt.text for prompt in authored if category in ("*", prompt.category)]
-        found += [Pair(rng.choice(of_category), second, True) for _ in range(NUM_FIRST)]
+        found.append(TwoTurns(random.Random(second).choice(of_category), second, True, "en"))
     return found
 
 
-def training_pairs() -> list[Pair]:
+def training_pairs() -> list[TwoTurns]:
     """Return the pairs, language by language."""
     authored, said = authored_prompts(), follow_ups()
-    found = [Pair(each.first, each.second, True) for each in said]
-    found += short_pairs(authored)
+    found = [*said, *short_pairs(authored)]
     first_turns: dict[str, list[str]] = {}
     for each in said:
         first_turns.setdefault(each.language, []).append(each.first)
@@ -101,5 +89,5 @@ def training_pairs() -> list[Pair]:
         for _ in range(round(num_alone)):
             first = rng.choice(starts if rng.random() < 0.6 else prompts)
             second = rng.choice(short if rng.random() < SHARE_SHORT else prompts)
-            found.append(Pair(first, second, False))
+            found.append(TwoTurns(first, second, False, language))
     return found

@@ -12,8 +12,8 @@ from router_fakes import FakeEncoder, fake_artefact
 
 from coe.cli import main
 from router.directory import Directory
-from router.evaluation.stickiness_command import TwoTurns, held_out_turns, measure, read_turns, shares
-from router.labelled.conversations import follow_ups
+from router.evaluation.stickiness_command import measure, read_turns, shares
+from router.labelled.conversations import TwoTurns, follow_ups, held_out_turns
 from router.policy import RoutingPolicy
 from router.router import Router
 

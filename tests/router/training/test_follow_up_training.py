@@ -6,14 +6,14 @@ import numpy as np
 
 from router.labelled.conversations import follow_ups, short_follow_ups
 from router.model.follow_up import FollowUpModel
-from router.training.follow_up_training import NUM_FIRST, fitted, training_pairs
+from router.training.follow_up_training import fitted, training_pairs
 
 
 def test_pairs_are_the_same_every_time_and_of_both_kinds_in_every_language() -> None:
     pairs = training_pairs()
     assert pairs == training_pairs()
-    num_follow_ups = sum(pair.is_follow_up for pair in pairs)
-    assert num_follow_ups == len(follow_ups()) + NUM_FIRST * len(short_follow_ups())
+    num_follow_ups = sum(pair.stays for pair in pairs)
+    assert num_follow_ups == len(follow_ups()) + len(short_follow_ups())
     assert 2 * num_follow_ups < len(pairs) - num_follow_ups < 3 * num_follow_ups
 
 
