@@ -33,10 +33,8 @@ class Turn:
     follow_up: float = 0.0  # the chance that it needs the turn before
 
     def confidence_of(self, category: str) -> float:
-        """Return the chance that the likeliest category is right; of another one its probability."""
-        probability = self.probabilities[category]
-        is_likeliest = probability == max(self.probabilities.values())
-        return self.confidence if is_likeliest and self.confidence is not None else probability
+        """Return the chance that this category, the likeliest, is right."""
+        return self.probabilities[category] if self.confidence is None else self.confidence
 
 
 def user_turns(messages: Iterable[Message]) -> list[str]:

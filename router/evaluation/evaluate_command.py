@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -41,7 +40,6 @@ from router.training.training_set import TrainingSet
 
 __all__ = ["add_arguments", "evaluation_of", "run"]
 
-log = logging.getLogger(__name__)
 MAIN_TABLE = "left_out_families"
 MIN_FOLD_ROWS = 5
 Draw = Callable[[Mapping[Path, Callable[[Any], None]]], None]  # files, and what paints on a figure for each
@@ -54,19 +52,19 @@ class FamilyFolds(NamedTuple):
     folds: list[Fold]
 
     @classmethod
-    def read(cls, args: argparse.Namespace, prompts: Sequence[Prompt], encoder: TextEncoder) -> FamilyFolds:
-        """Read a JSON file with `folds`, and further tables, every family of which is a fold.
+    def read(cls, path: Path, more: Sequence[Path], prompts: Sequence[Prompt], encoder: TextEncoder) -> FamilyFolds:
+        """Read a JSON file with `folds`, and `more` tables, every family of which is a fold.
 
         These prompts and the authored ones are taken, of the folds' topics.
         """
-        topics = json.loads(args.folds.read_text(encoding="utf-8"))["folds"]
+        topics = json.loads(path.read_text(encoding="utf-8"))["folds"]
         folds = [Fold(topic, family, MAIN_TABLE) for topic, families in topics.items() for family in families]
-        tables = {path: read_prompts(path).prompts for path in args.also or ()}
+        tables = {table: read_prompts(table).prompts for table in more}
         known = {(fold.topic, fold.family) for fold in folds}
-        for path, rows in tables.items():
+        for table, rows in tables.items():
             sizes = Counter((row.category, row.family) for row in rows if row.category in topics)
             large = sorted(pair for pair, size in sizes.items() if size >= MIN_FOLD_ROWS and pair not in known)
-            folds += [Fold(*pair, path.name.split(".")[0]) for pair in large]
+            folds += [Fold(*pair, table.name.split(".")[0]) for pair in large]
             known |= set(large)
         every = [*prompts, *(row for rows in tables.values() for row in rows), *authored_prompts()]
         return cls(TrainingSet.of([prompt for prompt in every if prompt.category in topics], encoder), folds)
@@ -79,7 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="only rows of this split, for example test")
     parser.add_argument("--folds", type=Path, help="JSON with `folds`: {topic: [family]}; adds leave-family-out")
     parser.add_argument(
-        "--also", type=Path, nargs="*", help="with --folds: further tables; each of their families is a fold, too"
+        "--also",
+        type=Path,
+        nargs="*",
+        default=(),
+        help="with --folds: further tables; each of their families is a fold, too",
     )
     parser.add_argument("--recipes", action="store_true", help="with --folds: every candidate recipe, too (slow)")
     parser.add_argument("--outside", type=Path, help="with --folds: out-of-scope prompts; adds their AUROC")
@@ -112,7 +114,7 @@ def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
     prompts = read_prompts(args.prompts).prompts
     found = evaluate(artefact, [p for p in prompts if args.split in (None, p.split)], encoder)
     if args.folds:
-        folds = FamilyFolds.read(args, prompts, encoder)
+        folds = FamilyFolds.read(args.folds, args.also, prompts, encoder)
         out_of_scope = read_out_of_scope(args.outside, encoder) if args.outside else None
         found = found.joined(judge_families(folds, out_of_scope))
         if args.recipes:
@@ -122,7 +124,7 @@ def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
 
 def judge_families(folds: FamilyFolds, out_of_scope: OutOfScopePrompts | None) -> Evaluation:
     """Measure the shipped recipe on families that its models never saw."""
-    left_out = leave_family_out(folds.training_set, folds.folds, SHIPPED, out_of_scope, tell=log.info)
+    left_out = leave_family_out(folds.training_set, folds.folds, SHIPPED, out_of_scope)
     tables = {table: [each for each in left_out if each.fold.table == table] for table in tables_of(folds)}
     figures: dict[str, Any] = {table: asdict(summarise(each)) for table, each in tables.items()}
     if out_of_scope:

@@ -91,6 +91,7 @@ def latency_at(
 ) -> Latency:
     num_read = encoder.num_tokens_read(prompts[0])
     shapes = encoder.matmul_shapes
+    ceilings = {name: ceiling_ms(shapes, num_read, device, DTYPES[name]) for name in {"float32", encoder.arithmetic}}
     vectors = encoder.encode(prompts[:1])
     policy = RoutingPolicy(Directory({"general": "general"}, "general"))
     whole = Router(artefact, encoder, policy)
@@ -106,8 +107,8 @@ def latency_at(
         num_tokens=num_tokens,
         num_tokens_read=num_read,
         num_calls=len(prompts) - NUM_WARM_UP,
-        float32_ceiling_ms=ceiling_ms(shapes, num_read, device, torch.float32),
-        ceiling_ms=ceiling_ms(shapes, num_read, device, DTYPES[encoder.arithmetic]),
+        float32_ceiling_ms=ceilings["float32"],
+        ceiling_ms=ceilings[encoder.arithmetic],
         encode=quantiles(lambda prompt: encoder.encode([prompt]), prompts),
         decide=quantiles(lambda prompt: decision.route(asks[prompt]), prompts),
         both=quantiles(lambda prompt: whole.route(asks[prompt]), prompts),

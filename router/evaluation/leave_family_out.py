@@ -9,8 +9,9 @@ other rows, whose models did see it.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ __all__ = [
     "summarise",
 ]
 
+log = logging.getLogger(__name__)
 Floats = NDArray[np.floating]
 COVERAGE = 0.8
 
@@ -107,14 +109,13 @@ def leave_family_out(
     folds: Sequence[Fold],
     recipe: Recipe,
     out_of_scope: OutOfScopePrompts | None = None,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> list[LeftOut]:
-    """Judge a recipe on each family, by a model without it; `tell` hears of progress."""
+    """Judge a recipe on each family, by a model without it."""
     by_group, by_family = held_out_groups(training_set, recipe), held_out_families(training_set, recipe)
     batches = batches_of(folds)
     found: dict[Fold, LeftOut] = {}
     for number, batch in enumerate(batches, 1):
-        tell(f"model {number} of {len(batches)}: without {', '.join(sorted({fold.family for fold in batch}))}")
+        log.info("model %d of %d: without %s", number, len(batches), ", ".join(sorted({fold.family for fold in batch})))
         is_held = np.isin(training_set.families, [fold.family for fold in batch])
         rest = training_set.take(rest_of(training_set, is_held))
         calibration = calibrate(training_set, by_group.without(is_held), by_family.without(is_held), recipe)

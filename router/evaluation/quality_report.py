@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=Path, help="labelled prompts: how well they are sorted is measured, too")
     parser.add_argument("--split", help="with --prompts: only rows of this split, for example test")
     parser.add_argument("--folds", type=Path, help="with --prompts: JSON with `folds`; adds leave-family-out (slow)")
-    parser.add_argument("--also", type=Path, nargs="*", help="with --folds: further tables of families")
+    parser.add_argument("--also", type=Path, nargs="*", default=(), help="with --folds: further tables of families")
     parser.add_argument("--recipes", action="store_true", help="with --folds: every candidate recipe, too (slower)")
     parser.add_argument("--outside", type=Path, help="with --folds: out-of-scope prompts")
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
