@@ -23,7 +23,7 @@ from router.evaluation.calibration import Judged, expected_calibration_error
 from router.evaluation.out_of_scope import OutOfScopeReport, ScoredPrompts, compare, concatenated, length_matched
 from router.model.category_model import CategoryModel
 from router.training.fitting import family_weights, fit_model, fit_tf_idf, fit_vectors
-from router.training.out_of_fold import Calibration, calibrate, held_out_families, held_out_groups
+from router.training.out_of_fold import Calibration, calibrate, held_out
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 
@@ -111,14 +111,14 @@ def leave_family_out(
     out_of_scope: OutOfScopePrompts | None = None,
 ) -> list[LeftOut]:
     """Judge a recipe on each family, by a model without it."""
-    by_group, by_family = held_out_groups(training_set, recipe), held_out_families(training_set, recipe)
+    scores = held_out(training_set, recipe)
     batches = batches_of(folds)
     found: dict[Fold, LeftOut] = {}
     for number, batch in enumerate(batches, 1):
         log.info("model %d of %d: without %s", number, len(batches), ", ".join(sorted({fold.family for fold in batch})))
         is_held = np.isin(training_set.families, [fold.family for fold in batch])
         rest = training_set.take(rest_of(training_set, is_held))
-        calibration = calibrate(training_set, by_group.without(is_held), by_family.without(is_held), recipe)
+        calibration = calibrate(training_set, scores.without(is_held), recipe)
         fitted = FittedFold(fit_model(rest, recipe), calibration)
         others = None
         if out_of_scope is not None:

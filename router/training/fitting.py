@@ -13,9 +13,11 @@ from sklearn.linear_model import LogisticRegression
 
 from router.model.category_model import CategoryModel
 from router.model.centre import around
-from router.model.layers import Layer
+from router.model.layers import Layer, LinearLayer
 from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
+from router.training.described import around_descriptions, around_zero
+from router.training.exemplars import whole
 from router.training.hidden_layer import fit_hidden
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
@@ -35,14 +37,28 @@ def fit_model(rows: TrainingSet, recipe: Recipe) -> CategoryModel:
     of_vectors = fit_vectors(rows, weights, recipe)
     if not recipe.tf_idf_weight:
         return of_vectors
-    return replace(of_vectors, tf_idf=fit_tf_idf(rows, weights, recipe), tf_idf_weight=recipe.tf_idf_weight)
+    if recipe.kind == "described":
+        tf_idf = around_zero(rows.term_counts, rows.labels, weights, rows.described)
+    else:
+        tf_idf = fit_tf_idf(rows, weights, recipe)
+    return replace(of_vectors, tf_idf=tf_idf, tf_idf_weight=recipe.tf_idf_weight)
 
 
 def fit_vectors(rows: TrainingSet, weights: Weights, recipe: Recipe) -> CategoryModel:
     """Return a model of the embeddings alone: their centre, and a layer of the recipe's kind."""
     centre = rows.vectors.mean(axis=0, dtype=np.float64).astype(np.float32).reshape(NUM_SEGMENTS, -1)
-    layer = fit_layer(around(rows.vectors, centre), rows.labels, weights, recipe, len(rows.categories))
-    return CategoryModel(layer, centre=centre)
+    vectors = around(rows.vectors, centre)
+    if recipe.kind == "described":
+        return CategoryModel(described_layer(rows, vectors, weights, centre), centre=centre)
+    return CategoryModel(fit_layer(vectors, rows.labels, weights, recipe, len(rows.categories)), centre=centre)
+
+
+def described_layer(rows: TrainingSet, vectors: Floats, weights: Weights, centre: Floats) -> LinearLayer:
+    """Return the layer around the descriptions; it reads the whole text and not its ends, which no description has."""
+    layer = around_descriptions(whole(vectors), rows.labels, weights, rows.described, centre[0])
+    coef = np.zeros((len(layer.coef), vectors.shape[1]), np.float32)
+    coef[:, : layer.coef.shape[1]] = layer.coef
+    return LinearLayer(coef, layer.intercept)
 
 
 def fit_layer(

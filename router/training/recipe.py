@@ -12,24 +12,25 @@ from router.labelled.authored import authored_families
 __all__ = ["DEFAULTS", "KINDS", "SHIPPED", "Recipe", "candidates_of"]
 
 
-KINDS = ("linear", "hidden", "neighbours")
+KINDS = ("described", "linear", "hidden", "neighbours")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a router is trained.
 
-    `kind` is "linear" (softmax regression), "hidden" (`num_units` hidden units) or "neighbours". `penalty` is the L2
-    penalty of the regression against the mean loss (scikit-learn's C is 1 / (penalty * n)). `tf_idf_penalty` is that of
-    the regression over TF-IDF, whose logits are added at `tf_idf_weight` (0: no TF-IDF). `abstain_target` is the share
+    `kind` is "described" (softmax regression around the categories' descriptions, with penalties of its own), "linear"
+    (softmax regression), "hidden" (`num_units` hidden units) or "neighbours". `penalty` is the L2 penalty of the linear
+    one against the mean loss (scikit-learn's C is 1 / (penalty * n)). `tf_idf_penalty` is that of the regression over
+    TF-IDF, whose logits are added at `tf_idf_weight` (0: no TF-IDF). `abstain_target` is the share
     of in-domain prompts that may abstain, measured on families held out where a category has several. `family_boosts`
     multiplies the weight of a family among those of its category.
     """
 
-    kind: str = "linear"
+    kind: str = "described"
     penalty: float = 1e-4
     num_units: int = 512
-    tf_idf_weight: float = 1.0
+    tf_idf_weight: float = 0.5
     tf_idf_penalty: float = 1e-4
     num_neighbours: int = 15
     abstain_target: float = 0.05
@@ -42,6 +43,7 @@ class Recipe:
     def name(self) -> str:
         """A short name for tables of recipes."""
         of_vectors = {
+            "described": "around descriptions",
             "linear": f"linear, penalty {self.penalty:g}",
             "hidden": f"{self.num_units} hidden units",
             "neighbours": f"{self.num_neighbours} neighbours",
@@ -68,4 +70,5 @@ def candidates_of(recipe: Recipe) -> list[Recipe]:
         for penalty in (1e-4, 1e-3)
         for weight in (0.0, 0.75)
     ]
-    return others + linear
+    described = [replace(recipe, kind="described", tf_idf_weight=weight) for weight in (0.0, 0.5)]
+    return described + others + linear

@@ -7,7 +7,8 @@ come from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,18 +16,22 @@ from router.encoding.text_encoder import TextEncoder
 from router.labelled.duplicates import groups_of
 from router.labelled.prompts import Prompt
 from router.model.artefact import Artefact, Exemplar
+from router.model.category_model import CategoryModel
 from router.model.follow_up import FollowUpModel
+from router.model.layers import LinearLayer
+from router.training.described import GENERAL
 from router.training.exemplars import exemplar_rows, whole
 from router.training.fitting import fit_model
 from router.training.follow_up_training import follow_up_model
-from router.training.out_of_fold import accuracy, calibrate, family_accuracy, held_out_families, held_out_groups
+from router.training.general_class import general_prompts
+from router.training.out_of_fold import OutOfFold, accuracy, calibrate, family_accuracy, held_out
 from router.training.recipe import DEFAULTS, Recipe
 from router.training.self_labelling import self_labelled
 from router.training.training_set import TrainingSet
 
 __all__ = ["train"]
 
-MIN_PER_CATEGORY = 5
+MIN_PER_CATEGORY = 5  # where nothing but rows says what a category is
 
 
 def train(
@@ -35,19 +40,21 @@ def train(
     recipe: Recipe = DEFAULTS,
     unlabelled: Sequence[Prompt] = (),
     follow_up: FollowUpModel | None = None,
+    descriptions: Mapping[str, str] | None = None,
 ) -> Artefact:
     """Return the artefact of these prompts, and of those unlabelled ones whose neighbours agree on a category.
 
     `follow_up` is the encoder's model of follow-ups; by default the shipped one, or one fitted on authored turns.
+    `descriptions` is category -> a sentence, for the recipe that reads them: a category with one needs no prompt. That
+    recipe adds general prompts where no prompt is labelled `general`.
 
     Raises:
-        ValueError: fewer than two categories, or one with fewer than five prompts.
+        ValueError: fewer than two categories, or one with fewer prompts than the recipe needs.
     """
-    check_balance(prompts)
-    rows = TrainingSet.of([*prompts, *self_labelled(prompts, unlabelled, encoder)], encoder)
-    by_group, by_family = held_out_groups(rows, recipe), held_out_families(rows, recipe)
-    temperature, rule = calibrate(rows, by_group, by_family, recipe)
-    chosen, model = exemplar_rows(rows.labels, recipe), fit_model(rows, recipe)
+    rows = training_set(prompts, encoder, recipe, unlabelled, descriptions or {})
+    scores = held_out(rows, recipe)
+    temperature, rule = calibrate(rows, scores, recipe)
+    chosen, model = exemplar_rows(rows.labels, recipe), shifted(fit_model(rows, recipe), rows.categories, scores.shift)
     return Artefact(
         encoder_source=encoder.source,
         encoder_id=encoder.id,
@@ -59,25 +66,60 @@ def train(
         exemplars=tuple(exemplar(rows.prompts[row]) for row in chosen.tolist()),
         exemplar_vectors=whole(model.centred(rows.vectors[chosen])).astype(np.float32),
         data=data_card(rows.prompts),
-        metrics={
-            "out_of_fold_accuracy": round(accuracy(rows, by_group), 4),
-            "held_out_family_accuracy": round(family_accuracy(rows, by_family), 4),
-        },
+        metrics=metrics_of(rows, scores.by_group, scores.by_family),
     )
 
 
-def check_balance(prompts: Sequence[Prompt]) -> None:
-    """Raises ValueError unless every category can be cross-validated."""
+def training_set(
+    prompts: Sequence[Prompt],
+    encoder: TextEncoder,
+    recipe: Recipe,
+    unlabelled: Sequence[Prompt],
+    descriptions: Mapping[str, str],
+) -> TrainingSet:
+    """Return the rows to train on, those that are labelled by neighbours or added by the recipe included."""
+    is_described = recipe.kind == "described"
+    check_balance(prompts, descriptions, 1 if is_described else MIN_PER_CATEGORY)
+    rows = [*prompts, *(self_labelled(prompts, unlabelled, encoder) if unlabelled else ())]
+    if not is_described:
+        return TrainingSet.of(rows, encoder)
+    others = () if any(prompt.category == GENERAL for prompt in prompts) else general_prompts()
+    return TrainingSet.of([*rows, *others], encoder, descriptions)
+
+
+def check_balance(prompts: Sequence[Prompt], descriptions: Mapping[str, str], least: int) -> None:
+    """Raises ValueError unless there are two categories, each with a description or `least` distinct prompts."""
     groups = {(p.category, group) for p, group in zip(prompts, groups_of([p.text for p in prompts]), strict=True)}
     balance = Counter(category for category, _ in groups)
-    if len(balance) < 2:
-        raise ValueError(f"categories {sorted(balance)}: a router needs two or more; add labelled prompts of another")
+    if len(balance.keys() | descriptions.keys()) < 2:
+        found = sorted(balance.keys() | descriptions.keys())
+        raise ValueError(f"categories {found}: a router needs two or more; add labelled prompts of another")
     for category, count in balance.items():
-        if count < MIN_PER_CATEGORY:
+        if count < least and category not in descriptions:
             raise ValueError(
                 f"category '{category}' has {count} distinct prompt(s), near-duplicates counted once: at least "
-                f"{MIN_PER_CATEGORY} are needed; add some, or leave the category out"
+                f"{least} are needed; add some, or leave the category out"
             )
+
+
+def shifted(model: CategoryModel, categories: Sequence[str], shift: float) -> CategoryModel:
+    """Return the model with another intercept of the general class."""
+    if not shift:
+        return model
+    assert isinstance(model.layer, LinearLayer), "the recipe that adds general prompts fits a linear layer"
+    intercept = model.layer.intercept.copy()
+    intercept[categories.index(GENERAL)] += shift
+    return replace(model, layer=LinearLayer(model.layer.coef, intercept))
+
+
+def metrics_of(rows: TrainingSet, by_group: OutOfFold, by_family: OutOfFold) -> dict[str, float]:
+    """Return the accuracies out of fold; none where no row is the user's own."""
+    found = {}
+    if len(by_group.rows):
+        found["out_of_fold_accuracy"] = round(accuracy(rows, by_group), 4)
+    if len(by_family.rows):
+        found["held_out_family_accuracy"] = round(family_accuracy(rows, by_family), 4)
+    return found
 
 
 def exemplar(prompt: Prompt) -> Exemplar:

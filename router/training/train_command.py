@@ -13,6 +13,7 @@ from pathlib import Path
 from router.encoding.cached_encoder import load_encoder
 from router.encoding.sentence_model import DEFAULT_SOURCE
 from router.labelled.balance import report
+from router.labelled.descriptions import read_descriptions
 from router.labelled.prompts import PromptSet, merged, read_prompts
 from router.labelled.shipped import shipped_prompts
 from router.model.artefact import DEFAULT_FOLDER
@@ -35,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--unlabelled", type=Path, help="file of rows {prompt or messages}; neighbours label the sure ones"
+    )
+    parser.add_argument(
+        "--descriptions", type=Path, help="JSON file category -> one sentence; such a category needs no prompts"
     )
     parser.add_argument(
         "--choose", action="store_true", help="compare neighbours and several penalties, with and without TF-IDF"
@@ -60,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
     unlabelled = read_unlabelled(args.unlabelled).prompts if args.unlabelled else ()
     encoder = load_encoder(args.encoder, args.device, args.cache)
     recipe = recipe_from(args)
+    descriptions = read_descriptions(args.descriptions) if args.descriptions else {}
     if args.choose:
-        recipe = print_choice(TrainingSet.of(found.prompts, encoder), candidates_of(recipe))
-    artefact = train(found.prompts, encoder, recipe, unlabelled)
+        recipe = print_choice(TrainingSet.of(found.prompts, encoder, descriptions), candidates_of(recipe))
+    artefact = train(found.prompts, encoder, recipe, unlabelled, descriptions=descriptions)
     folder = args.out or DEFAULT_FOLDER
     artefact.save(folder)
     for name, value in artefact.metrics.items():
@@ -91,6 +96,6 @@ def read_training_prompts(args: argparse.Namespace) -> PromptSet:
     """Return the rows that the arguments name."""
     if args.shipped:
         return shipped_prompts(args.data)
-    if not args.prompts or args.out is None:
-        raise ValueError("nothing to train on: name prompt files and --out FOLDER, or use --shipped")
+    if args.out is None or not (args.prompts or args.descriptions):
+        raise ValueError("nothing to train on: name prompt files or --descriptions, and --out FOLDER, or use --shipped")
     return merged(read_prompts(path) for path in args.prompts)

@@ -7,7 +7,7 @@ models.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,13 +18,17 @@ from router.encoding.text_encoder import TextEncoder
 from router.labelled.duplicates import groups_of
 from router.labelled.prompts import Prompt
 from router.model.tf_idf import TermCounts, count_terms
+from router.training.described import Descriptions, described_text
 
 __all__ = ["TrainingSet"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Rows: prompt, vector, term counts, label (a number into `categories`), family, near-duplicate group."""
+    """Rows: prompt, vector, term counts, label (a number into `categories`), family, near-duplicate group.
+
+    `described` is what the categories say of themselves.
+    """
 
     prompts: tuple[Prompt, ...]
     vectors: NDArray[np.float32]  # (rows, dims)
@@ -33,20 +37,27 @@ class TrainingSet:
     labels: NDArray[np.intp]  # (rows,)
     families: NDArray[np.str_]  # (rows,)
     groups: NDArray[np.str_]  # (rows,)
+    described: Descriptions
 
     @classmethod
-    def of(cls, prompts: Sequence[Prompt], encoder: TextEncoder) -> Self:
-        """Encode and count these prompts."""
-        texts = [prompt.text for prompt in prompts]
-        categories, labels = np.unique([prompt.category for prompt in prompts], return_inverse=True)
+    def of(cls, prompts: Sequence[Prompt], encoder: TextEncoder, sentences: Mapping[str, str] | None = None) -> Self:
+        """Encode and count these prompts, and the descriptions of their categories.
+
+        `sentences` is category -> description, perhaps not of all; a category that it names needs no prompt.
+        """
+        texts, told = [prompt.text for prompt in prompts], sentences or {}
+        categories = sorted({prompt.category for prompt in prompts} | set(told))
+        counted = count_terms([*texts, *(described_text(category, told) for category in categories)])
+        rows, of_categories = np.arange(len(texts)), np.arange(len(texts), len(texts) + len(categories))
         return cls(
             tuple(prompts),
             encoder.encode(texts),
-            count_terms(texts),
-            tuple(categories.tolist()),
-            labels,
+            counted.take(rows),
+            tuple(categories),
+            np.array([categories.index(prompt.category) for prompt in prompts], np.intp),
             np.array([prompt.family for prompt in prompts]),
             np.array(groups_of(texts)),
+            Descriptions.of(categories, told, encoder, counted.take(of_categories)),
         )
 
     def take(self, rows: NDArray[np.intp]) -> TrainingSet:
@@ -59,6 +70,7 @@ class TrainingSet:
             self.labels[rows],
             self.families[rows],
             self.groups[rows],
+            self.described,
         )
 
     @property

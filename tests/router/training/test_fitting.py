@@ -23,7 +23,9 @@ def test_categories_count_alike_and_a_family_by_its_root_times_its_boost() -> No
     assert totals["small"] / totals["large"] == pytest.approx(3 * 4**0.5 / 16**0.5)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe(kind="neighbours"), Recipe(tf_idf_weight=0.0)])
+@pytest.mark.parametrize(
+    "recipe", [Recipe(kind="linear"), Recipe(kind="neighbours"), Recipe(kind="hidden", tf_idf_weight=0.0)]
+)
 def test_a_category_without_rows_is_all_but_ruled_out(recipe: Recipe) -> None:
     prompts = [*toy_prompts(), Prompt("sue them", "law")]
     rows = TrainingSet.of(prompts, FakeEncoder())
@@ -35,7 +37,7 @@ def test_a_category_without_rows_is_all_but_ruled_out(recipe: Recipe) -> None:
 
 def test_rare_terms_are_left_out() -> None:
     rows = odd_family_set()
-    model = fit_model(rows, Recipe()).tf_idf
+    model = fit_model(rows, Recipe(kind="linear")).tf_idf
     assert model is not None
     document_frequency = np.asarray((rows.term_counts.matrix > 0).sum(axis=0)).ravel()
     kept = np.isin(rows.term_counts.terms, model.terms)

@@ -24,7 +24,7 @@ def test_a_router_is_trained_on_a_users_own_files(tmp_path: Path, monkeypatch: p
     prompts = write_prompts(tmp_path / "p.jsonl")
     assert run(str(prompts), "--out", str(tmp_path / "router"), "--tf-idf-weight", "0") == 0
     learned = load_artefact(tmp_path / "router")
-    assert learned.categories == ("m", "s")
+    assert learned.categories == ("general", "m", "s")
     assert learned.model.tf_idf is None
 
 
