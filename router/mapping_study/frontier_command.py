@@ -19,7 +19,7 @@ from router.labelled.duplicates import groups_of
 from router.mapping_study.candidates import add_candidate_arguments, candidates
 from router.mapping_study.figures import plain, print_figures
 from router.mapping_study.frontier_plot import paint
-from router.mapping_study.half_split import StudyData, check_balance, half_split
+from router.mapping_study.half_split import StudyData, check_balance, half_split, small_categories
 from router.mapping_study.learned_mapping import Budget, frontier
 from router.mapping_study.score_table import Cost, ScoreTable
 from router.mapping_study.study import cheapest_share, held_out_curve, study_of
@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_candidate_arguments(parser)
     parser.add_argument("--study", type=int, nargs="?", const=20, default=0, help="judge by so many half-splits (20)")
     parser.add_argument("--curve", type=int, default=0, help="with --study: held-out scores at so many budgets")
+    text = "with --study: leave out categories that have too few prompts to be halved"
+    parser.add_argument("--skip-small", action="store_true", help=text)
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
     parser.add_argument("--plot", type=Path, help="write a PNG of the frontier here")
 
@@ -73,6 +75,8 @@ def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, C
     table = table.rows(complete)
     groups = np.unique(groups_of(table.prompts), return_inverse=True)[1]
     data = StudyData(table, load_encoder(args.encoder, args.device, args.cache).encode(table.prompts), groups, costs)
+    if args.skip_small:
+        data = without_small(data)
     check_balance(data)
     splits = [half_split(data, seed) for seed in tqdm(range(args.study), desc="half-splits", disable=None)]
     study = study_of(data, splits)
@@ -92,3 +96,15 @@ def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, C
             )
         print(f"98 % of the best single model's held-out score: {plain(kept)}")
     return result
+
+
+def without_small(data: StudyData) -> StudyData:
+    """Leave out the categories that are too small for a study, and say which."""
+    small = small_categories(data)
+    if not small:
+        return data
+    kept = np.flatnonzero(~np.isin(data.truth, list(small)))
+    named = ", ".join(f"{name} {count}" for name, count in small.items())
+    num_left_out = len(data.truth) - len(kept)
+    print(f"left out, too few distinct prompts: {num_left_out} prompts of {len(small)} categories ({named})")
+    return data.rows(kept)
