@@ -28,9 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def named_as_scored(rows: Iterable[RawRow]) -> Iterator[RawRow]:
-    """Yield rows with a question under another name as `prompt`, its `options` below it, and a label as `category`.
+    """Yield rows with the question as `prompt`, its `options` below it, and the label as `category`.
 
-    `choices` are not appended: they are what the check `choice` compares.
+    `messages` stay as they are; `choices` are not appended: they are what the check `choice` compares.
     """
     for where, row in rows:
         try:
@@ -41,7 +41,7 @@ def named_as_scored(rows: Iterable[RawRow]) -> Iterator[RawRow]:
 
 def renamed(row: dict[str, object]) -> dict[str, object]:
     found = row | {"category": category_in(row)}
-    if row.get("prompt") or row.get("messages"):
+    if row.get("messages") and not row.get("prompt"):
         return found
     asked = [question_in(row), *options_of({"options": row.get("options")})]
     return found | {"prompt": "\n".join(asked)}

@@ -52,8 +52,8 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace, rows: Iterable[tuple[str, object]], describe: Describe) -> int:
     """Score raw rows, each with its place, and write; raises CoeError. Ctrl-C keeps every finished result."""
-    config = load_config(arguments.config)
     labelled = labelled_rows(rows, arguments.labelled)
+    config = load_config(arguments.config)
     if labelled.bad_rows:
         print(*describe(labelled.bad_rows), sep="\n", file=sys.stderr)
     chosen = _only(config, arguments.experts)

@@ -54,14 +54,18 @@ class FamilyFolds(NamedTuple):
     folds: list[Fold]
 
     @classmethod
-    def read(cls, path: Path, more: Sequence[Path], prompts: Sequence[Prompt], encoder: TextEncoder) -> FamilyFolds:
-        """Read a JSON file with `folds`, and `more` tables, every family of which is a fold.
+    def of(
+        cls,
+        topics: Mapping[str, Sequence[str]],
+        tables: Mapping[Path, Sequence[Prompt]],
+        prompts: Sequence[Prompt],
+        encoder: TextEncoder,
+    ) -> FamilyFolds:
+        """Return the folds of these families and of every family of the tables.
 
-        These prompts and the authored ones are taken, of the folds' topics.
+        These prompts, the tables' and the authored ones are taken, of the folds' topics.
         """
-        topics = topics_in(path)
         folds = [Fold(topic, family, MAIN_TABLE) for topic, families in topics.items() for family in families]
-        tables = {table: read_told(table) for table in more}
         known = {(fold.topic, fold.family) for fold in folds}
         for table, rows in tables.items():
             sizes = Counter((row.category, row.family) for row in rows if row.category in topics)
@@ -111,12 +115,15 @@ def run(args: argparse.Namespace, machine: Mapping[str, object], draw: Draw) -> 
 
 def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
     """Measure what the arguments ask for: prompts, split, folds, recipes, outside, device, cache."""
+    prompts = read_told(args.prompts)
+    chosen = of_split(prompts, args.split)
+    topics = topics_in(args.folds) if args.folds else {}
+    tables = {table: read_told(table) for table in args.also}
     encoder = load_encoder(artefact.encoder_source, args.device, args.cache)
     artefact.check_encoder(encoder.id)
-    prompts = read_told(args.prompts)
-    found = evaluate(artefact, of_split(prompts, args.split), encoder)
-    if args.folds:
-        folds = FamilyFolds.read(args.folds, args.also, prompts, encoder)
+    found = evaluate(artefact, chosen, encoder)
+    if topics:
+        folds = FamilyFolds.of(topics, tables, prompts, encoder)
         out_of_scope = read_out_of_scope(args.outside, encoder) if args.outside else None
         found = found.joined(judge_families(folds, out_of_scope))
         if args.recipes:

@@ -127,11 +127,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `coe router stickiness`; returns the exit code."""
+    conversations, bad_rows = read_turns(args.turns) if args.turns else (held_out_turns(), [])
     artefact = load_artefact(args.artefact)
     experts = {category: category for category in (*artefact.categories, GENERAL)}
     mapping = {category: category for category in artefact.categories}
     router = Router.with_policy(RoutingPolicy(Directory(experts, GENERAL), mapping), artefact, args.device)
-    conversations, bad_rows = read_turns(args.turns) if args.turns else (held_out_turns(), [])
     bar = tqdm(STICKINESSES, desc="stickiness", file=sys.stderr, disable=None)
     outcomes = {stickiness: measure(router, conversations, stickiness) for stickiness in bar}
     rows = [shares(conversations, is_right, stickiness) for stickiness, is_right in outcomes.items()]
