@@ -6,6 +6,7 @@ Owns its arguments, its report and its figures. Knows nothing about serving.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from router.encoding.cached_encoder import load_encoder
 from router.labelled.duplicates import groups_of
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace, machine: Mapping[str, object], draw: Draw) -> 
     table, costs, notes = candidates(args)
     pool = table.pool(np.array(table.categories), costs)
     budget = Budget(None, args.max_resident_bytes, args.max_experts)
-    points = frontier(pool, budget=budget)
+    points = frontier(pool, budget=budget, show=bar("budgets"))
     best = float((pool.frequencies @ pool.scores).max())
     print(*notes, sep="\n")
     for point in points:
@@ -64,10 +66,13 @@ def run(args: argparse.Namespace, machine: Mapping[str, object], draw: Draw) -> 
     return 0
 
 
+def bar(what: str) -> Any:
+    """Return what draws a bar over the things that it is given, on stderr where that is a terminal."""
+    return partial(tqdm, desc=what, file=sys.stderr, disable=None)
+
+
 def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, Cost]) -> dict[str, Any]:
     """Run and print the half-splits; rows with a hole are left out, and counted."""
-    from tqdm import tqdm
-
     complete = table.complete_rows()
     if not len(complete):
         raise ValueError(f"{args.scores}: no prompt has scores of every expert; name fewer with --expert")
@@ -78,8 +83,8 @@ def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, C
     if args.skip_small:
         data = without_small(data)
     check_balance(data)
-    splits = [half_split(data, seed) for seed in tqdm(range(args.study), desc="half-splits", disable=None)]
-    study = study_of(data, splits)
+    splits = [half_split(data, seed) for seed in bar("half-splits")(range(args.study))]
+    study = study_of(data, splits, bar("mappings of half-splits"))
     result: dict[str, Any] = {"study": plain(study), "encoder": args.encoder, "seeds": list(range(args.study))}
     print(f"category accuracy {study.category_accuracy:.4f}; classifiers chosen: {study.classifiers}")
     for name, method in sorted(study.methods.items(), key=lambda item: item[1].score):
@@ -87,7 +92,7 @@ def run_study(args: argparse.Namespace, table: ScoreTable, costs: Mapping[str, C
     for name, found in study.differences.items():
         print(f"{name:58} {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]  p {found.p:.4f}")
     if args.curve:
-        curve = held_out_curve(data, splits, args.curve)
+        curve = held_out_curve(data, splits, args.curve, bar("budgets, held out"))
         kept = cheapest_share(curve, SHARE * study.methods["best single model"].score)
         result |= {"curve": plain(curve), "keeps_98_percent": plain(kept)}
         for point in curve:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import numpy as np
 import pytest
 from router_fakes import FakeEncoder
@@ -25,3 +28,16 @@ def test_few_texts_are_encoded_at_once() -> None:
     encoder = FakeEncoder()
     ShownEncoder(encoder).encode(["b", "a"])
     assert encoder.calls == [["b", "a"]]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_drawn_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    ShownEncoder(FakeEncoder()).encode(["a b c"] * (CHUNK + 1))
+    drawn = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert "encoding" in drawn
+    assert "100%" in drawn
