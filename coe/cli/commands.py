@@ -69,7 +69,9 @@ def _refusing(run: Run, input_errors: tuple[type[Exception], ...]) -> Run:
     def run_it(arguments: argparse.Namespace) -> int | None:
         try:
             return run(arguments)
+        except BrokenPipeError:  # an OSError that is nobody's mistake
+            raise
         except input_errors as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(" ".join(str(error).split())) from error
 
     return run_it

@@ -1,7 +1,7 @@
 """`coe router`: the scores that a mapping is learned from, and the commands of the package `router`.
 
-Those are modules with a grammar of their own, which raise ValueError or FileNotFoundError for input that the user has
-to mend.
+Those are modules with a grammar of their own, which raise ValueError or OSError for input that the user has to
+mend.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from coe.cli.commands import CommandParser, add_command
 
 __all__ = ["add_arguments"]
 
-INPUT_ERRORS = (ValueError, FileNotFoundError)
+INPUT_ERRORS = (ValueError, OSError)
 COMMANDS = {
     "train": ("router.training.train_command", "train a router on prompts of your own"),
     "evaluate": ("coe.cli.router_evaluate", "measure a router on held-out prompts"),
     "map": ("router.mapping_study.map_command", "learn category -> expert under a budget"),
     "frontier": ("coe.cli.router_frontier", "sweep the budget: quality against cost"),
+    "judge": ("router.mapping_study.judging.judge_command", "judge a mapping on another score table"),
     "stickiness": ("router.evaluation.stickiness_command", "follow-ups that stay, new topics that move"),
     "explain": ("router.evaluation.explain_command", "say why a prompt goes where it goes"),
 }

@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -25,13 +25,14 @@ from coe.config.toml_fields import nearest
 from coe.errors import ConfigError
 from coe.progress import import_bars, row_bar
 from coe.runtime import Runtime
-from coe.scoring.labelled import LabelledRow, LabelledSet, labelled_rows
+from coe.scoring.labelled import BadRow, LabelledRow, LabelledSet, labelled_rows
 from coe.scoring.results import Result, Results
 from coe.scoring.run import Settings, costs, score_experts, write_table
 
 __all__ = ["add_arguments", "run"]
 
 Scored = Mapping[str, Sequence[Result]]
+Describe = Callable[[Sequence[BadRow]], Sequence[str]]  # what is told of the rows that are left out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +50,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def run(arguments: argparse.Namespace, rows: Iterable[tuple[str, object]]) -> int:
+def run(arguments: argparse.Namespace, rows: Iterable[tuple[str, object]], describe: Describe) -> int:
     """Score raw rows, each with its place, and write; raises CoeError. Ctrl-C keeps every finished result."""
-    config = load_config(arguments.config)
     labelled = labelled_rows(rows, arguments.labelled)
-    for bad in labelled.bad_rows:
-        print(f"left out {bad.where}: {bad.why}", file=sys.stderr)
+    config = load_config(arguments.config)
+    if labelled.bad_rows:
+        print(*describe(labelled.bad_rows), sep="\n", file=sys.stderr)
     chosen = _only(config, arguments.experts)
     out: Path = arguments.out
     kept: Path = arguments.results or out.with_suffix(".results.jsonl")

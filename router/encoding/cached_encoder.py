@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from router.encoding.shown_encoder import ShownEncoder
 from router.encoding.text_encoder import TextEncoder
 
 __all__ = ["CachedEncoder", "load_encoder"]
@@ -68,7 +69,7 @@ def load_encoder(source: str, device: str = "cpu", cache: Path | None = None) ->
     """Return an encoder, behind a folder of vectors where one is given."""
     from router.encoding.encoder import Encoder  # torch
 
-    encoder = Encoder(source, device=device)
+    encoder = ShownEncoder(Encoder(source, device=device))
     return CachedEncoder(encoder, cache) if cache else encoder
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from router.encoding.cached_encoder import load_encoder
 from router.encoding.text_encoder import TextEncoder
 from router.evaluation.calibration import reliability
+from router.evaluation.evaluation_table import lines_of
 from router.evaluation.leave_family_out import (
     Fold,
     OutOfScopePrompts,
@@ -32,7 +33,8 @@ from router.evaluation.leave_family_out import (
 from router.evaluation.measures import SEED, Evaluation, evaluate
 from router.evaluation.out_of_scope import is_personal
 from router.labelled.authored import authored_prompts
-from router.labelled.prompts import Prompt, read_prompts
+from router.labelled.bad_rows import lines_about
+from router.labelled.prompts import Prompt, of_split, read_prompts
 from router.model.artefact import Artefact, load_artefact
 from router.training.recipe import SHIPPED, candidates_of
 from router.training.self_labelling import read_unlabelled
@@ -52,14 +54,18 @@ class FamilyFolds(NamedTuple):
     folds: list[Fold]
 
     @classmethod
-    def read(cls, path: Path, more: Sequence[Path], prompts: Sequence[Prompt], encoder: TextEncoder) -> FamilyFolds:
-        """Read a JSON file with `folds`, and `more` tables, every family of which is a fold.
+    def of(
+        cls,
+        topics: Mapping[str, Sequence[str]],
+        tables: Mapping[Path, Sequence[Prompt]],
+        prompts: Sequence[Prompt],
+        encoder: TextEncoder,
+    ) -> FamilyFolds:
+        """Return the folds of these families and of every family of the tables.
 
-        These prompts and the authored ones are taken, of the folds' topics.
+        These prompts, the tables' and the authored ones are taken, of the folds' topics.
         """
-        topics = json.loads(path.read_text(encoding="utf-8"))["folds"]
         folds = [Fold(topic, family, MAIN_TABLE) for topic, families in topics.items() for family in families]
-        tables = {table: read_prompts(table).prompts for table in more}
         known = {(fold.topic, fold.family) for fold in folds}
         for table, rows in tables.items():
             sizes = Counter((row.category, row.family) for row in rows if row.category in topics)
@@ -74,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `coe router evaluate`."""
     parser.add_argument("prompts", type=Path, help="file or folder of labelled prompts")
     parser.add_argument("--artefact", type=Path, help="a trained router; default: the shipped one")
-    parser.add_argument("--split", help="only rows of this split, for example test")
+    parser.add_argument("--split", help="only rows of this split, for example test; default and `all`: every row")
     parser.add_argument("--folds", type=Path, help="JSON with `folds`: {topic: [family]}; adds leave-family-out")
     parser.add_argument(
         "--also",
@@ -100,7 +106,7 @@ def run(args: argparse.Namespace, machine: Mapping[str, object], draw: Draw) -> 
     figures = found.figures | {"made_with": {**machine, "seed": SEED}}
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print_table(figures)
+    print(*lines_of(figures), sep="\n")
     print(json.dumps(figures, ensure_ascii=False))
     if args.plot:
         draw({args.plot: partial(paint, found)})
@@ -109,17 +115,37 @@ def run(args: argparse.Namespace, machine: Mapping[str, object], draw: Draw) -> 
 
 def evaluation_of(artefact: Artefact, args: argparse.Namespace) -> Evaluation:
     """Measure what the arguments ask for: prompts, split, folds, recipes, outside, device, cache."""
+    prompts = read_told(args.prompts)
+    chosen = of_split(prompts, args.split)
+    topics = topics_in(args.folds) if args.folds else {}
+    tables = {table: read_told(table) for table in args.also}
     encoder = load_encoder(artefact.encoder_source, args.device, args.cache)
     artefact.check_encoder(encoder.id)
-    prompts = read_prompts(args.prompts).prompts
-    found = evaluate(artefact, [p for p in prompts if args.split in (None, p.split)], encoder)
-    if args.folds:
-        folds = FamilyFolds.read(args.folds, args.also, prompts, encoder)
+    found = evaluate(artefact, chosen, encoder)
+    if topics:
+        folds = FamilyFolds.of(topics, tables, prompts, encoder)
         out_of_scope = read_out_of_scope(args.outside, encoder) if args.outside else None
         found = found.joined(judge_families(folds, out_of_scope))
         if args.recipes:
             found = found.joined(compare_recipes(folds))
     return found
+
+
+def read_told(path: Path) -> tuple[Prompt, ...]:
+    """Return the prompts of a file or folder, and print what was left out of it."""
+    found = read_prompts(path)
+    if found.bad_rows:
+        print(*lines_about(found.bad_rows), sep="\n")
+    return found.prompts
+
+
+def topics_in(path: Path) -> dict[str, list[str]]:
+    """Return topic -> families of a file of folds; raises ValueError for any other."""
+    try:
+        topics = json.loads(path.read_text(encoding="utf-8"))["folds"]
+        return {str(topic): [str(family) for family in families] for topic, families in topics.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a JSON file of {{folds: {{topic: [family]}}}} ({error})") from error
 
 
 def judge_families(folds: FamilyFolds, out_of_scope: OutOfScopePrompts | None) -> Evaluation:
@@ -166,14 +192,3 @@ def paint(evaluation: Evaluation, figure: Any) -> None:
         axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
         axis.plot([b.confidence for b in bins], [b.accuracy for b in bins], marker="o")
         axis.set(title=name, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-
-
-def print_table(sections: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print every section, one figure a line."""
-    for section, figures in sections.items():
-        print(section)
-        for name, value in figures.items():
-            rows = value.items() if isinstance(value, Mapping) else [("", value)]
-            for label, figure in rows:
-                shown = round(figure, 4) if isinstance(figure, float) else figure
-                print(f"  {f'{name} {label}'.strip():60} {shown}")

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from router.encoding.text_encoder import TextEncoder
+from router.evaluation.breakdown import Outcomes, by_category, confusions, slices
 from router.evaluation.calibration import Bin, Judged, expected_calibration_error, reliability
+from router.evaluation.coverage import coverage_of
 from router.evaluation.rewritings import REWRITINGS, rewritten
 from router.labelled.prompts import Prompt
 from router.model.artefact import Artefact
@@ -48,10 +51,17 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(artefact: Artefact, prompts: Sequence[Prompt], encoder: TextEncoder) -> Evaluation:
-    """Measure all prompts as they are, and a sample of them under every rewriting."""
+    """Measure all prompts as they are, in all and in parts, and a sample of them under every rewriting.
+
+    Raises:
+        ValueError: there is no prompt.
+    """
+    if not prompts:
+        raise ValueError("no prompt to measure: name a file with labelled prompts")
     texts = [prompt.text for prompt in prompts]
     scores = score(artefact, encoder.encode(texts), texts)
     figures: dict[str, Any] = {"held_out": asdict(measure(artefact, prompts, scores))}
+    figures |= details(artefact, prompts, scores)
     sample = np.random.default_rng(SEED).permutation(len(prompts))[:NUM_REWRITTEN].tolist()
     some = [prompts[row] for row in sample]
     for name in ("as they are", *REWRITINGS):
@@ -65,7 +75,7 @@ def measure(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> Me
     """Return the measures of an artefact on labelled prompts; a category that it does not have counts as wrong."""
     confidence, is_right = judged(artefact, prompts, scores)
     truth = np.array([prompt.category for prompt in prompts])
-    guess = np.array(artefact.categories)[scores.probabilities.argmax(axis=1)]
+    guess = guesses(artefact, scores)
     return Measures(
         len(prompts),
         float(is_right.mean()),
@@ -75,8 +85,32 @@ def measure(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> Me
     )
 
 
+def details(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> dict[str, Any]:
+    """Return the sections about parts of the prompts; languages and families only where rows have several."""
+    outcomes = Outcomes(tuple(prompts), guesses(artefact, scores), artefact.abstain.is_sure(scores.confidence))
+    found = judged(artefact, prompts, scores)
+    parts = {
+        "languages": slices(outcomes, lambda prompt: prompt.language),
+        "families": slices(outcomes, lambda prompt: prompt.family),
+    }
+    return {
+        "categories": {name: asdict(row) for name, row in by_category(outcomes, artefact.categories).items()},
+        "confusions": [asdict(pair) for pair in confusions(outcomes)],
+        "calibration": {
+            "ece": expected_calibration_error(*found),
+            "bins": [bin._asdict() for bin in reliability(*found)],
+        },
+        "coverage": asdict(coverage_of(found)),
+    } | {name: {part: asdict(row) for part, row in rows.items()} for name, rows in parts.items() if rows}
+
+
+def guesses(artefact: Artefact, scores: Scores) -> NDArray[np.str_]:
+    """Return (n,) the likeliest category of each prompt."""
+    found: NDArray[np.str_] = np.array(artefact.categories)[scores.probabilities.argmax(axis=1)]
+    return found
+
+
 def judged(artefact: Artefact, prompts: Sequence[Prompt], scores: Scores) -> Judged:
     """Return the confidence of every prompt, and whether its likeliest category is the labelled one."""
-    guess = np.array(artefact.categories)[scores.probabilities.argmax(axis=1)]
     truth = np.array([prompt.category for prompt in prompts])
-    return Judged(scores.confidence, guess == truth)
+    return Judged(scores.confidence, guesses(artefact, scores) == truth)

@@ -32,6 +32,7 @@ class QualityReport:
         return [
             (section, name, str(round(value, 4)))
             for section, figures in self.evaluation.figures.items()
+            if isinstance(figures, Mapping)  # confusions are a list
             for name, value in figures.items()
             if isinstance(value, int | float)
         ]

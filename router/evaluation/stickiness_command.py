@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from coe.types import Message, RouteQuery
 from router.directory import Directory
+from router.labelled.bad_rows import BadRow, lines_about, nothing_left
 from router.labelled.conversations import TwoTurns, held_out_turns
 from router.labelled.rows import read_rows
 from router.model.artefact import load_artefact
@@ -43,20 +47,39 @@ class Shares:
         return (self.follow_ups_stay + self.new_topics_move) / 2
 
 
-def read_turns(path: Path) -> list[TwoTurns]:
+class Conversations(NamedTuple):
+    """The good rows, and the bad ones by name."""
+
+    turns: list[TwoTurns]
+    bad_rows: list[BadRow]
+
+
+def read_turns(path: Path) -> Conversations:
     """Read rows of {first, second, stays}.
 
     Raises:
-        ValueError: a row without two texts and a truth value, by its place.
+        ValueError: a table without the columns, or no row with two texts and a truth value.
     """
-    return [two_turns_of(row.value, row.where) for row in read_rows(path, [("first",), ("second",), ("stays",)])]
+    turns, bad_rows = [], []
+    for where, row in read_rows(path, [("first",), ("second",), ("stays",)]):
+        try:
+            turns.append(two_turns_of(row))
+        except ValueError as error:
+            bad_rows.append(BadRow(where, str(error)))
+    if not turns:
+        raise nothing_left(path, bad_rows)
+    return Conversations(turns, bad_rows)
 
 
-def two_turns_of(row: object, where: str) -> TwoTurns:
+def two_turns_of(row: object) -> TwoTurns:
+    if isinstance(row, ValueError):
+        raise row
     fields = row if isinstance(row, dict) else {}
     first, second, stays = (fields.get(name) for name in ("first", "second", "stays"))
+    if isinstance(stays, str):  # CSV has texts only
+        stays = {"true": True, "false": False}.get(stays.strip().lower())
     if not isinstance(first, str) or not isinstance(second, str) or not isinstance(stays, bool):
-        raise ValueError(f"{where}: needed are texts in 'first' and 'second' and true or false in 'stays'")
+        raise ValueError("needed are texts in 'first' and 'second' and true or false in 'stays'")
     return TwoTurns(first, second, stays, str(fields.get("language") or ""))
 
 
@@ -104,13 +127,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `coe router stickiness`; returns the exit code."""
+    conversations, bad_rows = read_turns(args.turns) if args.turns else (held_out_turns(), [])
     artefact = load_artefact(args.artefact)
     experts = {category: category for category in (*artefact.categories, GENERAL)}
     mapping = {category: category for category in artefact.categories}
     router = Router.with_policy(RoutingPolicy(Directory(experts, GENERAL), mapping), artefact, args.device)
-    conversations = read_turns(args.turns) if args.turns else held_out_turns()
-    outcomes = {stickiness: measure(router, conversations, stickiness) for stickiness in STICKINESSES}
+    bar = tqdm(STICKINESSES, desc="stickiness", file=sys.stderr, disable=None)
+    outcomes = {stickiness: measure(router, conversations, stickiness) for stickiness in bar}
     rows = [shares(conversations, is_right, stickiness) for stickiness, is_right in outcomes.items()]
+    print(*(lines_about(bad_rows) if bad_rows else ()), sep="\n", end="\n" if bad_rows else "")
     print(f"{'stickiness':>10} {'follow-ups stay':>16} {'new topics move':>16} {'right':>8}")
     for row in rows:
         print(f"{row.stickiness:10.1f} {row.follow_ups_stay:16.3f} {row.new_topics_move:16.3f} {row.right:8.3f}")

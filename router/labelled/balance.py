@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from router.labelled.bad_rows import lines_about
 from router.labelled.duplicates import groups_of
 from router.labelled.prompts import Prompt, PromptSet
 
@@ -58,9 +59,7 @@ def named(what: str, groups: Sequence[Sequence[str]]) -> list[str]:
 
 def report(found: PromptSet) -> str:
     """Return class balance, near-duplicates and bad rows for people."""
-    lines = [f"{len(found.bad_rows)} bad rows left out" if found.bad_rows else "no bad rows"]
-    lines += [f"  {row.where}: {row.why}" for row in found.bad_rows]
-    return f"{balance_of(found.prompts)}\n" + "\n".join(lines)
+    return "\n".join([str(balance_of(found.prompts)), *lines_about(found.bad_rows)])
 
 
 def balance_of(prompts: Sequence[Prompt]) -> Balance:

@@ -1,22 +1,22 @@
-"""Labelled prompts: rows of `{prompt or messages, category}`, perhaps with id, source, family, licence and split.
+"""Labelled prompts: rows of a prompt and a category, perhaps with id, source, family, language, licence and split.
 
-Owns what a row means and what makes it bad. A bad row is counted and named, never silently left out. Knows nothing
-about file formats, embeddings or experts.
+Owns what a row means beyond its prompt and category (fields.py) and what makes it bad. A bad row is counted, never
+silently left out. Knows nothing about file formats, embeddings or experts.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from router.labelled.bad_rows import BadRow, nothing_left
+from router.labelled.fields import PROMPT_COLUMNS, category_in, prompt_in
 from router.labelled.rows import SUFFIXES, RawRow, read_rows
 
-__all__ = ["PROMPT_COLUMNS", "BadRow", "Prompt", "PromptSet", "merged", "prompts_in", "read_prompts"]
+__all__ = ["Prompt", "PromptSet", "merged", "of_split", "prompts_in", "read_prompts"]
 
-PROMPT_COLUMNS = (("category",), ("prompt", "messages"))
+ALL_SPLITS = "all"
 FALSE_WORDS = ("false", "no", "0")
 
 
@@ -36,14 +36,7 @@ class Prompt:
     is_permissive: bool = True
     split: str = "train"
     may_be_shown: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that was left out, and why."""
-
-    where: str  # file:number
-    why: str
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +56,15 @@ def read_prompts(path: Path) -> PromptSet:
 
     Raises:
         FileNotFoundError: no such file, or a folder without one that can be read.
-        ValueError: a suffix that is not read, a damaged file, or a table without the columns.
+        ValueError: a suffix that is not read, a damaged file, a table without the columns, or no good row.
     """
     files = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES)) if path.is_dir() else [path]
     if not files:
         raise FileNotFoundError(f"{path}: no prompts there; files end in {', '.join(SUFFIXES)}")
-    return merged(prompts_in(read_rows(file, PROMPT_COLUMNS)) for file in files)
+    found = merged(prompts_in(read_rows(file, PROMPT_COLUMNS)) for file in files)
+    if not found.prompts:
+        raise nothing_left(path, found.bad_rows)
+    return found
 
 
 def merged(sets: Iterable[PromptSet]) -> PromptSet:
@@ -78,6 +74,15 @@ def merged(sets: Iterable[PromptSet]) -> PromptSet:
         tuple(prompt for found in each for prompt in found.prompts),
         tuple(row for found in each for row in found.bad_rows),
     )
+
+
+def of_split(prompts: Sequence[Prompt], split: str | None) -> tuple[Prompt, ...]:
+    """Return the rows of a split, all for None and "all"; raises ValueError for a split that no row is of."""
+    chosen = tuple(prompt for prompt in prompts if split in (None, ALL_SPLITS, prompt.split))
+    if not chosen:
+        there = ", ".join(sorted({prompt.split for prompt in prompts}))
+        raise ValueError(f"--split {split}: no row is of it; there are {there}, and `all` for every row")
+    return chosen
 
 
 def prompts_in(rows: Iterable[RawRow]) -> PromptSet:
@@ -96,48 +101,20 @@ def prompt_of(row: object, where: str) -> Prompt:
     if isinstance(row, ValueError):
         raise row
     if not isinstance(row, Mapping):
-        raise ValueError(f"a {type(row).__name__}, not an object")
-    text, category = text_of(row), row.get("category")
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError("no text in 'prompt', and no user turn in 'messages'")
-    if not isinstance(category, str) or not category.strip():
-        raise ValueError("no 'category'" if category in (None, "") else f"category {category!r} is not a name")
+        raise ValueError(f"not an object ({type(row).__name__})")
     return Prompt(
-        text,
-        category.strip(),
+        prompt_in(row),
+        category_in(row),
         id=str(row.get("id") or where),
         source=str(row.get("source") or "user"),
         family=str(row.get("family") or row.get("source") or "user"),
         license=str(row.get("license") or ""),
         is_permissive=is_permissive(row.get("permissive")),
         split=str(row.get("split") or "train"),
+        language=str(row.get("language") or ""),
     )
 
 
 def is_permissive(value: object) -> bool:
     """Return True unless a row says no, which CSV can only write out."""
     return value.strip().lower() not in FALSE_WORDS if isinstance(value, str) else value in (None, True)
-
-
-def text_of(row: Mapping[str, Any]) -> object:
-    """Return the prompt, or the last user turn of the messages, which a table may hold as JSON."""
-    if row.get("prompt"):
-        return row["prompt"]
-    messages = row.get("messages")
-    if isinstance(messages, str):
-        try:
-            messages = json.loads(messages)
-        except ValueError:
-            return None
-    if not isinstance(messages, list):
-        return None
-    turns = [turn.get("content") for turn in messages if isinstance(turn, dict) and turn.get("role") == "user"]
-    return joined_text(turns[-1]) if turns else None
-
-
-def joined_text(content: object) -> object:
-    """Return the text of a turn whose content is a list of typed pieces, as OpenAI's API has it."""
-    if not isinstance(content, list):
-        return content
-    texts = [piece.get("text") for piece in content if isinstance(piece, dict) and piece.get("type") == "text"]
-    return "\n".join(text for text in texts if isinstance(text, str))

@@ -80,7 +80,7 @@ def csv_rows(path: Path, columns: Sequence[Sequence[str]]) -> Numbered:
             check_columns(path, table.fieldnames or (), columns)
             for number, row in enumerate(table, 1):
                 extra = row.pop(None, ())  # where csv puts what is beyond the last column
-                yield number, ValueError(f"{len(extra)} more cells than columns") if extra else row
+                yield number, ValueError(f"more cells than columns ({len(extra)})") if extra else row
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}); save it as one") from error
 

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from router.labelled.bad_rows import lines_about
 from router.mapping_study.score_table import Cost, ScoreTable, costs_of, read_scores
 
-__all__ = ["Candidates", "add_candidate_arguments", "candidates"]
+__all__ = ["SCORES_HELP", "Candidates", "add_candidate_arguments", "candidates"]
+
+SCORES_HELP = "rows of {prompt, category, scores: {expert: 0 … 1 or null}}, or a folder of published results"
 
 
 class Candidates(NamedTuple):
@@ -26,7 +29,7 @@ class Candidates(NamedTuple):
 
 def add_candidate_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `map` and `frontier` share."""
-    parser.add_argument("scores", type=Path, help="JSONL of {prompt, category, scores: {expert: 0 … 1 or null}}")
+    parser.add_argument("scores", type=Path, help=SCORES_HELP)
     parser.add_argument("--costs", type=Path, help="JSON of {expert: {active_b, total_b}}; default: numbers in names")
     parser.add_argument("--max-model-b", type=float, help="only experts of at most so many billion parameters in all")
     parser.add_argument("--expert", action="append", default=[], help="only this expert (repeatable)")
@@ -55,5 +58,6 @@ def candidates(args: argparse.Namespace) -> Candidates:
     if not table.experts:
         raise ValueError(f"{args.scores}: no expert of a known size up to {limit:g} billion; give --costs")
     notes = [f"{len(read.prompts)} rows, {len(table.prompts)} distinct prompts", f"pool: {', '.join(table.experts)}"]
+    notes += lines_about(read.bad_rows) if read.bad_rows else []
     notes += [f"left out, size unknown (--costs): {', '.join(unsized)}"] if unsized else []
     return Candidates(table, costs, tuple(notes))

@@ -19,7 +19,16 @@ from router.mapping_study.gaussian import SharedGaussian
 from router.mapping_study.score_table import Cost, ScoreTable
 from router.training.classifier import fit_temperature
 
-__all__ = ["HalfSplit", "StudyData", "check_balance", "folds_of", "half_split", "halves", "neighbours"]
+__all__ = [
+    "HalfSplit",
+    "StudyData",
+    "check_balance",
+    "folds_of",
+    "half_split",
+    "halves",
+    "neighbours",
+    "small_categories",
+]
 
 Floats = NDArray[np.floating]
 Rows = NDArray[np.integer]
@@ -50,6 +59,10 @@ class StudyData(NamedTuple):
     groups: Rows  # (prompts,) near-duplicates share a number
     costs: Mapping[str, Cost]
 
+    def rows(self, rows: NDArray[np.integer]) -> StudyData:
+        """Return some rows."""
+        return StudyData(self.table.rows(rows), self.vectors[rows], self.groups[rows], self.costs)
+
     @property
     def active_b(self) -> Floats:
         return np.array([self.costs[expert].active_b for expert in self.table.experts])
@@ -59,18 +72,29 @@ class StudyData(NamedTuple):
         return np.array(self.table.categories)
 
 
-def check_balance(data: StudyData) -> None:
-    """Raises ValueError unless the table can be halved and cross-validated."""
+def num_distinct(data: StudyData) -> dict[str, int]:
+    """Return how many prompts each category has, near-duplicates counted once."""
     distinct = set(zip(data.table.categories, data.groups.tolist(), strict=True))
     names, counts = np.unique([name for name, _ in distinct], return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def small_categories(data: StudyData) -> dict[str, int]:
+    """Return the categories with too few distinct prompts to be halved and cross-validated, and how many they have."""
+    return {name: count for name, count in num_distinct(data).items() if count < MIN_PER_CATEGORY}
+
+
+def check_balance(data: StudyData) -> None:
+    """Raises ValueError unless the table can be halved and cross-validated."""
+    names = list(num_distinct(data))
     if len(names) < 2:
-        raise ValueError(f"categories {names.tolist()}: a study needs two or more")
-    for name, count in zip(names.tolist(), counts.tolist(), strict=True):
-        if count < MIN_PER_CATEGORY:
-            raise ValueError(
-                f"category '{name}' has {count} distinct prompt(s), near-duplicates counted once: a study halves and "
-                f"cross-validates them, so at least {MIN_PER_CATEGORY} are needed; score more, or leave it out"
-            )
+        raise ValueError(f"categories {names}: a study needs two or more")
+    for name, count in small_categories(data).items():
+        raise ValueError(
+            f"category '{name}' has {count} distinct prompt(s), near-duplicates counted once: a study halves and "
+            f"cross-validates them, so at least {MIN_PER_CATEGORY} are needed; score more, or leave such categories "
+            f"out with --skip-small"
+        )
 
 
 class HalfSplit(NamedTuple):

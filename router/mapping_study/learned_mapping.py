@@ -6,7 +6,7 @@ about prompts or embeddings: it sees categories, experts and numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -145,16 +145,21 @@ def described(pool: ExpertPool, chosen: NDArray[np.integer]) -> LearnedMapping:
     )
 
 
-def frontier(pool: ExpertPool, num_points: int = 24, budget: Budget = UNLIMITED) -> list[LearnedMapping]:
+def frontier(
+    pool: ExpertPool,
+    num_points: int = 24,
+    budget: Budget = UNLIMITED,
+    show: Callable[[Iterable[float]], Iterable[float]] = iter,
+) -> list[LearnedMapping]:
     """Return the best mappings from the cheapest mean of active parameters upwards, each better than the last.
 
-    The other limits of the budget hold at every point.
+    The other limits of the budget hold at every point. `show` gives what it is given, and may draw how far that is.
     """
     costs = np.where(np.isnan(pool.scores), np.nan, -pool.active_b)
     lowest = learn_mapping(replace(pool, scores=costs), budget).mean_active_b
     kept: list[LearnedMapping] = []
-    for limit in np.geomspace(lowest, pool.active_b.max(), num_points):
-        point = learn_mapping(pool, replace(budget, max_mean_active_b=float(limit) * (1 + 1e-9)))
+    for limit in show(np.geomspace(lowest, pool.active_b.max(), num_points).tolist()):
+        point = learn_mapping(pool, replace(budget, max_mean_active_b=limit * (1 + 1e-9)))
         if not kept or point.score > kept[-1].score + TIE:
             kept.append(point)
     return kept

@@ -6,7 +6,7 @@ Owns its arguments, the labels that prompts get, the report and the file. Knows 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.encoding.cached_encoder import load_encoder
+from router.labelled.prompts import merged, read_prompts
 from router.mapping_study.candidates import add_candidate_arguments, candidates
 from router.mapping_study.figures import plain, print_figures
 from router.mapping_study.learned_mapping import Budget, ExpertPool
 from router.mapping_study.one_standard_error import fewest_experts
+from router.mapping_study.router_labels import router_labels
 from router.mapping_study.score_table import Cost, ScoreTable
 from router.model.artefact import load_artefact
-from router.model.scores import score
 
 __all__ = ["add_arguments", "run"]
 
@@ -46,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--artefact", type=Path, help="a trained router: it labels the prompts, as it will when serving"
     )
+    text = "with --artefact: the rows that it was trained on; prompts among them get labels out of fold"
+    parser.add_argument("--train", type=Path, nargs="+", default=[], help=text)
     text = "take the fewest experts within so many standard errors of the optimum (1; default 0)"
     parser.add_argument("--standard-errors", type=float, default=0.0, help=text)
 
@@ -79,24 +82,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def labelled(args: argparse.Namespace) -> Labelled:
-    """Return the table with the labels of the router that the arguments name, else the table's own categories."""
+    """Return the table with the labels of the router that the arguments name, else the table's own categories.
+
+    Raises:
+        ValueError: --train without --artefact, or a router that abstains on every prompt.
+    """
     table, costs, notes = candidates(args)
     if args.artefact is None:
+        if args.train:
+            raise ValueError("--train names what a router was trained on: name the router with --artefact, too")
         note = "categories and their frequencies: the table's own (--artefact DIR: the router's)"
         return Labelled(table, np.array(table.categories), costs, (*notes, note))
-    labels, is_sure = router_labels(args, table.prompts)
-    note = f"categories and their frequencies: the router's; {(~is_sure).mean():.1%} of prompts abstain, left out"
-    sure = np.flatnonzero(is_sure)
-    if not len(sure):
-        raise ValueError(f"{args.artefact}: the router abstains on every prompt of {args.scores}; map another table")
-    return Labelled(table.rows(sure), labels[sure], costs, (*notes, note))
-
-
-def router_labels(args: argparse.Namespace, prompts: Sequence[str]) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
-    """Return each prompt's category by a trained router, and whether the router is sure of it."""
     artefact = load_artefact(args.artefact)
     encoder = load_encoder(artefact.encoder_source, args.device, args.cache)
     artefact.check_encoder(encoder.id)
-    found = score(artefact, encoder.encode(prompts), prompts)
-    labels = np.array(artefact.categories)[found.probabilities.argmax(axis=1)]
-    return labels, artefact.abstain.is_sure(found.confidence)
+    trained_on = merged(read_prompts(path) for path in args.train).prompts
+    found = router_labels(artefact, encoder, table.prompts, trained_on)
+    note = f"categories and their frequencies: the router's; {(~found.is_sure).mean():.1%} of prompts abstain, left out"
+    sure = np.flatnonzero(found.is_sure)
+    if not len(sure):
+        raise ValueError(f"{args.artefact}: the router abstains on every prompt of {args.scores}; map another table")
+    return Labelled(table.rows(sure), found.labels[sure], costs, (*notes, *found.notes, note))

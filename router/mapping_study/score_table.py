@@ -1,13 +1,12 @@
 """Score tables: the scores of every expert on prompts, from which mappings are learned, and the experts' costs.
 
-Owns what a row means: `{prompt, category, scores: {expert: 0 … 1 or null}}`; `options` or `choices`, if it has any, are
-part of the prompt. Holes (null, or an expert that a row does not name) stay holes: a mean is over what was measured.
-Knows nothing about routers.
+Owns what a row means beyond its prompt and category: `scores: {expert: 0 … 1 or null}`. Holes (null, or an expert that
+a row does not name) stay holes: a mean is over what was measured. Rows that cannot be used are counted; a score beyond
+0 … 1 is an error, because leaving out what is too high would only bias the means. Knows nothing about routers.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.labelled.bad_rows import BadRow, nothing_left
+from router.labelled.fields import PROMPT_COLUMNS, category_in, prompt_in
+from router.labelled.published import is_published, published_rows
 from router.labelled.rows import read_rows
 from router.mapping_study.intervals import wilson
 from router.mapping_study.learned_mapping import ExpertPool
@@ -26,8 +28,6 @@ __all__ = ["Cost", "ExpectedScore", "ScoreTable", "costs_of", "read_scores"]
 
 BILLIONS = re.compile(r"(?<![\dx.])(\d+(?:\.\d+)?)b\b", re.IGNORECASE)  # not the 7B of 8x7B
 ACTIVE_BILLIONS = re.compile(r"-A(\d+(?:\.\d+)?)B\b")  # 30B-A3B
-TEXT_KEYS = ("prompt", "question", "query")
-CATEGORY_KEYS = ("category", "task")
 BYTES_PER_PARAMETER = 2  # bfloat16
 
 
@@ -51,12 +51,13 @@ class ExpectedScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """`values` is (prompts, experts), NaN where nothing was measured."""
+    """`values` is (prompts, experts), NaN where nothing was measured; `bad_rows` are what its file has beside them."""
 
     prompts: tuple[str, ...]
     categories: tuple[str, ...]
     experts: tuple[str, ...]
     values: NDArray[np.float64]
+    bad_rows: tuple[BadRow, ...] = ()
 
     def only(self, experts: Sequence[str]) -> ScoreTable:
         """Return the columns of these experts; raises ValueError for one that the table does not have."""
@@ -125,51 +126,47 @@ def nan_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read_scores(path: Path) -> ScoreTable:
-    """Read a score table.
+    """Read a score table: a file of rows, or a folder or JSON file in a published layout.
 
     Raises:
-        ValueError: a row without text, category or scores, or with a score that is no number in 0 … 1, by its number.
+        ValueError: no row with text, category and scores, or a score that is no number in 0 … 1, by its row.
     """
-    prompts, categories, scores = [], [], []
-    for where, row in read_rows(path, (TEXT_KEYS, CATEGORY_KEYS, ("scores",))):
-        if isinstance(row, ValueError):
-            raise ValueError(f"{where}: {row}") from row
-        if not isinstance(row, dict) or not isinstance(row.get("scores"), dict):
-            raise ValueError(f"{where}: no 'scores' object there; a row is {{prompt, category, scores}}")
-        prompts.append(text_of(row, where))
-        categories.append(first_of(row, CATEGORY_KEYS, where))
-        scores.append({expert: checked_score(value, expert, where) for expert, value in row["scores"].items()})
+    rows = published_rows(path) if is_published(path) else read_rows(path, (*PROMPT_COLUMNS, ("scores",)))
+    prompts, categories, scores, bad_rows = [], [], [], []
+    for where, row in rows:
+        try:
+            scored = scores_in(row)
+            prompt, category = prompt_in(scored), category_in(scored)
+        except ValueError as error:
+            bad_rows.append(BadRow(where, str(error)))
+            continue
+        prompts.append(prompt)
+        categories.append(category)
+        scores.append({expert: checked_score(value, expert, where) for expert, value in scored["scores"].items()})
     experts = tuple(sorted({expert for row in scores for expert in row}))
+    if not scores:
+        raise nothing_left(path, bad_rows)
     if not experts:
         raise ValueError(f"{path}: no scores in it; a row is {{prompt, category, scores: {{expert: 0 … 1 or null}}}}")
     values = [[row.get(expert, np.nan) for expert in experts] for row in scores]
-    return ScoreTable(tuple(prompts), tuple(categories), experts, np.array(values, dtype=np.float64))
+    return ScoreTable(tuple(prompts), tuple(categories), experts, np.array(values, dtype=np.float64), tuple(bad_rows))
 
 
-def first_of(row: Mapping[str, Any], keys: Sequence[str], where: str) -> str:
-    """Return the first of these fields that holds text."""
-    for key in keys:
-        if isinstance(row.get(key), str) and row[key].strip():
-            return str(row[key])
-    raise ValueError(f"{where}: no text in {' or '.join(keys)}")
-
-
-def text_of(row: Mapping[str, Any], where: str) -> str:
-    """Return the question as an expert saw it: the prompt, its options on lines of their own."""
-    return "\n".join([first_of(row, TEXT_KEYS, where), *options_of(row)])
-
-
-def options_of(row: Mapping[str, Any]) -> list[str]:
-    """Return the answers to choose from: a list, a `{"text": [...]}`, or either as Python writes it; else a text."""
-    options = row.get("options") or row.get("choices") or []
-    if isinstance(options, str):
+def scores_in(row: object) -> Mapping[str, Any]:
+    """Return a row whose `scores` are an object, which a table holds as JSON; raises ValueError for any other."""
+    if isinstance(row, ValueError):
+        raise row
+    if not isinstance(row, dict):
+        raise ValueError(f"not an object ({type(row).__name__})")
+    scores = row.get("scores")
+    if isinstance(scores, str):
         try:
-            options = ast.literal_eval(options)  # LLMRouter's files
-        except (ValueError, SyntaxError):
-            options = [options]
-    if isinstance(options, dict):
-        options = options.get("text", [])
-    return [str(option) for option in options] if isinstance(options, list) else [str(options)]
+            scores = json.loads(scores)
+        except (ValueError, RecursionError):
+            scores = None
+    if not isinstance(scores, dict):
+        raise ValueError("no 'scores' object; a row has scores: {expert: 0 … 1 or null}")
+    return row | {"scores": scores}
 
 
 def checked_score(value: object, expert: str, where: str) -> float:
@@ -191,13 +188,23 @@ def costs_of(experts: Sequence[str], path: Path | None = None) -> dict[str, Cost
     Raises:
         ValueError: an entry of the file that does not give both numbers.
     """
-    given = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    given = object_in_file(path) if path else {}
     costs = {expert: checked_cost(given[expert], expert, path) for expert in experts if expert in given}
     for expert in experts:
         total, active = BILLIONS.search(expert), ACTIVE_BILLIONS.search(expert)
         if expert not in costs and total:
             costs[expert] = Cost(float((active or total).group(1)), float(total.group(1)))
     return costs
+
+
+def object_in_file(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not an object of {{expert: {{active_b, total_b}}}}")
+    return found
 
 
 def checked_cost(entry: object, expert: str, path: Path | None) -> Cost:

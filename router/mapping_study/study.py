@@ -6,9 +6,9 @@ the same figures. Knows nothing about encoders or serving.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ __all__ = ["CurvePoint", "Method", "Study", "cheapest_share", "held_out_curve", 
 
 Floats = NDArray[np.floating]
 Rows = NDArray[np.integer]
+Show = Callable[[Iterable[Any]], Iterable[Any]]  # gives what it is given, and may draw how far that is
 MARGIN = 0.003  # the score that the learned router may lose against the true category
 LEARNED, WEIGHTED, TRUE, SINGLE = "learned category", "learned probabilities", "true category", "best single model"
 FEWER = "learned category, fewer experts"  # within one standard error
@@ -113,13 +114,13 @@ def weighted_expected(data: StudyData, split: HalfSplit, seed: int) -> ExpectedS
     )
 
 
-def study_of(data: StudyData, splits: Sequence[HalfSplit]) -> Study:
+def study_of(data: StudyData, splits: Sequence[HalfSplit], show: Show = iter) -> Study:
     """Return the study over these splits."""
     num_prompts = len(data.truth)
     judged = np.zeros(num_prompts)
     totals: dict[str, Floats] = {}
     found: dict[str, list[Outcome]] = {}
-    for seed, split in enumerate(splits):
+    for seed, split in enumerate(show(splits)):
         judged[split.judge] += 1
         for name, outcome in outcomes(data, split, seed).items():
             totals.setdefault(name, np.zeros(num_prompts))[split.judge] += outcome.scores
@@ -176,12 +177,14 @@ class CurvePoint:
     num_experts: float
 
 
-def held_out_curve(data: StudyData, splits: Sequence[HalfSplit], num_points: int = 24) -> list[CurvePoint]:
+def held_out_curve(
+    data: StudyData, splits: Sequence[HalfSplit], num_points: int = 24, show: Show = iter
+) -> list[CurvePoint]:
     """Return, for rising budgets, the score of mappings learned under them, by the learned router on judged halves."""
     budgets = np.geomspace(data.active_b.min(), data.active_b.max(), num_points)
     pools = [data.table.rows(split.learn).pool(split.learn_labels, data.costs) for split in splits]
     points = []
-    for budget in budgets.tolist():
+    for budget in show(budgets.tolist()):
         found = []
         for split, pool in zip(splits, pools, strict=True):
             learned = learn_mapping(pool, Budget(max_mean_active_b=budget * (1 + 1e-9)))

@@ -6,6 +6,7 @@ choice between recipes. Knows nothing about files.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+from tqdm import tqdm
 
 from router.model.abstain import AbstainRule
 from router.training.classifier import fit_temperature
@@ -134,7 +136,8 @@ def out_of_fold(
 ) -> OutOfFold:
     """Return scores of the judged rows, from models that saw none of their group."""
     logits = np.zeros((len(training_set.labels), len(training_set.categories)))
-    for fit_rows, held_rows in folds(training_set.labels, groups, recipe):
+    splits = list(folds(training_set.labels, groups, recipe))
+    for fit_rows, held_rows in tqdm(splits, "models for held-out rows", file=sys.stderr, disable=None):
         fitted_on, held = training_set.take(fit_rows), training_set.take(held_rows)
         logits[held_rows] = fit_model(fitted_on, recipe).logits_of(held.vectors, held.term_counts)
     rows = np.flatnonzero(judged)

@@ -18,6 +18,7 @@ from sklearn.model_selection import GroupKFold
 
 from router.encoding.text_encoder import TextEncoder
 from router.labelled.duplicates import groups_of
+from router.labelled.fields import TEXT_KEYS
 from router.labelled.prompts import Prompt, PromptSet, prompts_in
 from router.labelled.rows import RawRow, read_rows
 from router.training.classifier import CategoryNeighbours
@@ -31,8 +32,8 @@ NUM_FOLDS = 5
 
 
 def read_unlabelled(path: Path) -> PromptSet:
-    """Read a file of `{prompt or messages}` rows."""
-    rows = read_rows(path, [("prompt", "messages")])
+    """Read a file of rows with a prompt."""
+    rows = read_rows(path, [TEXT_KEYS])
     return prompts_in(
         RawRow(where, row | {"category": FAMILY} if isinstance(row, dict) else row) for where, row in rows
     )

@@ -6,6 +6,7 @@ Knows nothing about how a model is fitted.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from router.encoding.cached_encoder import load_encoder
 from router.encoding.sentence_model import DEFAULT_SOURCE
 from router.labelled.balance import report
 from router.labelled.descriptions import read_descriptions
-from router.labelled.prompts import PromptSet, merged, read_prompts
+from router.labelled.prompts import Prompt, PromptSet, merged, of_split, read_prompts
 from router.labelled.shipped import shipped_prompts
 from router.model.artefact import DEFAULT_FOLDER
 from router.training.out_of_fold import choose
@@ -28,15 +29,14 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `coe router train`."""
-    parser.add_argument("prompts", nargs="*", type=Path, help="files or folders of rows {prompt or messages, category}")
+    parser.add_argument("prompts", nargs="*", type=Path, help="files or folders of labelled prompts")
+    parser.add_argument("--split", help="only rows of this split, for example train; default: every row")
     parser.add_argument("--out", type=Path, help="folder for the trained router; default with --shipped: the package's")
     parser.add_argument("--shipped", action="store_true", help="train on the shipped router's prompts, by its recipe")
     parser.add_argument(
         "--data", type=Path, help="with --shipped: the folder of public rows; left out: the authored prompts alone"
     )
-    parser.add_argument(
-        "--unlabelled", type=Path, help="file of rows {prompt or messages}; neighbours label the sure ones"
-    )
+    parser.add_argument("--unlabelled", type=Path, help="file of prompts; neighbours label the sure ones")
     parser.add_argument(
         "--descriptions", type=Path, help="JSON file category -> one sentence; such a category needs no prompts"
     )
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `coe router train`; returns the exit code."""
     found = read_training_prompts(args)
-    print(report(found))
+    print(report(found), *split_notes(found.prompts), sep="\n")
     unlabelled = read_unlabelled(args.unlabelled).prompts if args.unlabelled else ()
     encoder = load_encoder(args.encoder, args.device, args.cache)
     recipe = recipe_from(args)
@@ -98,4 +98,14 @@ def read_training_prompts(args: argparse.Namespace) -> PromptSet:
         return shipped_prompts(args.data)
     if args.out is None or not (args.prompts or args.descriptions):
         raise ValueError("nothing to train on: name prompt files or --descriptions, and --out FOLDER, or use --shipped")
-    return merged(read_prompts(path) for path in args.prompts)
+    found = merged(read_prompts(path) for path in args.prompts)
+    return PromptSet(of_split(found.prompts, args.split), found.bad_rows)
+
+
+def split_notes(prompts: Sequence[Prompt]) -> list[str]:
+    """Return a warning where rows of several splits are trained on: what they measure later is not held out."""
+    sizes = Counter(prompt.split for prompt in prompts)
+    if len(sizes) < 2:
+        return []
+    counts = ", ".join(f"{size} {split}" for split, size in sizes.most_common())
+    return [f"trained on the rows of every split ({counts}); --split NAME takes one alone"]

@@ -18,7 +18,7 @@ WINGS = {  # a wing, and the wings that it may import; "serving" is what stands 
     "labelled": {"model"},
     "training": {"encoding", "model", "labelled"},
     "evaluation": {"encoding", "model", "serving", "labelled", "training"},
-    "mapping_study": {"encoding", "model", "labelled", "training"},
+    "mapping_study": {"encoding", "model", "serving", "labelled", "training"},
 }
 NOT_SERVED = ("router.labelled", "router.training", "router.evaluation", "router.mapping_study")
 

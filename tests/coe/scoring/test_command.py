@@ -239,7 +239,7 @@ def test_bad_input_is_refused_by_name_with_2(
     none = coe("router", "score", written(tmp_path, [bad]), "-c", config, *out)
     assert (none.code, "unknown check 'vibes'" in none.err) == (2, True)
     one = coe("router", "score", written(tmp_path, [good, bad]), "-c", config, *out, "--experts", "GENERAL")
-    assert (one.code, "left out labelled.jsonl:2: unknown check" in one.err) == (0, True)
+    assert (one.code, "1 bad rows left out\n  1 x unknown check" in one.err) == (0, True)
     assert json.loads(one.out.splitlines()[-1])["num_bad_rows"] == 1
     broken = write_config(tmp_path, {"general": llama_folder, "broken": tmp_path})
     gone = coe("router", "score", written(tmp_path, [good]), "-c", broken, *out)

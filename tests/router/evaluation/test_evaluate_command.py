@@ -52,6 +52,38 @@ def test_only_rows_of_the_split_are_measured(artefact: Path) -> None:
     assert evaluated(artefact, "--split", "train")["held_out"]["num_prompts"] == 40
 
 
+def test_all_splits_are_every_row_and_an_unknown_split_is_an_error(artefact: Path) -> None:
+    """`--split all` chose no row, and means of nothing were numpy's warnings."""
+    assert evaluated(artefact, "--split", "all")["held_out"]["num_prompts"] == 40
+    with pytest.raises(ValueError, match="--split test: no row is of it; there are train"):
+        evaluated(artefact, "--split", "test")
+
+
+def test_parts_of_the_prompts_are_measured_and_printed(artefact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"text": "sum q", "label": "m", "language": "en"}, {"text": "select q", "label": "m", "language": "de"}]
+    path = artefact.parent / "p.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*rows, {"text": "z"}])))
+    found = evaluated(artefact)
+    assert found["categories"]["m"]["recall"] == 0.5
+    assert found["categories"]["s"]["recall"] is None
+    assert found["confusions"] == [
+        {"true": "m", "predicted": "s", "count": 1, "example": "p.jsonl:2", "text": "select q"}
+    ]
+    assert sum(each["num_prompts"] for each in found["calibration"]["bins"]) == 2
+    assert found["coverage"]["points"][0]["accuracy"] == 0.5
+    assert {name: row["accuracy"] for name, row in found["languages"].items()} == {"en": 1.0, "de": 0.0}
+    assert "families" not in found
+    printed = capsys.readouterr().out
+    assert "1 bad rows left out" in printed
+    assert "num_prompts  num_guessed  accuracy" in printed
+
+
+def test_folds_that_are_none_are_refused_by_file(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "folds.json").write_text('{"topics": []}')
+    with pytest.raises(ValueError, match=r"folds\.json: not a JSON file of \{folds"):
+        evaluated(artefact, "--folds", str(tmp_path / "folds.json"))
+
+
 def test_left_out_families_recipes_and_out_of_scope_prompts_are_added_on_request(
     artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

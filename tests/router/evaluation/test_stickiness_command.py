@@ -55,6 +55,13 @@ def test_the_command_prints_a_table_and_one_line_of_json(tmp_path: Path, capsys:
 def test_a_row_that_is_no_conversation_is_named(tmp_path: Path) -> None:
     file = tmp_path / "turns.jsonl"
     file.write_text(json.dumps({"first": "a", "second": "b"}) + "\n")
-    with pytest.raises(ValueError, match=r"turns\.jsonl:1: needed are texts in 'first' and 'second'"):
+    with pytest.raises(ValueError, match=r"needed are texts in 'first' and 'second' .*turns\.jsonl:1"):
         read_turns(file)
     assert main(["router", "stickiness", str(file)]) == 2
+
+
+def test_bad_rows_are_left_out_and_a_tables_truth_values_are_read(tmp_path: Path) -> None:
+    (tmp_path / "turns.csv").write_text("first,second,stays\na,b,True\nc,d,false\ne,f,perhaps\n")
+    found = read_turns(tmp_path / "turns.csv")
+    assert found.turns == [TwoTurns("a", "b", True), TwoTurns("c", "d", False)]
+    assert [row.where for row in found.bad_rows] == ["turns.csv:3"]

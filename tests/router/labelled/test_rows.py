@@ -48,7 +48,7 @@ def test_a_line_that_is_no_row_comes_as_its_error_and_blank_lines_are_passed_ove
 def test_cells_beyond_the_columns_are_an_error_of_their_row(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("prompt,category\na,b,c\nd,e\n")
     extra, good = read_rows(tmp_path / "p.csv")
-    assert str(extra.value) == "1 more cells than columns"
+    assert str(extra.value) == "more cells than columns (1)"
     assert good.value == {"prompt": "d", "category": "e"}
 
 

@@ -35,6 +35,19 @@ def test_a_study_of_a_table_without_a_complete_row_says_so(tmp_path: Path) -> No
         run_command("frontier", str(path), "--study")
 
 
+def test_small_categories_are_left_out_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(frontier_command, "load_encoder", lambda *_: FakeEncoder())
+    path = write_score_table(tmp_path / "s.jsonl")
+    with path.open("a") as stream:
+        stream.write("\n" + json.dumps(score_row("a rare thing", "law")))
+    assert run_command("frontier", str(path), "--study", "1", "--skip-small") == 0
+    printed = capsys.readouterr().out
+    assert "left out, too few distinct prompts: 1 prompts of 1 categories (law 1)" in printed
+    assert json.loads(printed.splitlines()[-1])["study"]["num_prompts"] == 40
+
+
 def test_a_study_of_too_few_prompts_names_the_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frontier_command, "load_encoder", lambda *_: FakeEncoder())
     path = tmp_path / "s.jsonl"

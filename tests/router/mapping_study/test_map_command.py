@@ -38,6 +38,27 @@ def test_a_map_counts_categories_as_the_router_sees_them(
     assert "abstain" in " ".join(told["notes"])
 
 
+def test_training_rows_are_labelled_out_of_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(map_command, "load_encoder", lambda *_: FakeEncoder())
+    fake_artefact().save(tmp_path / "router")
+    path = write_score_table(tmp_path / "s.jsonl")
+    assert run_command("map", str(path), "--artefact", str(tmp_path / "router"), "--train", str(path)) == 0
+    notes = json.loads(capsys.readouterr().out.splitlines()[-1])["notes"]
+    assert "labels: 40 of 40 prompts are training prompts or near one, labelled out of fold" in notes
+    with pytest.raises(ValueError, match="name the router with --artefact, too"):
+        run_command("map", str(path), "--train", str(path))
+
+
+def test_bad_rows_are_counted_in_the_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_score_table(tmp_path / "s.jsonl")
+    with path.open("a") as stream:
+        stream.write("\n{broken\n")
+    run_command("map", str(path))
+    assert "1 bad rows left out" in json.loads(capsys.readouterr().out.splitlines()[-1])["notes"]
+
+
 def test_experts_can_be_named_or_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_score_table(tmp_path / "s.jsonl")
     for argv in (("--without", "x-7b"), ("--expert", "y-2b"), ("--max-model-b", "3")):

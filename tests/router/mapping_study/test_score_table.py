@@ -30,19 +30,35 @@ def test_a_score_table_keeps_its_holes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("bad", "why"),
     [
-        (row(scores=None), "no 'scores' object"),
-        (row(prompt=" "), "no text in prompt or question or query"),
-        (row(category=None), "no text in category or task"),
-        (row(scores={"x": "yes"}), "score 'yes' of 'x'"),
-        (row(scores={"x": 1.5}), "score 1.5 of 'x'"),
-        (row(scores={"x": float("nan")}), "score nan of 'x'"),
+        (row(scores=None), "no 'scores' object; a row has scores: {expert: 0 … 1 or null}"),
+        (row(prompt=" "), "no text in 'prompt', 'messages', 'question', 'query' or 'text'"),
+        (row(category=None), "no 'category', 'label', 'task' or 'subject'"),
+        ([1], "not an object (list)"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path: Path, bad: object, message: str) -> None:
+def test_a_bad_row_is_left_out_and_named(tmp_path: Path, bad: object, why: str) -> None:
+    table = read_scores(write(tmp_path / "s.jsonl", row(), bad))
+    assert table.prompts == ("p",)
+    assert [(each.where, each.why) for each in table.bad_rows] == [("s.jsonl:2", why)]
+    with pytest.raises(ValueError, match="no row can be used; 1 bad rows left out: 1 x"):
+        read_scores(write(tmp_path / "s.jsonl", bad))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("yes", "score 'yes' of 'x'"), (1.5, "score 1.5 of 'x'"), (float("nan"), "score nan of 'x'")]
+)
+def test_a_score_beyond_its_scale_is_an_error_that_names_it(tmp_path: Path, value: object, message: str) -> None:
+    """Leaving such rows out would bias the means: the scale of the whole table is another one."""
     with pytest.raises(ValueError, match=rf"s\.jsonl:2: {message}"):
-        read_scores(write(tmp_path / "s.jsonl", row(), bad))
+        read_scores(write(tmp_path / "s.jsonl", row(), row(scores={"x": value})))
+
+
+def test_a_tables_cell_may_hold_the_scores_as_json(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text('text,label,scores\np,c,"{""x-7b"": 0.5}"\n')
+    table = read_scores(tmp_path / "s.csv")
+    assert (table.prompts, table.categories, table.values.tolist()) == (("p",), ("c",), [[0.5]])
 
 
 def test_a_table_without_any_score_is_refused(tmp_path: Path) -> None:
@@ -54,6 +70,13 @@ def test_an_unknown_expert_is_named_with_those_there_are() -> None:
     table = ScoreTable(("p",), ("c",), ("x", "y"), np.ones((1, 2)))
     with pytest.raises(ValueError, match="expert 'z': the table has no scores of it; it has x, y"):
         table.only(["z"])
+
+
+@pytest.mark.parametrize("content", ["no", "[]", "\udcff"])
+def test_costs_that_are_no_object_are_refused_by_file(tmp_path: Path, content: str) -> None:
+    (tmp_path / "costs.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError, match=r"costs\.json: not "):
+        costs_of(("x",), tmp_path / "costs.json")
 
 
 @pytest.mark.parametrize(

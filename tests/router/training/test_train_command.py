@@ -39,6 +39,21 @@ def test_choosing_prints_every_recipe_and_marks_the_best(
     assert all(recipe.name in printed for recipe in candidates_of(DEFAULTS))
 
 
+def test_one_split_can_be_trained_on_and_several_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table with its own test rows was trained on whole, and `evaluate --split test` then measured nothing new."""
+    monkeypatch.setattr(train_command, "load_encoder", lambda *_: FakeEncoder())
+    prompts = write_prompts(tmp_path / "p.jsonl")
+    with prompts.open("a") as stream:
+        stream.write('\n{"text": "odd one", "label": "m", "split": "test"}')
+    for argv, told in (((), "every split (40 train, 1 test)"), (("--split", "train"), "40 prompts, 2 categories")):
+        assert run(str(prompts), "--out", str(tmp_path / "router"), *argv) == 0
+        printed = capsys.readouterr().out
+        assert told in printed
+    assert "every split" not in printed
+
+
 def test_training_on_nothing_says_what_to_name() -> None:
     with pytest.raises(ValueError, match="nothing to train on"):
         run()
