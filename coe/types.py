@@ -1,4 +1,4 @@
-"""The values that cross module boundaries: requests, decisions, events of a generation, statuses.
+"""The values that cross module boundaries: requests, decisions, events of a generation.
 
 Everything here is frozen; the runtime, the engine and the cache own state and hand these out. Times are seconds on the
 monotonic clock, sizes are bytes. Knows nothing about HTTP, torch or files.
@@ -17,7 +17,6 @@ __all__ = [
     "CostTerm",
     "Decision",
     "Delta",
-    "ExpertStatus",
     "FinishReason",
     "Finished",
     "GenerateEvent",
@@ -33,12 +32,10 @@ __all__ = [
     "Router",
     "Sampling",
     "Snapshot",
-    "StoreStatus",
     "Switch",
     "SwitchKind",
     "Tier",
     "TokenLogprob",
-    "UnitStatus",
     "Usage",
 ]
 
@@ -349,50 +346,3 @@ class Finished:
 
 
 GenerateEvent = Routed | PromptScored | Delta | Finished
-
-
-@dataclass(frozen=True, slots=True)
-class UnitStatus:
-    """One unit of an expert. One on its way counts for the tier it comes from; a shared one serves several experts."""
-
-    name: str
-    tier: Tier
-    size_bytes: int
-    is_shared: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
-    """The folder of imported weights, and the bytes of all files in it."""
-
-    folder: str
-    disk_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertStatus:
-    """One expert as operators see it. Bytes are its units'; `shared_bytes` are in units that other experts use, too."""
-
-    name: str
-    aliases: tuple[str, ...]
-    source: str
-    backend: str  # what runs it, for example "llama/cpu-compiled/bf16" or "transformers/torch/f32"
-    dtype: str
-    num_parameters: int
-    size_bytes: int
-    shared_bytes: int
-    host_bytes: int
-    device_bytes: int
-    tier: Tier
-    is_pinned: bool
-    is_streaming: bool  # larger than the device: its layers pass through it in every step
-    num_leases: int
-    num_requests: int  # waiting or running now
-    num_loads: int
-    loaded_bytes: int
-    load_s: float
-    last_used_s: float | None  # seconds since last use, None if never
-    units: tuple[UnitStatus, ...]
-    error: str | None
-    breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while
-    notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template

@@ -9,19 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from coe.types import (
-    CostTerm,
-    Decision,
-    ExpertStatus,
-    Neighbour,
-    PassedOver,
-    StoreStatus,
-    Switch,
-    SwitchKind,
-    Tier,
-    UnitStatus,
-    Usage,
-)
+from coe.statuses import ExpertStatus, StoreStatus, UnitStatus
+from coe.types import CostTerm, Decision, Neighbour, PassedOver, Switch, SwitchKind, Tier, Usage
 
 __all__ = [
     "Answer",

@@ -18,7 +18,8 @@ from coe.client.answers import (
     store_status_from,
     whole_answer_from,
 )
-from coe.types import Decision, ExpertStatus, StoreStatus
+from coe.statuses import ExpertStatus, StoreStatus
+from coe.types import Decision
 
 __all__ = [
     "CHAT",

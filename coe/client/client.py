@@ -12,7 +12,8 @@ from coe.client.answers import Answer
 from coe.client.calls import CHAT, Call, Prompt, chat_body, headers
 from coe.client.errors import connection_errors, read_json
 from coe.client.stream import AsyncStream, Stream
-from coe.types import Decision, ExpertStatus, StoreStatus
+from coe.statuses import ExpertStatus, StoreStatus
+from coe.types import Decision
 
 __all__ = ["AsyncClient", "Client"]
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from coe.types import CostTerm, ExpertStatus, PassedOver
+from coe.statuses import ExpertStatus
+from coe.types import CostTerm, PassedOver
 
 __all__ = [
     "ChatCompletion",
