@@ -1,4 +1,4 @@
-"""What operators see: every expert with its units and where they are, and the store.
+"""What operators see: every expert with its units and where they are, the store, the answer cache.
 
 Frozen values that the runtime hands out. Times are seconds, sizes are bytes. Knows nothing about HTTP, torch or files.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from coe.types import BreakerState, Tier
 
-__all__ = ["ExpertStatus", "StoreStatus", "UnitStatus"]
+__all__ = ["AnswersStatus", "ExpertStatus", "StoreStatus", "UnitStatus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,18 @@ class ExpertStatus:
     error: str | None
     breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while
     notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersStatus:
+    """The answer cache: what it holds now, and counts since the start. Evicted answers had to make room for others."""
+
+    is_enabled: bool
+    num_answers: int
+    used_bytes: int
+    budget_bytes: int
+    num_exact_hits: int
+    num_semantic_hits: int
+    num_misses: int  # of requests that it could have answered
+    num_evicted: int
+    num_expired: int

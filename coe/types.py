@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 __all__ = [
     "Admitted",
     "BreakerState",
+    "Cached",
     "CostTerm",
     "Decision",
     "Delta",
@@ -206,6 +207,7 @@ class Decision:
     nearest: tuple[Neighbour, ...] = ()
     alternatives: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    vectors: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
 
 class Router(Protocol):
@@ -225,6 +227,8 @@ class GenerateRequest:
     `conversation` is the client's own name for the conversation that the request belongs to. `owner` is who asks:
     conversations of others are not gone on with. KV is reused within a `prefix_group` alone. With `passes_over` False
     no other expert answers in the place of one that cannot: a score must not be another's.
+    An answer that was kept answers it only if it is younger than `max_age_s` (None: of any age). With `is_kept` False
+    its answer is not kept, nor answered by one that was.
     """
 
     id: str
@@ -239,6 +243,8 @@ class GenerateRequest:
     passes_over: bool = True
     owner: str = ""
     prefix_group: str = ""
+    max_age_s: float | None = None
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,19 +300,29 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int = 0  # the prompt's: KV copied from an earlier turn, or from the request's first choice
+    cached_tokens: int = 0  # the prompt's: KV copied from an earlier turn or the first choice; all, if Routed.cached
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """An answer that was kept: of the same prompt, or of one that is near (`similarity` is the cosine, else 1)."""
+
+    kind: Literal["exact", "semantic"]
+    similarity: float
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
     """The first event of a generation: the decision, which will not change any more. `tier` is where the expert's
     weights were when the request asked for it; `changed` says in words what was changed in the conversation, because
-    the expert's template refuses it as it is."""
+    the expert's template refuses it as it is. `cached` says which kept answer this is, None for a new one."""
 
     decision: Decision
     tier: Tier
     prompt_tokens: int
     changed: tuple[str, ...] = ()
+    cached: Cached | None = None
 
 
 @dataclass(frozen=True, slots=True)
