@@ -43,7 +43,8 @@ class AnswerCache:
     def __init__(
         self, settings: AnswerCacheConfig, identities: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._settings, self._identities, self._clock = settings, identities, clock
+        self._settings, self._clock = settings, clock
+        self._identities = identities if settings.enabled else {}
         self._store = AnswerStore(settings.max_bytes, settings.ttl_s)
         self._num_exact = self._num_semantic = self._num_missed = 0
 

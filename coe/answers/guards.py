@@ -1,8 +1,9 @@
 """What an embedding overlooks: two prompts that are near may still ask for different things.
 
-Owns the marks of a prompt that must agree: numbers, negations, what is quoted, identifiers, names. Covered: figures in
-any script and English number words; negations of the languages below; names in scripts with capitals. Not covered:
-antonyms, other changed words, names where a script has no capitals. Knows nothing about vectors.
+Owns the marks of a prompt that must agree, in their order ("from 3 to 5"): numbers, negations, what is quoted,
+identifiers, names, signs. Covered: figures in any script and English number words; negations of the languages below;
+names in scripts with capitals. Not covered: antonyms, other changed words, the order of other words, names where a
+script has no capitals. Knows nothing about vectors.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import NamedTuple
 
 __all__ = ["Marks", "marks_of"]
 
-_NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
+_FIGURES = re.compile(r"\d+(?:[.,:/]\d+)*")
+_NUMBER = re.compile(rf"{_FIGURES.pattern}|[^\W\d_]+")  # figures, or a word that may be a number's
+_SIGNS = re.compile(r"[-+*/=<>^%|&~$€£¥\\(){}\[\]]")
 _WORDS_OF_NUMBERS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
 nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion
@@ -46,31 +49,33 @@ _SENTENCE_START = re.compile(r"(?:^|[.!?:;\n\"“«(]\s*)$")
 
 
 class Marks(NamedTuple):
-    """What a prompt names exactly; two prompts whose marks differ ask for different things."""
+    """What a prompt names exactly, each kind in the order of the text; `signs` are those of formulas and code."""
 
     numbers: tuple[str, ...]
     num_negations: int
     quoted: tuple[str, ...]
     identifiers: tuple[str, ...]
     names: tuple[str, ...]
+    signs: str
 
 
 def marks_of(text: str) -> Marks:
-    """Return the marks of a prompt, each kind sorted, so that another order is the same."""
+    """Return the marks of a prompt; two prompts whose marks differ ask for different things."""
     text = unicodedata.normalize("NFKC", text)
     words = [match.group().casefold().replace("’", "'") for match in _WORD.finditer(text)]
     quoted = ("".join(filter(None, match.groups())) for match in _QUOTED.finditer(text))
     return Marks(
-        _sorted([*_NUMBER.findall(text), *(word for word in words if word in _NUMBER_WORDS)]),
+        tuple(match.group().casefold() for match in _NUMBER.finditer(text) if _is_number(match.group().casefold())),
         _num_negations(text, words),
-        _sorted(" ".join(each.split()) for each in quoted),
-        _sorted(each for each in _IDENTIFIER.findall(text) if not _NUMBER.fullmatch(each)),
-        _sorted(_names(text)),
+        tuple(" ".join(each.split()) for each in quoted),
+        tuple(each for each in _IDENTIFIER.findall(text) if not _FIGURES.fullmatch(each)),
+        _names(text),
+        "".join(_SIGNS.findall(text)),
     )
 
 
-def _sorted(found: object) -> tuple[str, ...]:
-    return tuple(sorted(found))  # type: ignore[call-overload]
+def _is_number(word: str) -> bool:
+    return word in _NUMBER_WORDS or word[0].isdecimal()
 
 
 def _num_negations(text: str, words: list[str]) -> int:
@@ -79,7 +84,7 @@ def _num_negations(text: str, words: list[str]) -> int:
     return written + sum(signs[sign] for sign in _NEGATION_SIGNS) + sum(map(text.count, _NEGATION_ENDINGS))
 
 
-def _names(text: str) -> list[str]:
+def _names(text: str) -> tuple[str, ...]:
     """Return capitalised words that do not begin a sentence, in lower case."""
     found = []
     for match in _WORD.finditer(text):
@@ -92,4 +97,4 @@ def _names(text: str) -> list[str]:
             and not word.startswith(("I'", "I’"))
         ):
             found.append(word.casefold())
-    return found
+    return tuple(found)

@@ -22,6 +22,7 @@ __all__ = ["THRESHOLDS", "AskedRow", "Neighbours", "comparable", "measure", "pub
 
 THRESHOLDS = (0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 CHUNK = 512
+UNKNOWN = -1  # the number of an answer that rows do not tell
 Floats = NDArray[np.float32]
 
 
@@ -113,7 +114,7 @@ def _share(part: int | None, whole: int) -> str:
 def _nearest(rows: Sequence[AskedRow], vectors: Floats) -> tuple[_Nearest, _Nearest]:
     """Return each prompt's nearest other one, among all and among those whose marks are the same."""
     marks = _numbered([marks_of(row.prompt) for row in rows])
-    answers = _numbered([row.answer for row in rows])
+    answers = np.where([row.answer is None for row in rows], UNKNOWN, _numbered([row.answer for row in rows]))
     parts = [np.ascontiguousarray(vectors[:, part]) for part in range(vectors.shape[1])]
     among_all, among_like = [], []
     for start in range(0, len(rows), CHUNK):
@@ -128,7 +129,8 @@ def _nearest(rows: Sequence[AskedRow], vectors: Floats) -> tuple[_Nearest, _Near
 
 def _best(near: Floats, here: NDArray[np.intp], answers: NDArray[np.intp]) -> _Nearest:
     best = near.argmax(axis=1)
-    return _Nearest(near[np.arange(len(near)), best], answers[best] != answers[here])
+    is_known = (answers[best] != UNKNOWN) & (answers[here] != UNKNOWN)
+    return _Nearest(near[np.arange(len(near)), best], is_known & (answers[best] != answers[here]))
 
 
 def _joined(chunks: Sequence[_Nearest]) -> _Nearest:

@@ -131,7 +131,7 @@ def test_an_answer_that_failed_or_that_nobody_took_to_its_end_is_not_kept(expert
 def test_a_near_prompt_is_found_in_a_category_with_a_threshold_alone(expert: ServedExpert) -> None:
     cache = AnswerCache(SETTINGS, {"a": "weights"})
     for category in ("math", "law"):
-        keep(cache, asked(cache, expert, category=category), expert)
+        keep(cache, asked(cache, expert, f"hello {category}", category), expert)
     found = cache.find(asked(cache, expert, "hello there"), None)
     assert found is not None
     assert found.cached.kind == "semantic"
