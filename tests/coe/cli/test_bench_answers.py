@@ -36,9 +36,13 @@ def test_rows_of_several_shapes(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_shares_by_category(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = "Write a SQL query for the atis database:"
     texts = {
-        f"How much does it cost to exchange {amount} euros into dollars today?": str(amount) for amount in (10, 20)
-    } | {"I lost my card": "lost", "My cat is asleep": "asleep"}
+        f"{asked} list flights from LAS VEGAS to PHOENIX": "to",
+        f"{asked} flights from PHOENIX to LAS VEGAS": "from",
+        "I lost my card": "lost",
+        "My cat is asleep": "asleep",
+    }
     path = tmp_path / "bank.jsonl"
     path.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in texts.items()))
     assert main(["bench", "answers", str(path)]) == 0
