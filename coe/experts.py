@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from coe.engine.loaded_expert import LoadedExpert
 from coe.errors import ExpertError, UnknownExpertError, shown
 from coe.text.templates import ExpertText
 from coe.types import Sampling
 
-__all__ = ["Experts", "ServedExpert"]
+__all__ = ["Experts", "ServedExpert", "identity_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,20 @@ class ServedExpert:
     defaults: Sampling = field(default_factory=Sampling)
     is_pinned: bool = False
     is_preloaded: bool = False
+
+
+def identity_of(expert: ServedExpert) -> str:
+    """Return a hash of all that an expert's answers depend on: weights, dtype, tokenizer, template, defaults."""
+    manifest, text = expert.loaded.manifest, expert.text
+    facts = [
+        [unit.hash for unit in manifest.units],
+        manifest.dtype,
+        manifest.config,
+        hashlib.sha256(text.tokenizer.to_str().encode()).hexdigest(),
+        text.template,
+        asdict(expert.defaults),
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

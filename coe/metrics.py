@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from coe.statuses import AnswersStatus
 from coe.types import BreakerState, SwitchKind, Tier
 from coe.weights.transfer import Arrived
 
@@ -55,6 +56,7 @@ class MetricsSnapshot:
     first_token: Histogram
     route: Histogram
     gauges: Gauges
+    answers: AnswersStatus | None  # the answer cache's own counts
 
 
 @dataclass(slots=True)
@@ -91,10 +93,15 @@ class Metrics:
         self._load_s: dict[Tier, float] = {}
         self._first_token, self._route = _Observed(), _Observed()
         self._gauges: Callable[[], Gauges] = Gauges
+        self._answers: Callable[[], AnswersStatus | None] = lambda: None
 
     def read_gauges_with(self, read: Callable[[], Gauges]) -> None:
         """Name the function that `snapshot` reads the gauges with."""
         self._gauges = read
+
+    def read_answers_with(self, read: Callable[[], AnswersStatus]) -> None:
+        """Name the function that `snapshot` reads the answer cache's counts with."""
+        self._answers = read
 
     @contextmanager
     def counted(self) -> Iterator[RequestCount]:
@@ -144,7 +151,7 @@ class Metrics:
                 self._load_s[event.tier] = self._load_s.get(event.tier, 0.0) + took_s
 
     def snapshot(self) -> MetricsSnapshot:
-        gauges = self._gauges()
+        gauges, answers = self._gauges(), self._answers()
         with self._lock:
             return MetricsSnapshot(
                 requests=dict(self._requests),
@@ -158,4 +165,5 @@ class Metrics:
                 first_token=self._first_token.frozen(),
                 route=self._route.frozen(),
                 gauges=gauges,
+                answers=answers,
             )

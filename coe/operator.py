@@ -6,7 +6,8 @@ import asyncio
 
 from coe.engine.loop import Engine
 from coe.experts import Experts, ServedExpert
-from coe.types import ExpertStatus, StoreStatus, Tier
+from coe.statuses import ExpertStatus, StoreStatus
+from coe.types import Tier
 from coe.weights.store.unit_store import UnitStore
 
 __all__ = ["Operator"]

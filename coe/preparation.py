@@ -18,7 +18,17 @@ from coe.text.rendering import OverrunError
 from coe.text.templates import ChatTokens, ExpertText
 from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier
 
-__all__ = ["PreparedPrompt", "check_length", "encode", "likelihood_of", "query_of", "sequence_of", "settle"]
+__all__ = [
+    "PreparedPrompt",
+    "check_length",
+    "encode",
+    "filled",
+    "likelihood_of",
+    "query_of",
+    "sequence_of",
+    "settle",
+    "turns_of",
+]
 
 LONG_CHARS = 200_000  # what is longer takes tenths of a second and waits for its like
 
@@ -84,14 +94,19 @@ async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest,
 
 def _reader_of(text: ExpertText, request: GenerateRequest, decision: Decision) -> Callable[[bool], ChatTokens]:
     """Return what reads the prompt, quickly or not, on a text thread."""
+    turns = turns_of(request, decision)
     if request.prompt is not None:
-        prompt = decision.text if decision.why == "mention" else request.prompt
-        return lambda _: ChatTokens(text.encode_prompt(prompt))
-    messages = list(request.messages)
+        return lambda _: ChatTokens(text.encode_prompt(turns[0].content))
+    return lambda is_quick: text.read_chat(turns, is_quick=is_quick)
+
+
+def turns_of(request: GenerateRequest, decision: Decision) -> tuple[Message, ...]:
+    """Return what the expert is given, an `@expert` mention taken out; a text to continue is a turn without a role."""
+    turns = list(request.messages) if request.prompt is None else [Message("", request.prompt)]
     if decision.why == "mention":
-        last = max(at for at, message in enumerate(messages) if message.role == "user")
-        messages[last] = replace(messages[last], content=decision.text)
-    return lambda is_quick: text.read_chat(messages, is_quick=is_quick)
+        last = max(at for at, turn in enumerate(turns) if turn.role in ("user", ""))
+        turns[last] = replace(turns[last], content=decision.text)
+    return tuple(turns)
 
 
 def settle(asked: Sampling, expert: ServedExpert, num_prompt_tokens: int) -> Sampling:
@@ -101,9 +116,7 @@ def settle(asked: Sampling, expert: ServedExpert, num_prompt_tokens: int) -> Sam
     that leaves no room.
     """
     expert.text.check_bias(asked.logit_bias)
-    names = [item.name for item in fields(Sampling)]
-    missing = {name: getattr(expert.defaults, name) for name in names if getattr(asked, name) is None}
-    settled = replace(asked, **missing, stop=asked.stop or expert.defaults.stop)
+    settled = filled(asked, expert.defaults)
     assert settled.max_tokens is not None
     if settled.min_tokens > settled.max_tokens:
         raise InvalidRequestError(
@@ -111,6 +124,14 @@ def settle(asked: Sampling, expert: ServedExpert, num_prompt_tokens: int) -> Sam
             param="min_tokens",
         )
     return replace(settled, max_tokens=expert.text.room(num_prompt_tokens, settled.max_tokens))
+
+
+def filled(asked: Sampling, defaults: Sampling) -> Sampling:
+    """Return the request's sampling with an expert's defaults in the place of what it does not say."""
+    missing = {
+        item.name: getattr(defaults, item.name) for item in fields(Sampling) if getattr(asked, item.name) is None
+    }
+    return replace(asked, **missing, stop=asked.stop or defaults.stop)
 
 
 def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:

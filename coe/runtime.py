@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import NamedTuple
 
+from coe.answers.cache import AnswerCache
 from coe.attempt import attempt
 from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
@@ -62,9 +63,11 @@ class Runtime:
         engine: Engine,
         metrics: Metrics,
         store: UnitStore,
+        answers: AnswerCache,
         *,
         weighs_residency: bool = False,
     ) -> None:
+        self.answers = answers
         self.experts = experts
         self.engine = engine
         self.metrics = metrics
@@ -75,6 +78,7 @@ class Runtime:
         self._store = store
         self._life = Lifecycle()
         metrics.read_gauges_with(engine.status.gauges)
+        metrics.read_answers_with(answers.status)
 
     # -- the path of a prompt
 
@@ -150,11 +154,7 @@ class Runtime:
         while True:
             count.expert = decision.expert
             try:
-                prompt = await self._prepare(request, decision, submitted_s)
-                left_s = submitted_s + self.engine.status.deadline_s - time.monotonic()
-                patience = patience_for(decision, left_s, commit_s)
-                choices = [prompt] * request.num_choices
-                events = attempt(self.engine, self._life, self.metrics, choices, count, patience)
+                events = await self._begin(request, decision, submitted_s, count, commit_s)
                 await stack.enter_async_context(aclosing(events))
                 routed = await anext(events)
             except CoeError as error:
@@ -166,6 +166,26 @@ class Runtime:
             else:
                 assert isinstance(routed, Routed)
                 return _Begun(routed, events)
+
+    async def _begin(
+        self,
+        request: GenerateRequest,
+        decision: Decision,
+        submitted_s: float,
+        count: RequestCount,
+        commit_s: float | None,
+    ) -> AsyncGenerator[GenerateEvent, None]:
+        """Return the events of a kept answer, else those of the decision's expert, whose answer may then be kept."""
+        question = self.answers.question(request, decision, self._able(decision.expert))
+        found = question and self.answers.find(question, request.max_age_s)
+        prompt = await self._prepare(request, decision, submitted_s, hints=found is None)
+        if question and (hit := self.answers.confirmed(found, prompt.token_ids)):
+            return self.answers.answered(hit, prompt, count)
+        left_s = submitted_s + self.engine.status.deadline_s - time.monotonic()
+        patience = patience_for(decision, left_s, commit_s)
+        choices = [prompt] * request.num_choices
+        events = attempt(self.engine, self._life, self.metrics, choices, count, patience)
+        return self.answers.keeping(question, prompt, request.num_choices, events) if question else events
 
     def _instead(self, decision: Decision, error: CoeError) -> Decision | None:
         """Return the decision for the next expert; None where another would not help, or there is none."""
@@ -184,14 +204,24 @@ class Runtime:
         error = self.experts.errors.get(expert) or self.engine.status.outage(expert)
         return error and error.with_traceback(None)  # one instance for all: each raise would add to its traceback
 
-    async def _prepare(self, request: GenerateRequest, decision: Decision, submitted_s: float) -> PreparedPrompt:
-        """Return the request as its expert is to run it; raises what keeps it from the expert, if that is known now."""
-        name, status = decision.expert, self.engine.status
+    def _able(self, name: str) -> ServedExpert:
+        """Return an expert; raises what is known to keep every request from it."""
         if (outage := self._outage(name)) is not None:
             raise outage
-        expert = self.experts.served[name]
-        tier = status.residency(name).tier  # before the hint moves it
-        self.engine.post(Hint(name))
+        return self.experts.served[name]
+
+    async def _prepare(
+        self, request: GenerateRequest, decision: Decision, submitted_s: float, *, hints: bool = True
+    ) -> PreparedPrompt:
+        """Return the request as its expert is to run it; raises what keeps it from the expert, if that is known now.
+
+        With `hints` the expert's weights may start moving meanwhile.
+        """
+        name = decision.expert
+        expert = self._able(name)
+        tier = self.engine.status.residency(name).tier  # before the hint moves it
+        if hints:
+            self.engine.post(Hint(name))
         token_ids, changed = await self._encode(expert, request, decision)
         sampling = settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None

@@ -1,4 +1,4 @@
-"""The values that cross module boundaries: requests, decisions, events of a generation, statuses.
+"""The values that cross module boundaries: requests, decisions, events of a generation.
 
 Everything here is frozen; the runtime, the engine and the cache own state and hand these out. Times are seconds on the
 monotonic clock, sizes are bytes. Knows nothing about HTTP, torch or files.
@@ -14,10 +14,10 @@ from typing import Literal, Protocol
 __all__ = [
     "Admitted",
     "BreakerState",
+    "Cached",
     "CostTerm",
     "Decision",
     "Delta",
-    "ExpertStatus",
     "FinishReason",
     "Finished",
     "GenerateEvent",
@@ -33,12 +33,10 @@ __all__ = [
     "Router",
     "Sampling",
     "Snapshot",
-    "StoreStatus",
     "Switch",
     "SwitchKind",
     "Tier",
     "TokenLogprob",
-    "UnitStatus",
     "Usage",
 ]
 
@@ -209,6 +207,7 @@ class Decision:
     nearest: tuple[Neighbour, ...] = ()
     alternatives: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    vectors: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
 
 class Router(Protocol):
@@ -228,6 +227,8 @@ class GenerateRequest:
     `conversation` is the client's own name for the conversation that the request belongs to. `owner` is who asks:
     conversations of others are not gone on with. KV is reused within a `prefix_group` alone. With `passes_over` False
     no other expert answers in the place of one that cannot: a score must not be another's.
+    An answer that was kept answers it only if it is younger than `max_age_s` (None: of any age). With `is_kept` False
+    its answer is not kept, nor answered by one that was.
     """
 
     id: str
@@ -242,6 +243,8 @@ class GenerateRequest:
     passes_over: bool = True
     owner: str = ""
     prefix_group: str = ""
+    max_age_s: float | None = None
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,19 +300,29 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int = 0  # the prompt's: KV copied from an earlier turn, or from the request's first choice
+    cached_tokens: int = 0  # the prompt's: KV copied from an earlier turn or the first choice; all, if Routed.cached
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """An answer that was kept: of the same prompt, or of one that is near (`similarity` is the cosine, else 1)."""
+
+    kind: Literal["exact", "semantic"]
+    similarity: float
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
     """The first event of a generation: the decision, which will not change any more. `tier` is where the expert's
     weights were when the request asked for it; `changed` says in words what was changed in the conversation, because
-    the expert's template refuses it as it is."""
+    the expert's template refuses it as it is. `cached` says which kept answer this is, None for a new one."""
 
     decision: Decision
     tier: Tier
     prompt_tokens: int
     changed: tuple[str, ...] = ()
+    cached: Cached | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,50 +362,3 @@ class Finished:
 
 
 GenerateEvent = Routed | PromptScored | Delta | Finished
-
-
-@dataclass(frozen=True, slots=True)
-class UnitStatus:
-    """One unit of an expert. One on its way counts for the tier it comes from; a shared one serves several experts."""
-
-    name: str
-    tier: Tier
-    size_bytes: int
-    is_shared: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
-    """The folder of imported weights, and the bytes of all files in it."""
-
-    folder: str
-    disk_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertStatus:
-    """One expert as operators see it. Bytes are its units'; `shared_bytes` are in units that other experts use, too."""
-
-    name: str
-    aliases: tuple[str, ...]
-    source: str
-    backend: str  # what runs it, for example "llama/cpu-compiled/bf16" or "transformers/torch/f32"
-    dtype: str
-    num_parameters: int
-    size_bytes: int
-    shared_bytes: int
-    host_bytes: int
-    device_bytes: int
-    tier: Tier
-    is_pinned: bool
-    is_streaming: bool  # larger than the device: its layers pass through it in every step
-    num_leases: int
-    num_requests: int  # waiting or running now
-    num_loads: int
-    loaded_bytes: int
-    load_s: float
-    last_used_s: float | None  # seconds since last use, None if never
-    units: tuple[UnitStatus, ...]
-    error: str | None
-    breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while
-    notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template

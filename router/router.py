@@ -120,7 +120,18 @@ class Router:
         ]
         vectors = self._encoded([OwnedText(text, owner) for request, owner in asked for text in request.texts])
         turns = self._turns([request for request, _ in asked if request.texts], vectors)
-        return [self._decide(query, each, turns) for query, each in zip(queries, conversations, strict=True)]
+        return [
+            self._seen(self._decide(query, each, turns), each.request, vectors)
+            for query, each in zip(queries, conversations, strict=True)
+        ]
+
+    def _seen(self, decision: Decision, request: _Request, vectors: Mapping[str, NDArray[np.float32]]) -> Decision:
+        """Return the decision with what the encoder saw of the turn that was classified, around the centre."""
+        if not request.texts:
+            return decision
+        seen = self.artefact.model.centred(vectors[request.read][None]).astype(np.float32)
+        parts = seen.reshape(-1, len(self.artefact.follow_up.centre))
+        return replace(decision, vectors=tuple(part.tobytes() for part in parts))
 
     def _encoded(self, texts: Sequence[OwnedText]) -> Mapping[str, NDArray[np.float32]]:
         """Return the (dims,) vector of each text, with one encoder call."""

@@ -1,4 +1,4 @@
-"""The operator's endpoints under /admin: which expert is where, the store, and commands: load, unload, pin, unpin."""
+"""The operator's endpoints under /admin: which expert is where, the store, the answer cache, and commands."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def admin_routes(runtime: Runtime) -> APIRouter:
     @routes.get("/store")
     async def store() -> dict[str, Any]:
         return asdict(await runtime.operator.store())
+
+    @routes.get("/answers")
+    async def answers() -> dict[str, Any]:
+        return asdict(runtime.answers.status())
+
+    @routes.post("/answers/clear")
+    async def clear_answers() -> dict[str, Any]:
+        return {"ok": True, "num_cleared": runtime.answers.clear()}
 
     @routes.post("/experts/{name}/{command}")
     async def run_command(name: str, command: str) -> dict[str, Any]:

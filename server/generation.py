@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
@@ -21,6 +21,7 @@ from coe.runtime import Runtime
 from coe.types import GenerateEvent, GenerateRequest, Routed
 from server.access.caller import caller_of
 from server.access.metering import metered
+from server.cache_control import CACHE_CONTROL, wanted
 from server.openai.answers import Answer
 from server.routing import decision_headers
 from server.stream import sse
@@ -46,7 +47,9 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
     `keep_alive_s` is the time between comments in a stream that has nothing else to send.
     """
     commit_s = keep_alive_s if asked.streams else None
-    events = metered(runtime.generate(asked.request, commit_s=commit_s), caller_of(request))
+    max_age_s, is_kept = wanted(request.headers.get(CACHE_CONTROL))
+    generated = replace(asked.request, max_age_s=max_age_s, is_kept=is_kept)
+    events = metered(runtime.generate(generated, commit_s=commit_s), caller_of(request))
     if not asked.streams:
         return await _unless_left(request, _whole(asked, events))
     routed = await _unless_left(request, _routed(events))

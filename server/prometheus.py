@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from coe.metrics import Histogram, Metrics, MetricsSnapshot
+from coe.statuses import AnswersStatus
 
 __all__ = ["exposition"]
 
@@ -57,6 +58,20 @@ class _Collector(Collector):
         used = now.gauges.used_bytes
         yield _gauge("coe_resident_bytes", "Bytes resident or on their way, by tier.", "tier", used)
         yield _gauge("coe_budget_bytes", "Budget of a tier.", "tier", now.gauges.budget_bytes)
+        if now.answers is not None and now.answers.is_enabled:
+            yield from _answer_cache(now.answers)
+
+
+def _answer_cache(now: AnswersStatus) -> Iterator[Metric]:
+    hits = {"exact": now.num_exact_hits, "semantic": now.num_semantic_hits}
+    yield _counter("coe_answer_cache_hits", "Requests that a kept answer answered.", "kind", hits)
+    misses = "Greedy requests that no kept answer answered."
+    yield CounterMetricFamily("coe_answer_cache_misses", misses, value=now.num_misses)
+    removed = {"evicted": now.num_evicted, "expired": now.num_expired}
+    yield _counter("coe_answer_cache_removed", "Kept answers that made room or grew too old.", "why", removed)
+    yield GaugeMetricFamily("coe_answer_cache_answers", "Answers kept now.", value=now.num_answers)
+    yield GaugeMetricFamily("coe_answer_cache_bytes", "Bytes of kept answers.", value=now.used_bytes)
+    yield GaugeMetricFamily("coe_answer_cache_budget_bytes", "Budget of kept answers.", value=now.budget_bytes)
 
 
 def _counter(name: str, text: str, label: str, values: Mapping[KeyT, float]) -> CounterMetricFamily:

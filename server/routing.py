@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
-from coe.types import CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
+from coe.types import Cached, CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
 from server.access.caller import Caller, caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, FromJson, Turn
@@ -70,10 +70,11 @@ def conversation_of(request: Request) -> str | None:
 
 
 def coe_object(routed: Routed, switch: Switch | None = None) -> dict[str, Any]:
-    """Return the decision, the expert's tier and what was changed for its template; with `switch`, what the switch
-    cost, in milliseconds and bytes."""
+    """Return the decision, the expert's tier, what was changed for its template and which kept answer it is; with
+    `switch`, what the switch cost, in milliseconds and bytes."""
     described: dict[str, Any] = {**decision_object(routed.decision), "tier": str(routed.tier)}
     described["changed"] = list(routed.changed)
+    described["cached"] = None if routed.cached is None else _cached_object(routed.cached)
     if switch is not None:
         described["switch"] = {
             "kind": str(switch.kind),
@@ -117,7 +118,13 @@ def decision_headers(routed: Routed) -> dict[str, str]:
     if decision.passed_over:
         passed_over = (f"{passed.expert};reason={passed.reason}" for passed in decision.passed_over)
         named["x-coe-passed-over"] = ", ".join(passed_over)
+    if (cached := routed.cached) is not None:
+        named["x-coe-cache"] = f"hit; kind={cached.kind}; similarity={cached.similarity:.4f}; age={cached.age_s:.0f}"
     return {name: quote(value, safe=" !#$&'()*+,/:;=?@[]~") for name, value in named.items()}
+
+
+def _cached_object(cached: Cached) -> dict[str, Any]:
+    return {"kind": cached.kind, "similarity": _rounded(cached.similarity), "age_s": round(cached.age_s, 3)}
 
 
 def _cost_object(cost: CostTerm) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from coe.config.schema import RouterConfig
+from coe.config.schema import AnswerCacheConfig, RouterConfig
+from coe.config.toml_fields import nearest
 from coe.errors import ConfigError
 from coe.types import Router
 from router.directory import Directory
@@ -22,7 +23,7 @@ from router.router import Router as TrainedRouter
 from router.rules import Rule, Rules
 from router.stickiness import DEFAULT_STICKINESS
 
-__all__ = ["build_router", "check_router"]
+__all__ = ["build_router", "check_answer_cache", "check_router"]
 
 
 class _Configured(NamedTuple):
@@ -54,6 +55,23 @@ def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
         policy.checked(() if artefact is None else artefact.categories)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
+
+
+def check_answer_cache(answer_cache: AnswerCacheConfig, config: RouterConfig, names: Mapping[str, str]) -> None:
+    """Raise ConfigError for a threshold of a category that the router does not have, or where it sorts nothing."""
+    if not answer_cache.semantic:
+        return
+    if not _classifies(config, names):
+        raise ConfigError(
+            "[answer_cache.semantic]: the router sorts no prompts here, so none is near another; remove the table, or "
+            "give the router two experts and enabled = true"
+        )
+    _, artefact = _configured(config, names)
+    known = () if artefact is None else artefact.categories
+    for category, threshold in answer_cache.semantic.items():
+        if category not in known:
+            where = f"[answer_cache.semantic] {category} = {threshold:g}"
+            raise ConfigError(f"{where}: the router has no such category; {nearest(category, known, 'categories')}")
 
 
 def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:

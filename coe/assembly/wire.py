@@ -10,16 +10,17 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
+from coe.answers.cache import AnswerCache
 from coe.assembly.backends import Backends, share_pages
 from coe.assembly.import_experts import Imported, Progress, import_experts, open_store
 from coe.assembly.processor import Processor, choose_device, processor_of
 from coe.assembly.served import prepare, serve
 from coe.config.budgets import Budgets, derive_budgets
 from coe.config.catalog import load_catalog
-from coe.config.schema import CacheConfig, Config, EngineConfig, ExpertConfig, SchedulerConfig
+from coe.config.schema import AnswerCacheConfig, CacheConfig, Config, EngineConfig, ExpertConfig, SchedulerConfig
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
-from coe.experts import Experts, ServedExpert
+from coe.experts import Experts, ServedExpert, identity_of
 from coe.machine.allowance import usable_cpus
 from coe.machine.heap import trim_heap
 from coe.metrics import Metrics
@@ -101,7 +102,13 @@ def wire(
     weighs_residency = config.router.residency_epsilon > 0
     experts = Experts(served, errors, names, _fallbacks(config.experts, {*served, *errors}))
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
-    return Runtime(experts, router, engine, metrics, store, weighs_residency=weighs_residency)
+    answers = AnswerCache(config.answer_cache, _identities(config.answer_cache, experts))
+    return Runtime(experts, router, engine, metrics, store, answers, weighs_residency=weighs_residency)
+
+
+def _identities(answer_cache: AnswerCacheConfig, experts: Experts) -> dict[str, str]:
+    """Return what each expert is made of; hashing tokenizers takes a tenth of a second each."""
+    return {name: identity_of(expert) for name, expert in experts.served.items()} if answer_cache.enabled else {}
 
 
 def _fallbacks(experts: Sequence[ExpertConfig], known: Collection[str]) -> dict[str, tuple[str, ...]]:

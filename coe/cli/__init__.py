@@ -1,4 +1,4 @@
-"""The command line: `coe serve`, `route`, `experts`, `keys`, `config`, `router`, `bench`; one module a verb.
+"""The command line: `coe serve`, `route`, `experts`, `answers`, `keys`, `config`, `router`, `bench`; one module a verb.
 
 Owns the list of verbs, logging and exit codes: 0 done, 1 failed, 2 a configuration or a command that cannot be used,
 130 interrupted, 141 nobody reads what it prints. Each verb's module owns its grammar beside its work and is imported
@@ -62,6 +62,7 @@ def _parser() -> CommandParser:
     text = "say which expert would answer a prompt, and why"
     add_command(verbs, "route", text, "coe.cli.route", reads_config=True)
     add_command(verbs, "experts", "show the experts of a running server; look after the store", "coe.cli.experts")
+    add_command(verbs, "answers", "show and clear the answer cache of a running server", "coe.cli.answers")
     add_command(verbs, "keys", "make API keys for a server", "coe.cli.keys", run=None)
     add_command(verbs, "config", "work with a configuration", "coe.cli.config", run=None)
     add_command(verbs, "router", "train, measure and explain routers", "coe.cli.router", run=None)

@@ -1,6 +1,6 @@
 """`coe bench`: the benchmarks, each a module with a grammar of its own.
 
-They are in coe/bench; `route` needs the router, which bench_route.py hands in.
+They are in coe/bench; `route` and `answers` need the router, which bench_route.py and bench_answers.py hand in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["add_arguments"]
 
 
 def add_arguments(parser: CommandParser) -> None:
-    benchmarks = parser.add_subparsers(required=True, metavar="engine|switch|policy|route|stall")
+    benchmarks = parser.add_subparsers(required=True, metavar="engine|switch|policy|route|answers|stall")
     text = "tokens a second and time to first token, beside the ceiling and what others do"
     add_command(benchmarks, "engine", text, "coe.bench.engine.command", reads_config=True)
     text = "time to weights and to first token per tier, beside the ceilings"
@@ -21,5 +21,7 @@ def add_arguments(parser: CommandParser) -> None:
     text = "time to encode and to decide, beside the bare arithmetic"
     input_errors = (ValueError, FileNotFoundError)
     add_command(benchmarks, "route", text, "coe.cli.bench_route", input_errors=input_errors)
+    text = "how many prompts another one's answer would answer, and how many wrongly"
+    add_command(benchmarks, "answers", text, "coe.cli.bench_answers", input_errors=input_errors)
     text = "how long others wait for a running server while large bodies arrive"
     add_command(benchmarks, "stall", text, "coe.bench.stall")

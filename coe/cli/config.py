@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from coe.assembly.router import check_router
+from coe.assembly.router import check_answer_cache, check_router
 from coe.cli.commands import CommandParser, add_command
 from coe.config.describe import describe
 from coe.config.read import load_config
@@ -35,6 +35,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     """
     config = load_config(arguments.config)
     check_router(config.router, config.names)
+    check_answer_cache(config.answer_cache, config.router, config.names)
     print(describe(config))
     from coe.assembly.check_experts import check_experts
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from coe.cli.commands import CommandParser, add_command
 from coe.client import Client
 from coe.progress import in_gib
-from coe.types import ExpertStatus, UnitStatus
+from coe.statuses import ExpertStatus, UnitStatus
 
 __all__ = ["add_arguments", "run"]
 

@@ -9,24 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from coe.types import (
-    CostTerm,
-    Decision,
-    ExpertStatus,
-    Neighbour,
-    PassedOver,
-    StoreStatus,
-    Switch,
-    SwitchKind,
-    Tier,
-    UnitStatus,
-    Usage,
-)
+from coe.statuses import AnswersStatus, ExpertStatus, StoreStatus, UnitStatus
+from coe.types import Cached, CostTerm, Decision, Neighbour, PassedOver, Switch, SwitchKind, Tier, Usage
 
 __all__ = [
     "Answer",
     "Choice",
     "answer_from",
+    "answers_status_from",
     "decision_from",
     "expert_status_from",
     "expert_statuses_from",
@@ -56,6 +46,7 @@ class Answer:
     tier: Tier  # where the expert's weights were when the request came
     usage: Usage | None
     switch: Switch
+    cached: Cached | None = None  # which kept answer this is
 
     @property
     def text(self) -> str:
@@ -97,7 +88,9 @@ def answer_from(choices: tuple[Choice, ...], coe: JsonObject, usage: JsonObject 
         cost["wait_ms"] / 1e3,
         cost["first_token_ms"] / 1e3,
     )
-    return Answer(choices, decision_from(coe), Tier(coe["tier"]), None if usage is None else _usage_from(usage), switch)
+    cached = None if coe.get("cached") is None else _value_of(Cached, coe["cached"])
+    used = None if usage is None else _usage_from(usage)
+    return Answer(choices, decision_from(coe), Tier(coe["tier"]), used, switch, cached)
 
 
 def decision_from(body: JsonObject) -> Decision:
@@ -119,6 +112,10 @@ def expert_status_from(body: JsonObject) -> ExpertStatus:
     units = tuple(UnitStatus(**{**unit, "tier": Tier(unit["tier"])}) for unit in body["units"])
     lists = {name: tuple(body[name]) for name in ("aliases", "notes")}
     return ExpertStatus(**{**known, **lists, "tier": Tier(body["tier"]), "units": units})
+
+
+def answers_status_from(body: JsonObject) -> AnswersStatus:
+    return _value_of(AnswersStatus, body)
 
 
 def store_status_from(body: JsonObject) -> StoreStatus:

@@ -12,21 +12,25 @@ from typing import Any, Generic, Literal, TypeVar
 
 from coe.client.answers import (
     Answer,
+    answers_status_from,
     decision_from,
     expert_status_from,
     expert_statuses_from,
     store_status_from,
     whole_answer_from,
 )
-from coe.types import Decision, ExpertStatus, StoreStatus
+from coe.statuses import AnswersStatus, ExpertStatus, StoreStatus
+from coe.types import Decision
 
 __all__ = [
     "CHAT",
     "Call",
     "Command",
     "Prompt",
+    "answers",
     "chat",
     "chat_body",
+    "clear_answers",
     "command",
     "experts",
     "headers",
@@ -63,6 +67,15 @@ def route(prompt: Prompt, model: str, conversation: str | None) -> Call[Decision
 
 def experts() -> Call[list[ExpertStatus]]:
     return Call("GET", "/admin/experts", expert_statuses_from)
+
+
+def answers() -> Call[AnswersStatus]:
+    return Call("GET", "/admin/answers", answers_status_from)
+
+
+def clear_answers() -> Call[int]:
+    """Forget every kept answer; the answer is how many there were."""
+    return Call("POST", "/admin/answers/clear", lambda body: int(body["num_cleared"]), {})
 
 
 def store() -> Call[StoreStatus]:

@@ -12,7 +12,8 @@ from coe.client.answers import Answer
 from coe.client.calls import CHAT, Call, Prompt, chat_body, headers
 from coe.client.errors import connection_errors, read_json
 from coe.client.stream import AsyncStream, Stream
-from coe.types import Decision, ExpertStatus, StoreStatus
+from coe.statuses import AnswersStatus, ExpertStatus, StoreStatus
+from coe.types import Decision
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -55,6 +56,14 @@ class Client:
     def store(self) -> StoreStatus:
         """The folder of imported weights, and the bytes of all files in it."""
         return self._send(calls.store())
+
+    def answers(self) -> AnswersStatus:
+        """The answer cache: what it holds, its hits and misses."""
+        return self._send(calls.answers())
+
+    def clear_answers(self) -> int:
+        """Have the server forget every kept answer; returns how many there were."""
+        return self._send(calls.clear_answers())
 
     def load(self, expert: str) -> ExpertStatus:
         """Bring an expert to the device and wait for all of it."""
@@ -115,6 +124,12 @@ class AsyncClient:
 
     async def store(self) -> StoreStatus:
         return await self._send(calls.store())
+
+    async def answers(self) -> AnswersStatus:
+        return await self._send(calls.answers())
+
+    async def clear_answers(self) -> int:
+        return await self._send(calls.clear_answers())
 
     async def load(self, expert: str) -> ExpertStatus:
         return await self._send(calls.command(expert, "load"))

@@ -14,10 +14,10 @@ def describe(config: Config) -> str:
     """Return every expert and every setting, defaults included, one a line."""
     lines = [f"configuration {config.file}", f"experts ({len(config.experts)})"]
     lines += [f"  {_expert_line(expert)}" for expert in config.experts]
-    for name in ("router", "cache", "engine", "scheduler", "server", "access"):
+    for name in ("router", "cache", "engine", "scheduler", "server", "access", "answer_cache"):
         table = getattr(config, name)
         lines.append(name)
-        absent = "(none)" if name == "access" else "(derived at start)"
+        absent = {"access": "(none)", "answer_cache": "(off)"}.get(name, "(derived at start)")
         lines += [f"  {item.name} = {_in_words(getattr(table, item.name), absent)}" for item in fields(table)]
     return "\n".join(lines)
 
@@ -39,6 +39,8 @@ def _expert_line(expert: ExpertConfig) -> str:
 def _in_words(value: object, absent: str) -> str:
     if value is None:
         return absent
+    if isinstance(value, Mapping) and absent == "(off)":
+        return ", ".join(f"{category} from {cosine:g}" for category, cosine in value.items()) or absent
     if isinstance(value, Mapping):
         return ", ".join(f"{category} -> {expert}" for category, expert in value.items()) or "(by the experts' names)"
     if isinstance(value, tuple):

@@ -127,4 +127,11 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "tokens_per_minute": whole(1),
         "share_prefixes": text,
     },
+    "answer_cache": {
+        "enabled": boolean,
+        "max_bytes": size,
+        "ttl_s": real(0, above=True),
+        "exact": boolean,
+        "semantic": nested,
+    },
 }

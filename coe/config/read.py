@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coe.config.keys import KEYS
+from coe.config.read_answer_cache import read_answer_cache
 from coe.config.read_experts import START, read_experts
 from coe.config.read_router import read_router
 from coe.config.schema import AccessConfig, CacheConfig, Config, EngineConfig, SchedulerConfig, ServerConfig
@@ -51,6 +52,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
     folder = file.parent
     experts = read_experts(raw.get("experts", {}), folder)
     router = read_router(raw.get("router", {}), folder, experts.names)
+    answer_cache = read_answer_cache(raw.get("answer_cache", {}), folder)
     cache, engine, scheduler, server, access = (
         read_table(raw.get(name, {}), f"[{name}]", KEYS[name], folder)
         for name in ("cache", "engine", "scheduler", "server", "access")
@@ -66,6 +68,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
         *server.problems,
         *access.problems,
         *_access_problems(access.value),
+        *answer_cache.problems,
     )
     if problems or router.value is None:
         return Checked(None, problems)
@@ -79,6 +82,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
             SchedulerConfig(**scheduler.value),
             ServerConfig(**server.value),
             AccessConfig(**access.value),
+            answer_cache.value,
         )
     )
 

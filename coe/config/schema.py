@@ -19,6 +19,7 @@ __all__ = [
     "COMPOSITION",
     "HUB_ID",
     "AccessConfig",
+    "AnswerCacheConfig",
     "BaseCheck",
     "CacheConfig",
     "Config",
@@ -191,6 +192,21 @@ class AccessConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerCacheConfig:
+    """`[answer_cache]`: answers at temperature 0 that are given again to whoever asked before.
+
+    `semantic` is category -> least cosine from which on one prompt's answer is another's; whether a category exists is
+    checked with the router.
+    """
+
+    enabled: bool = False
+    max_bytes: int = 64 * 10**6
+    ttl_s: float = 3600.0
+    exact: bool = True
+    semantic: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All tables of a configuration that has no problems."""
 
@@ -202,6 +218,7 @@ class Config:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
+    answer_cache: AnswerCacheConfig = field(default_factory=AnswerCacheConfig)
 
     @property
     def names(self) -> dict[str, str]:

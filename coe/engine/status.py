@@ -11,7 +11,8 @@ from coe.errors import BreakerOpenError
 from coe.metrics import Gauges
 from coe.scheduling.breakers import Breakers
 from coe.scheduling.scheduler import Scheduler
-from coe.types import BreakerState, UnitStatus
+from coe.statuses import UnitStatus
+from coe.types import BreakerState
 from coe.weights.cache import WeightCache
 from coe.weights.report import ExpertResidency
 

@@ -13,18 +13,18 @@ import json
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from coe.errors import ConfigError, RequestError
-from coe.experts import ServedExpert
+from coe.experts import ServedExpert, identity_of
 from coe.runtime import Runtime
 from coe.scoring.checks import TEXT_CHECKS, can_still_match
 from coe.scoring.labelled import LabelledRow
 from coe.scoring.results import Result, Results
 from coe.types import Delta, GenerateEvent, GenerateRequest, Sampling
 
-__all__ = ["Settings", "costs", "identity", "max_tokens", "score_experts", "write_table"]
+__all__ = ["Settings", "costs", "max_tokens", "score_experts", "write_table"]
 
 VERSION = 1  # part of every key: raise it when scores would change, and everything is asked anew
 MAX_TOKENS = {"last_number": 256, "first_word": 8}
@@ -61,27 +61,13 @@ async def score_experts(
             raise ConfigError(f"{error}; mend it, or name the experts to score with --experts")
     scored: dict[str, list[Result]] = {}
     for expert in experts:
-        of = identity(runtime.experts.served[expert])
+        of = identity_of(runtime.experts.served[expert])
         keys = [_key(row, expert, of, settings) for row in rows]
         todo = {key: row for key, row in zip(keys, rows, strict=True) if key not in results.known}
         with bar(f"score {expert}", len(set(keys)) - len(todo), len(set(keys))) as one_more:
             await _ask_all(runtime, expert, todo, results, settings, one_more)
         scored[expert] = [results.known[key] for key in keys]
     return scored
-
-
-def identity(expert: ServedExpert) -> str:
-    """Return a hash of all that an expert's answers depend on: weights, dtype, tokenizer, template, defaults."""
-    manifest, text = expert.loaded.manifest, expert.text
-    facts = [
-        [unit.hash for unit in manifest.units],
-        manifest.dtype,
-        manifest.config,
-        hashlib.sha256(text.tokenizer.to_str().encode()).hexdigest(),
-        text.template,
-        asdict(expert.defaults),
-    ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _key(row: LabelledRow, expert: str, of: str, settings: Settings) -> str:
@@ -121,7 +107,9 @@ async def _ask_all(
 
 async def _ask(runtime: Runtime, expert: str, key: str, row: LabelledRow, max_tokens: int) -> Result:
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
-    request = GenerateRequest(f"score-{key}", row.messages, expert=expert, sampling=sampling, passes_over=False)
+    request = GenerateRequest(
+        f"score-{key}", row.messages, expert=expert, sampling=sampling, passes_over=False, is_kept=False
+    )
     try:
         if row.check == "choice":
             totals = tuple([(await runtime.likelihoods(request, [text]))[0].total for text in row.choices])

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from coe.types import Tier, UnitStatus
+from coe.statuses import UnitStatus
+from coe.types import Tier
 from coe.weights.lease import LoadCost
 from coe.weights.open_leases import OpenLeases
 from coe.weights.residency.link_speeds import LinkSpeeds

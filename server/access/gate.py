@@ -23,7 +23,8 @@ __all__ = ["Gate"]
 LIMITED = "/v1/"
 EXPOSED = (
     "x-request-id, retry-after, x-coe-expert, x-coe-category, x-coe-confidence, x-coe-why, x-coe-tier, "
-    "x-coe-passed-over, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-coe-passed-over, x-coe-cache, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 PREFLIGHT_S = "600"

@@ -13,12 +13,15 @@ __all__ = ["metered"]
 
 
 async def metered(events: AsyncGenerator[GenerateEvent, None], caller: Caller) -> AsyncGenerator[GenerateEvent, None]:
-    """Yield the events and charge the prompt once and every sampled token; closes `events` in any case."""
+    """Yield the events and charge the prompt once and every sampled token; closes `events` in any case.
+
+    A kept answer costs no tokens: nothing was computed for it.
+    """
     async with aclosing(events):
         async for event in events:
             if caller.allowance:
                 match event:
-                    case Routed():
+                    case Routed(cached=None):
                         caller.allowance.charge(event.prompt_tokens, time.monotonic())
                     case Delta():
                         caller.allowance.charge(len(event.token_ids), time.monotonic())

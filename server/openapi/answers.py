@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from coe.types import CostTerm, ExpertStatus, PassedOver
+from coe.statuses import ExpertStatus
+from coe.types import CostTerm, PassedOver
 
 __all__ = [
+    "Answers",
+    "AnswersCleared",
     "ChatCompletion",
     "Completion",
     "Decision",
@@ -84,11 +87,20 @@ class Switch(BaseModel):
     first_token_ms: float = Field(ge=0)
 
 
+class Cached(BaseModel):
+    """Which kept answer this is: one to the same prompt, or to one that is near."""
+
+    kind: Literal["exact", "semantic"]
+    similarity: float
+    age_s: float = Field(ge=0)
+
+
 class Coe(Decision):
     """The decision behind an answer, and what it cost to run the expert."""
 
     tier: Literal["disk", "host", "device"]
     changed: list[str]
+    cached: Cached | None = Field(description="null for a new answer")
     switch: Switch
 
 
@@ -159,6 +171,25 @@ class ExpertCommanded(BaseModel):
 class Store(BaseModel):
     folder: str
     disk_bytes: int = Field(ge=0)
+
+
+class Answers(BaseModel):
+    """The answer cache: what it holds, and counts since the start."""
+
+    is_enabled: bool
+    num_answers: int = Field(ge=0)
+    used_bytes: int = Field(ge=0)
+    budget_bytes: int = Field(ge=0)
+    num_exact_hits: int = Field(ge=0)
+    num_semantic_hits: int = Field(ge=0)
+    num_misses: int = Field(ge=0, description="of requests that it could have answered")
+    num_evicted: int = Field(ge=0, description="to make room for others")
+    num_expired: int = Field(ge=0)
+
+
+class AnswersCleared(BaseModel):
+    ok: Literal[True]
+    num_cleared: int = Field(ge=0)
 
 
 class Health(BaseModel):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
 from server.openapi import answers
@@ -52,6 +53,10 @@ def _in(where: str, name: str, schema: Mapping[str, Any], text: str) -> dict[str
 
 
 CONVERSATION_HEADER = _in("header", CONVERSATION, {"type": "string"}, "your own name for the conversation")
+CACHE_HEADER = _in(
+    *("header", CACHE_CONTROL, {"type": "string"}),
+    "no-cache: a new answer; no-store: nor is it kept; max-age: a kept one that is younger (RFC 9111)",
+)
 NAME = _in("path", "name", {"type": "string", "minLength": 1, "pattern": r"^[^/]+$"}, "an expert, or an alias of one")
 COMMAND = _in("path", "command", {"enum": ["load", "unload", "pin", "unpin"]}, "what to do with it")
 ASKED = (*BODY, *REFUSED, 415)
@@ -62,14 +67,14 @@ OPERATIONS = (
         errors=(*ASKED, *GENERATED),
         body=ChatRequest,
         media=(JSON, EVENTS),
-        parameters=(CONVERSATION_HEADER,),
+        parameters=(CONVERSATION_HEADER, CACHE_HEADER),
     ),
     _Operation(
         *("post", "/v1/completions", "Continue a text", answers.Completion),
         errors=(*ASKED, *GENERATED),
         body=CompletionRequest,
         media=(JSON, EVENTS),
-        parameters=(CONVERSATION_HEADER,),
+        parameters=(CONVERSATION_HEADER, CACHE_HEADER),
     ),
     _Operation(
         *("post", "/v1/route", "Say which expert would answer, and why", answers.Decision),
@@ -87,6 +92,12 @@ OPERATIONS = (
         parameters=(NAME, COMMAND),
     ),
     _Operation("get", "/admin/store", "The folder of imported weights", answers.Store, REFUSED, who="admin"),
+    _Operation("get", "/admin/answers", "The answer cache", answers.Answers, REFUSED, who="admin"),
+    _Operation(
+        *("post", "/admin/answers/clear", "Forget every kept answer", answers.AnswersCleared),
+        errors=(*REFUSED, 415),
+        who="admin",
+    ),
     _Operation("get", "/metrics", "Counters as Prometheus reads them", None, REFUSED, who="admin", media=(TEXT,)),
     _Operation("get", "/health", "Whether the process is well", answers.Health, (403, 503), who="anybody"),
     _Operation("get", "/ready", "Whether experts can be asked", answers.Ready, (403, 503), who="anybody"),

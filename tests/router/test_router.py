@@ -48,6 +48,16 @@ def test_one_encoder_call_for_all_that_need_one() -> None:
     assert [d.expert for d in decisions] == ["sql", "sql", "general", "general", "sql"]
 
 
+def test_a_decision_has_what_the_encoder_saw_and_no_other_has_any() -> None:
+    router, encoder = make()
+    sorted_, mentioned, named = router.route([ask("select it"), ask("@db x"), ask("y", expert="sql")])
+    assert len(encoder.calls) == 1
+    parts = [np.frombuffer(part, np.float32) for part in sorted_.vectors]
+    assert np.concatenate(parts) == pytest.approx(encoder.encode(["select it"])[0], abs=1e-6)
+    assert len(parts) == 3
+    assert mentioned.vectors == named.vectors == ()
+
+
 def test_nothing_to_classify_asks_the_encoder_nothing() -> None:
     router, encoder = make()
     assert [d.expert for d in router.route([ask("@db x"), ask("  \n")])] == ["sql", "general"]

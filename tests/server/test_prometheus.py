@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coe.metrics import Gauges, Metrics
+from coe.statuses import AnswersStatus
 from coe.types import SwitchKind, Tier
 from coe.weights.transfer import Arrived
 from server.prometheus import exposition
@@ -45,3 +46,21 @@ def test_buckets_are_cumulative() -> None:
     for bound, count in (("0.001", 1), ("0.25", 1), ("0.5", 2), ("300", 2), ("+Inf", 3)):
         assert f'coe_first_token_seconds_bucket{{le="{bound}"}} {count}.0' in lines
     assert "coe_first_token_seconds_count 3.0" in lines
+
+
+def test_the_answer_cache_has_series_where_it_is_on() -> None:
+    metrics = Metrics()
+    assert b"answer_cache" not in exposition(metrics)
+    metrics.read_answers_with(lambda: AnswersStatus(True, 4, 5000, 9000, 3, 2, 7, 1, 6))
+    lines = exposition(metrics).decode().splitlines()
+    for line in (
+        'coe_answer_cache_hits_total{kind="exact"} 3.0',
+        'coe_answer_cache_hits_total{kind="semantic"} 2.0',
+        "coe_answer_cache_misses_total 7.0",
+        'coe_answer_cache_removed_total{why="evicted"} 1.0',
+        'coe_answer_cache_removed_total{why="expired"} 6.0',
+        "coe_answer_cache_answers 4.0",
+        "coe_answer_cache_bytes 5000.0",
+        "coe_answer_cache_budget_bytes 9000.0",
+    ):
+        assert line in lines

@@ -127,7 +127,9 @@ async def ask(runtime: Runtime, name: str, prompt: str, num_tokens: int = 1) -> 
     """Ask one expert and time its tokens."""
     sampling = Sampling(max_tokens=num_tokens, temperature=0.0)
     messages = (Message("user", prompt),)
-    asked = GenerateRequest(f"bench-{next(_numbers)}", messages, expert=name, sampling=sampling, passes_over=False)
+    asked = GenerateRequest(
+        f"bench-{next(_numbers)}", messages, expert=name, sampling=sampling, passes_over=False, is_kept=False
+    )
     started_s = time.perf_counter()
     token_ids: list[int] = []
     at_s: list[float] = []

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from coe.assembly.router import build_router, check_router
-from coe.config.schema import RouterConfig, RuleConfig
+from coe.assembly.router import build_router, check_answer_cache, check_router
+from coe.config.schema import AnswerCacheConfig, RouterConfig, RuleConfig
 from coe.errors import ConfigError
 from coe.types import Message, RouteQuery
 from router import GeneralOnly, Router
@@ -55,8 +55,8 @@ def test_one_expert_needs_no_classifier() -> None:
 def test_neither_building_without_a_classifier_nor_checking_imports_torch() -> None:
     code = """
 import sys
-from coe.assembly.router import build_router, check_router
-from coe.config.schema import RouterConfig
+from coe.assembly.router import build_router, check_answer_cache, check_router
+from coe.config.schema import AnswerCacheConfig, RouterConfig
 check_router(RouterConfig("a"), {"a": "a", "b": "b"})
 build_router(RouterConfig("a", enabled=False), {"a": "a", "b": "b"})
 sys.exit("torch" in sys.modules)
@@ -78,3 +78,12 @@ def test_the_routers_complaints_are_about_the_configuration(check: object, confi
     assert callable(check)
     with pytest.raises(ConfigError, match=expected):
         check(config, NAMES)
+
+
+def test_a_threshold_needs_a_category_that_the_router_has() -> None:
+    check_answer_cache(AnswerCacheConfig(), RouterConfig("general", enabled=False), NAMES)
+    check_answer_cache(AnswerCacheConfig(semantic={"math": 0.9}), RouterConfig("general"), NAMES)
+    with pytest.raises(ConfigError, match=r"\[answer_cache.semantic\] maths = 0.95: .* did you mean 'math'\?"):
+        check_answer_cache(AnswerCacheConfig(semantic={"maths": 0.95}), RouterConfig("general"), NAMES)
+    with pytest.raises(ConfigError, match="the router sorts no prompts here"):
+        check_answer_cache(AnswerCacheConfig(semantic={"math": 0.9}), RouterConfig("general", enabled=False), NAMES)

@@ -6,17 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from coe.client.answers import decision_from, expert_status_from, store_status_from, whole_answer_from
+from coe.statuses import ExpertStatus, StoreStatus
 from coe.types import (
     CostTerm,
     Decision,
     Delta,
-    ExpertStatus,
     Finished,
     FinishReason,
     Neighbour,
     PassedOver,
     Routed,
-    StoreStatus,
     Switch,
     SwitchKind,
     Tier,

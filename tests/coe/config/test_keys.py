@@ -13,6 +13,7 @@ from coe.config.keys import KEYS
 from coe.config.read import load_config
 from coe.config.schema import (
     AccessConfig,
+    AnswerCacheConfig,
     CacheConfig,
     EngineConfig,
     ExpertConfig,
@@ -31,6 +32,7 @@ VALUES = {
     "router": RouterConfig,
     "server": ServerConfig,
     "access": AccessConfig,
+    "answer_cache": AnswerCacheConfig,
     "router.rules": RuleConfig,
     "experts.*.generation": Sampling,
 }

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from compositions import with_runtime, write_config
 
+from coe.experts import identity_of
 from coe.runtime import Runtime
 from coe.scoring.labelled import LabelledRow
 from coe.scoring.results import Result
-from coe.scoring.run import Settings, identity, max_tokens, write_table
+from coe.scoring.run import Settings, max_tokens, write_table
 from coe.types import Message
 from coe.weights.unit import Manifest, TensorSpec, Unit
 
@@ -28,7 +29,7 @@ def test_an_expert_is_known_by_its_bytes_and_settings_not_by_its_name(
     )
 
     async def names(runtime: Runtime) -> dict[str, str]:
-        return {name: identity(expert) for name, expert in runtime.experts.served.items()}
+        return {name: identity_of(expert) for name, expert in runtime.experts.served.items()}
 
     found = with_runtime(config, names)
     assert found["general"] == found["twin"] != found["other"]

@@ -67,6 +67,8 @@ def test_every_reference_has_its_target() -> None:
         ("GET", "/admin/experts", None, answers.Experts),
         ("POST", "/admin/experts/other/load", {}, answers.ExpertCommanded),
         ("GET", "/admin/store", None, answers.Store),
+        ("GET", "/admin/answers", None, answers.Answers),
+        ("POST", "/admin/answers/clear", {}, answers.AnswersCleared),
         ("GET", "/health", None, answers.Health),
         ("GET", "/ready", None, answers.Ready),
         ("GET", "/nowhere", None, answers.Error),
