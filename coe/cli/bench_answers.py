@@ -17,7 +17,7 @@ from coe.bench.answers import AskedRow, comparable, measure, publish
 from coe.bench.arguments import add_json_argument
 from coe.bench.report import Output
 from router.encoding.cached_encoder import load_encoder
-from router.labelled.prompts import text_of
+from router.labelled.fields import TEXT_KEYS, question_in
 from router.labelled.rows import read_rows
 from router.model.artefact import load_artefact
 
@@ -54,10 +54,9 @@ def rows_of(path: Path) -> Iterator[AskedRow]:
     for _, row in read_rows(path):
         if not isinstance(row, Mapping):
             continue
-        text = row.get("text") or text_of(row)
-        if isinstance(text, str) and text.strip():
+        if any(row.get(key) for key in TEXT_KEYS):
             category = row.get("category") or row.get("expert") or path.name.split(".")[0]
-            yield AskedRow(text, str(category), _answer_of(row))
+            yield AskedRow(question_in(row), str(category), _answer_of(row))
 
 
 def _answer_of(row: Mapping[str, Any]) -> str | None:
