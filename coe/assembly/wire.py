@@ -98,10 +98,10 @@ def wire(
         num_threads=config.engine.num_threads or usable_cpus(),
         prefix_reuse=config.engine.prefix_reuse,
     )
-    weighs_residency = config.router.residency_epsilon > 0
+    weighs_loads = config.router.score_per_second > 0
     experts = Experts(served, errors, names, _fallbacks(config.experts, {*served, *errors}))
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
-    return Runtime(experts, router, engine, metrics, store, weighs_residency=weighs_residency)
+    return Runtime(experts, router, engine, metrics, store, weighs_loads=weighs_loads)
 
 
 def _fallbacks(experts: Sequence[ExpertConfig], known: Collection[str]) -> dict[str, tuple[str, ...]]:

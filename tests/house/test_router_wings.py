@@ -32,8 +32,8 @@ from router.directory import Directory
 from router.mapping import read_mapping_file
 from router.model.artefact import load_artefact
 from router.policy import RoutingPolicy
-from router.residency_preference import ResidencyPreference
 from router.rules import Rule, Rules
+from router.switch_price import SwitchPrice
 
 artefact = load_artefact()
 authored = next(exemplar.text for exemplar in artefact.exemplars if exemplar.text)
@@ -44,7 +44,7 @@ policy = RoutingPolicy(
     Directory({"a": "a", "b": "b"}, "a"),
     learned.mapping,
     Rules([Rule("a", keywords=("invoice",))]),
-    ResidencyPreference(0.1, learned),
+    SwitchPrice(0.1, learned),
 )
 (decision,) = Router.with_policy(policy, artefact).route([query])
 assert decision.nearest and any(near.text for near in decision.nearest), decision
