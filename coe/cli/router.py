@@ -17,6 +17,8 @@ COMMANDS = {
     "map": ("router.mapping_study.map_command", "learn category -> expert under a budget"),
     "frontier": ("coe.cli.router_frontier", "sweep the budget: quality against cost"),
     "stickiness": ("router.evaluation.stickiness_command", "follow-ups that stay, new topics that move"),
+    "switching": ("router.spending_study.switching_command", "what a price of loading keeps of the score"),
+    "difficulty": ("router.spending_study.difficulty_command", "whether a prompt says who is right on it"),
     "explain": ("router.evaluation.explain_command", "say why a prompt goes where it goes"),
 }
 

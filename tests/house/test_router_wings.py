@@ -1,4 +1,4 @@
-"""The router's serving path imports nothing of training, evaluation or the mapping study, and arrows point one way."""
+"""The router's serving path imports nothing of training, evaluation or the studies, and arrows point one way."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ WINGS = {  # a wing, and the wings that it may import; "serving" is what stands 
     "training": {"encoding", "model", "labelled"},
     "evaluation": {"encoding", "model", "serving", "labelled", "training"},
     "mapping_study": {"encoding", "model", "labelled", "training"},
+    "spending_study": {"encoding", "model", "serving", "labelled", "training", "mapping_study"},
 }
-NOT_SERVED = ("router.labelled", "router.training", "router.evaluation", "router.mapping_study")
+NOT_SERVED = (
+    "router.labelled",
+    "router.training",
+    "router.evaluation",
+    "router.mapping_study",
+    "router.spending_study",
+)
 
 SERVE = """
 import sys
