@@ -1,7 +1,7 @@
-"""`coe router`: the scores that a mapping is learned from, and the commands of the package `router`.
+"""`coe router`: what runs experts for the router's studies, and the commands of the package `router`.
 
-Those are modules with a grammar of their own, which raise ValueError or FileNotFoundError for input that the user has
-to mend.
+The latter are modules with a grammar of their own, which raise ValueError or FileNotFoundError for input that the user
+has to mend.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ COMMANDS = {
 
 
 def add_arguments(parser: CommandParser) -> None:
-    commands = parser.add_subparsers(required=True, metavar="|".join([*COMMANDS, "score"]))
+    commands = parser.add_subparsers(required=True, metavar="|".join([*COMMANDS, "score", "opinion"]))
     text = "run experts over labelled prompts; writes what `map` reads"
     add_command(commands, "score", text, "coe.cli.router_score", reads_config=True)
+    text = "what the general expert's likelihoods add where the router is unsure"
+    add_command(commands, "opinion", text, "coe.cli.router_opinion", reads_config=True)
     for name, (module, help_text) in COMMANDS.items():
         add_command(commands, name, help_text, module, input_errors=INPUT_ERRORS)
