@@ -1,7 +1,8 @@
 """A prompt's difficulty: the chance that each expert is right on it, beyond what its category says.
 
-Owns a ridge regression, over the prompt's vector and its surface, of what category probabilities leave of the scores.
-Its penalty is chosen out of fold by squared error, and "no correction" is among the choices. Pure. Knows nothing about
+Owns ridge regressions, over the prompt's vector and its surface, of what category probabilities leave of the scores:
+one of what all experts share, one of what each deviates from it. Penalties are chosen out of fold by squared error, and
+"no correction" is among the choices. Pure. Knows nothing about
 files, encoders or budgets.
 """
 
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from router.mapping_study.expected_scores import fit_expected
 from router.mapping_study.half_split import HalfSplit, StudyData, folds_of
@@ -21,6 +23,7 @@ __all__ = ["Chances", "chances_of", "surface", "within_category_auroc"]
 
 Floats = NDArray[np.floating]
 PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)  # infinity: no correction
+SMALLEST = 0.02  # of a chance, and of its complement
 RIGHT = 0.5  # a score from which on an answer counts as right
 MIN_OF_EACH = 5  # right and wrong answers that a category needs to be ranked
 
@@ -30,7 +33,8 @@ class Chances(NamedTuple):
 
     by_category: Floats
     with_difficulty: Floats
-    penalty: float
+    shared_penalty: float
+    own_penalty: float
 
 
 class Correction(NamedTuple):
@@ -63,13 +67,31 @@ def chances_of(data: StudyData, features: Floats, split: HalfSplit, seed: int) -
     """Return the expected scores of the judged half, all learned on the other half; `features` are (prompts, dims)."""
     folds = folds_of(data.groups[split.learn], seed)
     values = data.table.values[split.learn]
-    by_category = fit_expected(split.learn_probabilities, values, folds)
-    left = values - by_category.of(split.learn_probabilities)
+    expected = fit_expected(split.learn_probabilities, values, folds)
+    left = values - expected.of(split.learn_probabilities)
+    shared = left.mean(axis=1, keepdims=True)
+    found = expected.of(split.judge_probabilities)
+    shift, shift_penalty = predicted(features, shared, split, folds)
+    own, own_penalty = predicted(features, left - shared, split, folds)
+    return Chances(found, shifted(found + own, shift), shift_penalty, own_penalty)
+
+
+def predicted(features: Floats, left: Floats, split: HalfSplit, folds: NDArray[np.integer]) -> tuple[Floats, float]:
+    """Return what is left of the judged half's scores, learned on the other half, and the penalty."""
     penalty = best_penalty(features[split.learn], left, folds)
-    corrected = expected = by_category.of(split.judge_probabilities)
-    if np.isfinite(penalty):
-        corrected = expected + corrections(features[split.learn], left, [penalty])[0].of(features[split.judge])
-    return Chances(expected, corrected, penalty)
+    if np.isinf(penalty):
+        return np.zeros((len(split.judge), left.shape[1])), penalty
+    return corrections(features[split.learn], left, [penalty])[0].of(features[split.judge]), penalty
+
+
+def shifted(expected: Floats, shift: Floats) -> Floats:
+    """Return chances moved by a prompt's difficulty in log odds, by as much as moves the mean chance by `shift`.
+
+    So difficulty matters most to experts that might be right or wrong, as in Rasch's model (1960).
+    """
+    chances = np.clip(expected, SMALLEST, 1 - SMALLEST)
+    found: Floats = expit(logit(chances) + shift / (chances * (1 - chances)).mean(axis=1, keepdims=True))
+    return found
 
 
 def best_penalty(features: Floats, left: Floats, folds: NDArray[np.integer]) -> float:

@@ -37,12 +37,13 @@ def run(args: argparse.Namespace) -> int:
     features = np.hstack([data.vectors, surface(data.table.prompts)])
     limits = {f"{limit:.2f} B": limit for limit in budgets_between(data.active_b, args.budgets)}
     limits[UNLIMITED] = float("inf")
-    judged, penalties = JudgedScores(data.groups), []
+    judged = JudgedScores(data.groups)
+    penalties: list[dict[str, str]] = []
     aurocs: dict[str, dict[str, list[float]]] = {CATEGORY: defaultdict(list), DIFFICULTY: defaultdict(list)}
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)  # score and mean active parameters by split
     for seed, split in enumerate(splits_of(data, args.splits)):
         chances = chances_of(data, features, split, seed)
-        penalties.append(chances.penalty)
+        penalties.append({"shared": str(chances.shared_penalty), "own": str(chances.own_penalty)})
         for name, expected in by_method(chances).items():
             for limit_name, limit in limits.items():
                 columns = choose(expected, data.active_b, limit)
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         "auroc_within_category": {name: {e: float(np.mean(v)) for e, v in row.items()} for name, row in aurocs.items()},
         "frontier": {name: summary(each) for name, each in points.items()},
         "differences": plain(judged.differences({f"{DIFFICULTY}, {n}": f"{CATEGORY}, {n}" for n in limits})),
-        "penalties": [str(each) for each in penalties],
+        "penalties": penalties,
         "setting": {"splits": args.splits, "encoder": args.encoder, "num_prompts": len(data.groups)},
         "notes": notes,
     }

@@ -8,7 +8,7 @@ from score_tables import clear_study_data
 
 from router.mapping_study.half_split import StudyData, half_split
 from router.mapping_study.score_table import ScoreTable
-from router.spending_study.difficulty import chances_of, surface, within_category_auroc
+from router.spending_study.difficulty import chances_of, shifted, surface, within_category_auroc
 
 
 def judged(shown: bool) -> tuple[StudyData, np.ndarray, np.ndarray]:
@@ -29,13 +29,23 @@ def test_what_the_prompt_shows_is_learned() -> None:
     right, truth = data.table.values[split.judge, 0], data.truth[split.judge]
     assert within_category_auroc(found.with_difficulty[:, 0], right, truth) == 1
     assert (within_category_auroc(found.by_category[:, 0], right, truth) or 0) < 0.75
-    assert np.isfinite(found.penalty)
+    assert np.isfinite(found.shared_penalty)
 
 
 def test_noise_is_not_taken_for_difficulty() -> None:
     data, features, _ = judged(shown=False)
     found = chances_of(data, features, half_split(data, 0), 0)
     assert np.abs(found.with_difficulty - found.by_category).max() < 0.1
+    assert np.isinf(found.own_penalty) or found.own_penalty >= 100
+
+
+def test_difficulty_moves_uncertain_chances_most_and_never_turns_experts_round() -> None:
+    expected = np.array([[0.5, 0.9, 0.98]])
+    harder = shifted(expected, np.array([[-0.1]]))
+    drops = (expected - harder)[0]
+    assert drops[0] > drops[1] > drops[2] > 0
+    assert (np.diff(harder[0]) > 0).all()
+    assert shifted(expected, np.zeros((1, 1))) == pytest.approx(expected)
 
 
 def test_the_judged_scores_do_not_change_what_was_learned() -> None:
