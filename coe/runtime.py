@@ -65,7 +65,7 @@ class Runtime:
         store: UnitStore,
         answers: AnswerCache,
         *,
-        weighs_residency: bool = False,
+        weighs_loads: bool = False,
     ) -> None:
         self.answers = answers
         self.experts = experts
@@ -74,7 +74,7 @@ class Runtime:
         self.operator = Operator(experts, engine, store)
         self.text = TextWorker()
         self._routing = RoutingBatcher(self.text, router, metrics, self._snapshot)
-        self._weighs_residency = weighs_residency
+        self._weighs_loads = weighs_loads
         self._store = store
         self._life = Lifecycle()
         metrics.read_gauges_with(engine.status.gauges)
@@ -252,8 +252,8 @@ class Runtime:
         """On the text worker: what the router may know of the experts now, read without asking the engine thread."""
         served, status = self.experts.served, self.engine.status
         broken = status.outages() | self.experts.errors.keys()
-        weighed = served if self._weighs_residency else ()
-        return Snapshot({name: status.missing_bytes(name) for name in weighed}, broken)
+        weighed = served if self._weighs_loads else ()
+        return Snapshot({name: status.load_s(name) for name in weighed}, broken)
 
     # -- life
 

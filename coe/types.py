@@ -105,13 +105,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The experts at one moment, by name: the bytes that loading one would move, and which ones are broken.
+    """The experts at one moment, by name: the seconds that loading one would take, and which ones are broken.
 
-    An expert that is missing from `missing_bytes` is one whose bytes are not known. A broken one was refused at start,
-    or its breaker is open: no request reaches it.
+    Seconds are those of the bytes that are not where the expert runs, at the speeds measured so far; an expert that is
+    missing from `load_s` is one of which they are not known. A broken one was refused at start, or its breaker is open:
+    no request reaches it.
     """
 
-    missing_bytes: Mapping[str, int] = field(default_factory=dict)
+    load_s: Mapping[str, float] = field(default_factory=dict)
     broken: Collection[str] = ()
 
 
@@ -148,18 +149,19 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class CostTerm:
-    """What the preference for resident experts weighed: the mapped expert against the chosen one, perhaps the same.
+    """What the price of a switch weighed: the mapped expert against the chosen one, perhaps the same.
 
-    Scores are expected scores on the category; `epsilon` is the difference that counts as none. `missing_bytes` is
-    what loading the mapped expert would have moved.
+    Scores are expected scores under the category probabilities, `load_s` the seconds until an expert is ready: the
+    chosen one has the highest score - `score_per_second` * `load_s`.
     """
 
-    epsilon: float
+    score_per_second: float
     mapped: str
     mapped_score: float
+    mapped_load_s: float
     chosen: str
     chosen_score: float
-    missing_bytes: int | None
+    chosen_load_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class Decision:
         "mention"       a leading `@expert` named it
         "rule"          a rule of the configuration named it, or its category (`rule` is the rule's number, from 1)
         "category"      the classifier was sure; the general expert answers for a category that has no expert
-        "resident"      as "category", but an expert of nearly the same expected score was in memory (`cost`)
+        "cost"          as "category", but another expert is worth more after the price of loading it (`cost`)
         "conversation"  a follow-up whose topic has not clearly moved stays with the conversation's expert
         "abstain"       the classifier was not sure, or the prompt is unlike everything it was trained on
         "general"       there was nothing to classify

@@ -1,4 +1,4 @@
-"""The routing policy: explicit expert, mention, rule, category, doubt, residency, conversation, in that order.
+"""The routing policy: explicit expert, mention, rule, category, doubt, price of a switch, conversation, in that order.
 
 Owns the order. Pure: a decision depends on the query, the scores of its turn, the snapshot of the experts and the
 previous turn's expert, on nothing else. Knows nothing about embeddings, files or torch.
@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from coe.types import Decision, RouteQuery, Snapshot
+from coe.types import CostTerm, Decision, RouteQuery, Snapshot
 from router.directory import Directory
 from router.mapping import checked_mapping
-from router.residency_preference import ResidencyPreference
 from router.rules import Match, Rules
 from router.stickiness import DEFAULT_STICKINESS
+from router.switch_price import SwitchPrice
 from router.turn import Previous, Turn, last_user_turn
 
 __all__ = ["RoutingPolicy"]
 
-CLEAR = ("category", "resident", "rule")  # reasons under which a decision's category is the turn's topic
+CLEAR = ("category", "cost", "rule")  # reasons under which a decision's category is the turn's topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class RoutingPolicy:
     directory: Directory
     mapping: Mapping[str, str] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
-    preference: ResidencyPreference = field(default_factory=ResidencyPreference)
+    price: SwitchPrice = field(default_factory=SwitchPrice)
     stickiness: float = DEFAULT_STICKINESS
 
     def __post_init__(self) -> None:
@@ -47,11 +47,10 @@ class RoutingPolicy:
             ValueError: an unknown category or expert, a hole in the expected scores, a mapped expert without one.
         """
         rules = self.rules.checked(categories, self.directory)
-        learned = self.preference.learned.checked(categories, self.directory)
-        preference = replace(self.preference, learned=learned)
+        price = replace(self.price, learned=self.price.learned.checked(categories, self.directory))
         mapping = checked_mapping(self.mapping, categories, self.directory)
-        preference.check(mapping, self.directory.general)
-        return replace(self, mapping=mapping, rules=rules, preference=preference)
+        price.check(mapping, self.directory.general)
+        return replace(self, mapping=mapping, rules=rules, price=price)
 
     def before_classifying(self, query: RouteQuery) -> Decision | None:
         """Return the decision that needs no classifier, None if the last user turn has to be classified.
@@ -122,7 +121,7 @@ class RoutingPolicy:
     def _for_category(self, category: str, turn: Turn, because: str, snapshot: Snapshot) -> Decision:
         mapped = self.mapping.get(category)
         expert = mapped or self.directory.general
-        cost = self.preference.choose(category, expert, snapshot)
+        cost = self.price.weigh(turn.probabilities or {category: 1.0}, expert, snapshot)
         decision = Decision(
             expert,
             category,
@@ -136,11 +135,8 @@ class RoutingPolicy:
         )
         if cost is None or cost.chosen == expert:
             return decision
-        because = (
-            f"{because}; {cost.chosen} is resident and expected to score {cost.chosen_score:.3f} where "
-            f"{expert} scores {cost.mapped_score:.3f}"
-        )
-        return replace(decision, expert=cost.chosen, why="resident", because=because, instead_of=expert)
+        because = f"{because}; {weighed(cost)}"
+        return replace(decision, expert=cost.chosen, why="cost", because=because, instead_of=expert)
 
     def _unless_moved(self, decision: Decision, turn: Turn, previous: Previous) -> Decision:
         """Return the decision, or the conversation's expert unless the turn stands alone."""
@@ -157,3 +153,15 @@ class RoutingPolicy:
             instead_of=decision.expert,
             cost=None,
         )
+
+
+def weighed(cost: CostTerm) -> str:
+    """Return in words why the chosen expert is worth more than the mapped one."""
+    return (
+        f"{cost.chosen} is expected to score {cost.chosen_score:.3f} {_when(cost.chosen_load_s)} where {cost.mapped} "
+        f"scores {cost.mapped_score:.3f} {_when(cost.mapped_load_s)}"
+    )
+
+
+def _when(load_s: float) -> str:
+    return f"after {load_s:.2f} s of loading" if load_s else "at once"

@@ -129,12 +129,13 @@ def _cached_object(cached: Cached) -> dict[str, Any]:
 
 def _cost_object(cost: CostTerm) -> dict[str, Any]:
     return {
-        "epsilon": cost.epsilon,
+        "score_per_second": cost.score_per_second,
         "mapped": cost.mapped,
         "mapped_score": cost.mapped_score,
+        "mapped_load_s": _rounded(cost.mapped_load_s),
         "chosen": cost.chosen,
         "chosen_score": cost.chosen_score,
-        "missing_bytes": cost.missing_bytes,
+        "chosen_load_s": _rounded(cost.chosen_load_s),
     }
 
 

@@ -19,7 +19,7 @@ __all__ = ["Question", "question_of", "tokens_digest"]
 
 MAX_CHARS = 200_000  # a longer prompt is not hashed on the event loop
 MAX_BYTES = 224  # of a prompt that is compared by its vector: the encoder reads such a one whole
-ROUTED = ("category", "resident")  # the classifier was sure of the category
+ROUTED = ("category", "cost")  # the classifier was sure of the category
 PERSON = b"coe answers"
 
 

@@ -17,11 +17,11 @@ from router.directory import Directory
 from router.mapping import MappingFile, read_mapping_file
 from router.model.artefact import Artefact, load_artefact
 from router.policy import RoutingPolicy
-from router.residency_preference import ResidencyPreference
 from router.router import GeneralOnly
 from router.router import Router as TrainedRouter
 from router.rules import Rule, Rules
 from router.stickiness import DEFAULT_STICKINESS
+from router.switch_price import SwitchPrice
 
 __all__ = ["build_router", "check_answer_cache", "check_router"]
 
@@ -88,7 +88,7 @@ def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
         Directory(names, config.general),
         _merged(by_name, mapped.mapping, config.categories),
         Rules([Rule(each.expert, each.category, each.language, each.keyword, each.has_tools) for each in config.rules]),
-        ResidencyPreference(config.residency_epsilon if artefact else 0.0, mapped),
+        SwitchPrice(config.score_per_second if artefact else 0.0, mapped),
         DEFAULT_STICKINESS if config.stickiness is None else config.stickiness,
     )
     return _Configured(policy, artefact)

@@ -99,11 +99,11 @@ def wire(
         num_threads=config.engine.num_threads or usable_cpus(),
         prefix_reuse=config.engine.prefix_reuse,
     )
-    weighs_residency = config.router.residency_epsilon > 0
+    weighs_loads = config.router.score_per_second > 0
     experts = Experts(served, errors, names, _fallbacks(config.experts, {*served, *errors}))
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     answers = AnswerCache(config.answer_cache, _identities(config.answer_cache, experts))
-    return Runtime(experts, router, engine, metrics, store, answers, weighs_residency=weighs_residency)
+    return Runtime(experts, router, engine, metrics, store, answers, weighs_loads=weighs_loads)
 
 
 def _identities(answer_cache: AnswerCacheConfig, experts: Experts) -> dict[str, str]:

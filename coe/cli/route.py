@@ -38,10 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_explanation(decision: Decision) -> None:
-    """Print the scores that residency weighed, and the nearest training prompts."""
+    """Print what the price of a switch weighed, and the nearest training prompts."""
     if cost := decision.cost:
-        weighed = f"{cost.mapped} {cost.mapped_score:.4f}, {cost.chosen} {cost.chosen_score:.4f}"
-        print(f"cost      expected scores: {weighed}; near-equal within {cost.epsilon:g}")
+        mapped = f"{cost.mapped} {cost.mapped_score:.4f} in {cost.mapped_load_s:.2f} s"
+        chosen = f"{cost.chosen} {cost.chosen_score:.4f} in {cost.chosen_load_s:.2f} s"
+        print(f"cost      expected scores: {mapped}, {chosen}; a second is worth {cost.score_per_second:g}")
     if decision.nearest:
         print("nearest   cosine, category, id, source, licence, text (our own prompts only)")
     for near in decision.nearest:

@@ -1,4 +1,4 @@
-"""`coe router`: the scores that a mapping is learned from, and the commands of the package `router`.
+"""`coe router`: what runs experts for the router's studies, and the commands of the package `router`.
 
 Those are modules with a grammar of their own, which raise ValueError or OSError for input that the user has to
 mend.
@@ -18,13 +18,17 @@ COMMANDS = {
     "frontier": ("coe.cli.router_frontier", "sweep the budget: quality against cost"),
     "judge": ("router.mapping_study.judging.judge_command", "judge a mapping on another score table"),
     "stickiness": ("router.evaluation.stickiness_command", "follow-ups that stay, new topics that move"),
+    "switching": ("router.spending_study.switching_command", "what a price of loading keeps of the score"),
+    "difficulty": ("router.spending_study.difficulty_command", "whether a prompt says who is right on it"),
     "explain": ("router.evaluation.explain_command", "say why a prompt goes where it goes"),
 }
 
 
 def add_arguments(parser: CommandParser) -> None:
-    commands = parser.add_subparsers(required=True, metavar="|".join([*COMMANDS, "score"]))
+    commands = parser.add_subparsers(required=True, metavar="|".join([*COMMANDS, "score", "opinion"]))
     text = "run experts over labelled prompts; writes what `map` reads"
     add_command(commands, "score", text, "coe.cli.router_score", reads_config=True)
+    text = "what the general expert's likelihoods add where the router is unsure"
+    add_command(commands, "opinion", text, "coe.cli.router_opinion", reads_config=True)
     for name, (module, help_text) in COMMANDS.items():
         add_command(commands, name, help_text, module, input_errors=INPUT_ERRORS)

@@ -94,7 +94,7 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "min_confidence": real(0, 1),
         "enabled": boolean,
         "mapping": existing_file,
-        "residency_epsilon": real(0, 1),
+        "score_per_second": real(0),
         "stickiness": real(0, 1),
         "device": choice("cpu", "cuda"),
         "categories": nested,

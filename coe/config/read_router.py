@@ -17,16 +17,22 @@ from coe.config.toml_fields import Checked, nearest, read_table, text
 
 __all__ = ["read_router"]
 
+REPLACED = {
+    "residency_epsilon": "write score_per_second = the points of expected score that a second of loading is worth"
+}
+
 
 def read_router(raw: object, folder: Path, names: Mapping[str, str]) -> Checked[RouterConfig | None]:
     """Read the table `[router]`; `names` has every expert's name and aliases in lower case. None without a general."""
+    raw, replaced = _without_replaced(raw)
     table = read_table(raw, "[router]", KEYS["router"], folder)
     categories = _categories(table.value.get("categories", {}), folder, names)
     rules = _rules(table.value.get("rules", []), folder, names)
     general = _general(table.value.get("general"), names)
     problems = (
         *chain.from_iterable(each.problems for each in (table, categories, rules, general)),
-        *_residency_problems(table.value),
+        *replaced,
+        *_price_problems(table.value),
     )
     if general.value is None:
         return Checked(None, problems)
@@ -83,10 +89,19 @@ def _general(written: str | None, names: Mapping[str, str]) -> Checked[str | Non
     )
 
 
-def _residency_problems(table: Mapping[str, Any]) -> tuple[str, ...]:
-    if not table.get("residency_epsilon") or "mapping" in table:
+def _without_replaced(raw: object) -> Checked[object]:
+    """Return the table without the keys that others have taken the place of; each is a problem that names the other."""
+    if not isinstance(raw, Mapping):
+        return Checked(raw)
+    found = [key for key in raw if key in REPLACED]
+    kept = {key: value for key, value in raw.items() if key not in REPLACED}
+    return Checked(kept, tuple(f"[router] {key}: there is no such key any more; {REPLACED[key]}" for key in found))
+
+
+def _price_problems(table: Mapping[str, Any]) -> tuple[str, ...]:
+    if not table.get("score_per_second") or "mapping" in table:
         return ()
     return (
-        f"[router] residency_epsilon = {table['residency_epsilon']:g}: experts are compared by expected scores; "
-        "write mapping = the file of `coe router map --json`, or residency_epsilon = 0",
+        f"[router] score_per_second = {table['score_per_second']:g}: experts are compared by expected scores; "
+        "write mapping = the file of `coe router map --json`, or score_per_second = 0",
     )

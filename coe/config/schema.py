@@ -149,7 +149,7 @@ class RouterConfig:
     min_confidence: float | None = None  # None: what the artefact was calibrated to
     enabled: bool = True
     mapping: Path | None = None  # the file that `coe router map --json` writes
-    residency_epsilon: float = 0.0
+    score_per_second: float = 0.0  # of loading; 0 takes the mapped expert wherever its weights are
     stickiness: float | None = None  # None: the router's own default
     device: str = "cpu"  # where prompts are encoded
     categories: Mapping[str, str] = field(default_factory=dict)

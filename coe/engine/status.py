@@ -41,6 +41,10 @@ class EngineStatus:
         """Bytes that a lease of the expert would have to move."""
         return self._cache.report.missing_bytes(expert)
 
+    def load_s(self, expert: str) -> float:
+        """Seconds after which a lease of the expert would be ready, at the speeds measured so far."""
+        return self._cache.report.load_s(expert)
+
     def num_requests(self, expert: str) -> int:
         return self._scheduler.num_requests(expert)
 

@@ -40,7 +40,7 @@ def test_alternatives_answer_in_turn_and_each_hop_is_told() -> None:
     assert pass_over(second, "failing") is None
 
 
-@pytest.mark.parametrize("why", ["category", "rule", "resident", "conversation", "abstain", "general"])
+@pytest.mark.parametrize("why", ["category", "rule", "cost", "conversation", "abstain", "general"])
 def test_a_routed_request_keeps_the_routers_alternatives(why: str) -> None:
     decision = Decision("code", None, None, why, "x", alternatives=("general",))
     assert with_fallbacks(decision, {"code": ("sql",)}) == decision

@@ -248,16 +248,16 @@ def test_prompts_that_come_while_the_router_is_busy_are_routed_together(config: 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("weighs_residency", [False, True])
-def test_the_router_sees_what_a_load_would_move_and_what_is_broken(
-    tmp_path: Path, llama_folder: Path, qwen3_folder: Path, weighs_residency: bool
+@pytest.mark.parametrize("weighs_loads", [False, True])
+def test_the_router_sees_how_long_loads_would_take_and_what_is_broken(
+    tmp_path: Path, llama_folder: Path, qwen3_folder: Path, weighs_loads: bool
 ) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{}")
     (tmp_path / "mapping.json").write_text("{}")
     file = write_config(tmp_path, {"llama": llama_folder, "broken": broken, "other": qwen3_folder})
-    keys = 'mapping = "mapping.json"\nresidency_epsilon = 0.1\n' if weighs_residency else ""
+    keys = 'mapping = "mapping.json"\nscore_per_second = 0.1\n' if weighs_loads else ""
     file.write_text(file.read_text().replace("[router]\n", f"[router]\n{keys}"))
 
     async def run() -> None:
@@ -266,10 +266,13 @@ def test_the_router_sees_what_a_load_would_move_and_what_is_broken(
         async with running(file, door) as runtime:
             await runtime.operator.load("llama")
             await runtime.route(RouteQuery((Message("user", "x"),), conversation="c"))
-            size = next(status.size_bytes for status in runtime.operator.experts() if status.name == "other")
         (query,) = door.queries
         assert query.conversation == "c"
-        assert query.snapshot.missing_bytes == ({"llama": 0, "other": size} if weighs_residency else {})
+        load_s = query.snapshot.load_s
+        assert load_s.keys() == ({"llama", "other"} if weighs_loads else set())
+        if weighs_loads:
+            assert load_s["llama"] == 0
+            assert load_s["other"] > 0
         assert query.snapshot.broken == {"broken"}
 
     asyncio.run(run())

@@ -44,7 +44,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path, other
         num_threads = 1
         [router]
         mapping = "mapping.json"
-        residency_epsilon = 0.02
+        score_per_second = 10000
         [[router.rules]]
         keyword = "bit about it"
         expert = "maths"
@@ -64,23 +64,17 @@ def only_resident(live: Live, *names: str) -> None:
         assert httpx.post(f"{live.url}/admin/experts/{name}/{command}").status_code == 200
 
 
-def test_the_resident_near_equal_answers_and_the_cost_term_says_so(composed: Live) -> None:
+def test_a_gain_below_the_price_of_a_load_is_left_out_and_the_cost_term_says_so(composed: Live) -> None:
     with Client(composed.url) as client:
         only_resident(composed, "sql")
         preferred = client.chat(CODE, max_tokens=2)
         only_resident(composed)
         mapped = client.route(CODE)
-    assert (preferred.expert, preferred.why, preferred.category) == ("sql", "resident", "code")
+    assert (preferred.expert, preferred.why, preferred.category) == ("sql", "cost", "code")
     cost = preferred.decision.cost
     assert cost is not None
-    assert (cost.mapped, cost.mapped_score, cost.chosen, cost.chosen_score, cost.epsilon) == (
-        "code",
-        0.5,
-        "sql",
-        0.49,
-        0.02,
-    )
-    assert cost.missing_bytes
+    assert (cost.mapped, cost.chosen, cost.chosen_load_s, cost.score_per_second) == ("code", "sql", 0, 10000)
+    assert cost.mapped_score > cost.chosen_score > cost.mapped_score - 10000 * cost.mapped_load_s
     assert preferred.decision.instead_of == "code"
     assert (mapped.expert, mapped.why) == ("code", "category")
     assert mapped.cost is not None
@@ -132,6 +126,7 @@ def test_a_follow_up_stays_by_its_messages_or_by_the_header(composed: Live) -> N
         {"role": "assistant", "content": "SELECT name FROM river"},
         {"role": "user", "content": "shorter please"},
     ]
+    only_resident(composed, "sql")
     with Client(composed.url) as client:
         followed = client.chat(messages, max_tokens=2)
         client.chat("@sql hello", conversation="c-1", max_tokens=2)
@@ -145,7 +140,7 @@ def test_a_follow_up_stays_by_its_messages_or_by_the_header(composed: Live) -> N
         assert (decision.expert, decision.why) == ("sql", "conversation")
     assert alone.expert == "general"
     assert moved.category == "code"
-    assert moved.why in ("category", "resident")
+    assert moved.why in ("category", "cost")
 
 
 def test_the_word_is_in_the_headers_and_the_sentence_in_the_body(composed: Live) -> None:

@@ -1,4 +1,4 @@
-"""The router's serving path imports nothing of training, evaluation or the mapping study, and arrows point one way."""
+"""The router's serving path imports nothing of training, evaluation or the studies, and arrows point one way."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ WINGS = {  # a wing, and the wings that it may import; "serving" is what stands 
     "training": {"encoding", "model", "labelled"},
     "evaluation": {"encoding", "model", "serving", "labelled", "training"},
     "mapping_study": {"encoding", "model", "serving", "labelled", "training"},
+    "spending_study": {"encoding", "model", "serving", "labelled", "training", "mapping_study"},
 }
-NOT_SERVED = ("router.labelled", "router.training", "router.evaluation", "router.mapping_study")
+NOT_SERVED = (
+    "router.labelled",
+    "router.training",
+    "router.evaluation",
+    "router.mapping_study",
+    "router.spending_study",
+)
 
 SERVE = """
 import sys
@@ -32,8 +39,8 @@ from router.directory import Directory
 from router.mapping import read_mapping_file
 from router.model.artefact import load_artefact
 from router.policy import RoutingPolicy
-from router.residency_preference import ResidencyPreference
 from router.rules import Rule, Rules
+from router.switch_price import SwitchPrice
 
 artefact = load_artefact()
 authored = next(exemplar.text for exemplar in artefact.exemplars if exemplar.text)
@@ -44,7 +51,7 @@ policy = RoutingPolicy(
     Directory({"a": "a", "b": "b"}, "a"),
     learned.mapping,
     Rules([Rule("a", keywords=("invoice",))]),
-    ResidencyPreference(0.1, learned),
+    SwitchPrice(0.1, learned),
 )
 (decision,) = Router.with_policy(policy, artefact).route([query])
 assert decision.nearest and any(near.text for near in decision.nearest), decision

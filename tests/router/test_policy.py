@@ -1,4 +1,4 @@
-"""The decision is a pure function: order, doubt, residency, conversation, alternatives."""
+"""The decision is a pure function: order, doubt, price of a switch, conversation, alternatives."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from router_fakes import ask
 
-from coe.types import CostTerm, Decision, Message, RouteQuery, Snapshot
+from coe.types import Decision, Message, RouteQuery, Snapshot
 from router.directory import Directory
 from router.mapping import MappingFile
 from router.policy import RoutingPolicy
-from router.residency_preference import ResidencyPreference
 from router.rules import Rule, Rules
+from router.switch_price import SwitchPrice
 from router.turn import Previous, Turn
 
 EXPERTS = ("general", "sql", "maths", "small")
@@ -24,22 +24,25 @@ SCORES = {
     "math": {"sql": 0.20, "maths": 0.60, "small": 0.59, "general": 0.30},
 }
 ACTIVE = {"sql": 2.0, "maths": 4.0, "small": 1.0, "general": 2.0}
-NOWHERE = Snapshot(dict.fromkeys(EXPERTS, 7))
+NOWHERE = Snapshot(dict.fromkeys(EXPERTS, 2.0))  # seconds of loading
 
 
 def policy(
-    epsilon: float = 0.0, stickiness: float = 0.5, active_b: dict[str, float] | None = None, **more: object
+    score_per_second: float = 0.0, stickiness: float = 0.5, active_b: dict[str, float] | None = None, **more: object
 ) -> RoutingPolicy:
-    preference = ResidencyPreference(epsilon, MappingFile(MAPPING, SCORES, active_b or {}))
-    return RoutingPolicy(DIRECTORY, MAPPING, preference=preference, stickiness=stickiness, **more)  # type: ignore[arg-type]
+    price = SwitchPrice(score_per_second, MappingFile(MAPPING, SCORES, active_b or {}))
+    return RoutingPolicy(DIRECTORY, MAPPING, price=price, stickiness=stickiness, **more)  # type: ignore[arg-type]
 
 
 def turn(sql: float, math: float, doubt: str = "", follow_up: float = 0.0) -> Turn:
     return Turn("a turn", {"sql": sql, "math": math, "law": 1 - sql - math}, doubt, follow_up=follow_up)
 
 
+SURE = turn(1.0, 0.0)
+
+
 def resident(*names: str) -> Snapshot:
-    return Snapshot({name: 0 if name in names else 7 for name in EXPERTS})
+    return Snapshot({name: 0.0 if name in names else 2.0 for name in EXPERTS})
 
 
 # -- category and doubt
@@ -57,52 +60,31 @@ def test_a_category_without_an_expert_goes_to_the_general_one() -> None:
     assert decision.because == "category law at 0.80, which has no expert"
 
 
-# -- residency
+# -- the price of a switch
 
 
-@pytest.mark.parametrize(
-    ("epsilon", "here", "expert"),
-    [
-        (0.0, ("maths", "small"), "sql"),  # off
-        (0.02, ("maths", "small"), "maths"),  # exactly epsilon below
-        (0.0199, ("maths", "small"), "sql"),
-        (0.05, ("small",), "small"),
-        (0.05, ("small", "maths"), "maths"),  # the best of those that are here
-        (0.05, ("small", "maths", "sql"), "sql"),  # the mapped expert is here itself
-        (0.05, (), "sql"),
-        (0.05, ("general",), "sql"),  # here, but nowhere near
-        (1.0, ("general",), "general"),
-    ],
-)
-def test_among_near_equals_the_resident_one_answers(epsilon: float, here: tuple[str, ...], expert: str) -> None:
-    decision = policy(epsilon).decide(turn(0.9, 0.1), resident(*here))
-    assert decision.expert == expert
-    assert decision.why == ("category" if expert == "sql" else "resident")
-    assert decision.instead_of == (None if expert == "sql" else "sql")
+def test_a_gain_below_the_price_of_a_load_is_left_out_and_the_sentence_says_why() -> None:
+    decision = policy(0.02).decide(SURE, resident("maths"))
+    assert (decision.expert, decision.why, decision.instead_of) == ("maths", "cost", "sql")
+    assert decision.because == (
+        "category sql at 1.00; maths is expected to score 0.780 at once where sql scores 0.800 after 2.00 s of loading"
+    )
+    assert decision.cost is not None
+    assert (decision.cost.mapped, decision.cost.chosen) == ("sql", "maths")
 
 
-def test_the_cost_term_says_what_was_weighed_and_is_absent_when_off() -> None:
-    decision = policy(0.02).decide(turn(0.9, 0.1), resident("maths"))
-    assert decision.cost == CostTerm(0.02, "sql", 0.80, "maths", 0.78, 7)
-    assert "maths is resident and expected to score 0.780 where sql scores 0.800" in decision.because
-    assert policy(0.02).decide(turn(0.9, 0.1), NOWHERE).cost == CostTerm(0.02, "sql", 0.80, "sql", 0.80, 7)
-    assert policy(0.0).decide(turn(0.9, 0.1), resident("maths")).cost is None
+def test_a_load_that_its_gain_pays_for_is_made() -> None:
+    decision = policy(0.02).decide(SURE, resident("general"))
+    assert (decision.expert, decision.why, decision.instead_of) == ("sql", "category", None)
+    assert decision.cost is not None
 
 
-def test_no_expert_with_more_active_parameters_is_preferred() -> None:
-    """The mapping was learned under a budget on them, and it holds whatever is resident."""
-    budgeted = policy(0.05, active_b=ACTIVE)
-    assert budgeted.decide(turn(0.9, 0.1), resident("maths", "small")).expert == "small"
-    assert budgeted.decide(turn(0.9, 0.1), resident("maths")).expert == "sql"
+def test_nothing_is_weighed_when_it_is_off() -> None:
+    assert policy(0.0).decide(SURE, resident("maths")).cost is None
 
 
-def test_doubt_is_never_overruled_by_residency() -> None:
+def test_doubt_is_never_overruled_by_the_price() -> None:
     assert policy(1.0).decide(turn(0.6, 0.3, "doubt"), resident("maths")).expert == "general"
-
-
-def test_a_resident_but_broken_expert_is_not_preferred() -> None:
-    state = replace(resident("maths"), broken={"maths"})
-    assert policy(0.05).decide(turn(0.9, 0.1), state).expert == "sql"
 
 
 # -- conversation
@@ -137,7 +119,7 @@ def test_staying_says_why() -> None:
 
 
 def test_a_conversation_stays_with_a_resident_choice_whatever_is_resident_now() -> None:
-    decision = policy(0.05).decide(turn(0.9, 0.1), resident("sql"), Previous("sql"))
+    decision = policy(0.05).decide(SURE, resident("sql"), Previous("sql"))
     assert (decision.expert, decision.why) == ("sql", "category")
     assert policy(0.05).decide(turn(0.5, 0.4), resident("maths"), Previous("sql", "sql")).expert == "sql"
 
@@ -145,8 +127,8 @@ def test_a_conversation_stays_with_a_resident_choice_whatever_is_resident_now() 
 def test_a_resident_stand_in_keeps_the_conversation_it_was_chosen_for() -> None:
     """Every clear follow-up left it: its own categories were likely for nothing, since it has another."""
     ours = policy(0.05)
-    first = ours.decide(turn(0.9, 0.1), resident("maths"))
-    assert (first.expert, first.why) == ("maths", "resident")
+    first = ours.decide(SURE, resident("maths"))
+    assert (first.expert, first.why) == ("maths", "cost")
     previous = ours.after(first, None)
     assert previous == Previous("maths", "sql")
     second = ours.decide(turn(0.95, 0.0), resident("sql"), previous)
@@ -201,8 +183,8 @@ def test_general_is_the_last_alternative_even_if_it_is_broken() -> None:
 def test_a_kept_conversation_and_a_resident_choice_have_alternatives_of_their_own() -> None:
     stays = policy().decide(turn(0.4, 0.5, follow_up=0.9), NOWHERE, Previous("sql"))
     assert (stays.why, stays.expert, stays.alternatives) == ("conversation", "sql", ("maths", "general"))
-    near = policy(0.02).decide(turn(0.9, 0.1), resident("maths"))
-    assert (near.why, near.expert, near.alternatives) == ("resident", "maths", ("sql", "general"))
+    near = policy(0.02).decide(SURE, resident("maths"))
+    assert (near.why, near.expert, near.alternatives) == ("cost", "maths", ("sql", "general"))
 
 
 def test_a_rules_alternative_is_the_general_expert_and_a_named_expert_has_none() -> None:
@@ -234,12 +216,12 @@ def test_the_order_is_model_mention_rule_router() -> None:
     assert why(ask("x")) is None
 
 
-def test_a_rule_that_names_a_category_takes_its_expert_and_its_residency() -> None:
+def test_a_rule_that_names_a_category_takes_its_expert_and_the_price_of_loading_it() -> None:
     ruled = policy(0.02, rules=Rules([Rule(category="sql", keywords=("rows",))]))
     decision = ruled.before_classifying(RouteQuery((Message("user", "count rows"),), snapshot=resident("maths")))
     assert decision is not None
     assert (decision.expert, decision.category, decision.why, decision.rule) == ("maths", "sql", "rule", 1)
-    assert decision.because.startswith("rule 1: keyword 'rows', category sql; maths is resident")
+    assert decision.because.startswith("rule 1: keyword 'rows', category sql; maths is expected to score 0.780")
 
 
 # -- purity
@@ -253,14 +235,14 @@ def test_the_same_scores_snapshot_and_previous_decision_give_the_same_decision()
     for _ in range(300):
         weights = [rng.random() ** 3 for _ in range(3)]
         sql, math = weights[0] / sum(weights), weights[1] / sum(weights)
-        state = Snapshot({name: rng.choice((0, 7)) for name in EXPERTS}, {"sql"} if rng.random() < 0.2 else ())
+        state = Snapshot({name: rng.choice((0.0, 2.0)) for name in EXPERTS}, {"sql"} if rng.random() < 0.2 else ())
         previous = Previous(rng.choice(EXPERTS)) if rng.random() < 0.5 else None
         cases.append((turn(sql, math, rng.choice(("", "doubt")), rng.random()), state, previous))
     first: list[Decision] = [used.decide(*case) for case in cases]
     again = [used.decide(*case) for case in reversed(cases)]
     fresh = [policy(0.05, 0.4, ACTIVE).decide(*case) for case in cases]
     assert first == again[::-1] == fresh
-    assert {decision.why for decision in first} == {"category", "resident", "conversation", "abstain"}
+    assert {decision.why for decision in first} == {"category", "cost", "conversation", "abstain"}
     for decision, (_, snapshot, _) in zip(first, cases, strict=True):
         chain = (decision.expert, *decision.alternatives)
         assert len(set(chain)) == len(chain) <= 3
@@ -273,7 +255,5 @@ def test_the_same_scores_snapshot_and_previous_decision_give_the_same_decision()
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_values_out_of_range_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=r"residency_epsilon .*: must lie in 0 to 1"):
-        policy(epsilon=value)
     with pytest.raises(ValueError, match=r"stickiness .*: must lie in 0 to 1"):
         policy(stickiness=value)

@@ -17,8 +17,8 @@ from router.mapping import MappingFile
 from router.model.abstain import AbstainRule
 from router.model.artefact import ArtefactError
 from router.policy import RoutingPolicy
-from router.residency_preference import ResidencyPreference
 from router.router import Router
+from router.switch_price import SwitchPrice
 
 UNSURE = "why so why so why so why so"  # to this encoder half sql, half math
 NAMES = {"general": "general", "db": "sql"}
@@ -205,16 +205,16 @@ def test_a_query_that_only_explains_leaves_no_trace() -> None:
 
 def test_what_was_resident_then_is_remembered() -> None:
     """The replay cannot know it, so the memory has to: the expert that answered has been evicted since."""
-    router, _ = with_policy(residency_policy())
+    router, _ = with_policy(priced_policy())
     (first,) = router.route([chat("select", snapshot=Snapshot({"sql": 5, "general": 0}))])
     (second,) = router.route([chat("select", "1", UNSURE, snapshot=Snapshot({"sql": 0, "general": 5}))])
-    assert (first.expert, first.why, first.instead_of) == ("general", "resident", "sql")
+    assert (first.expert, first.why, first.instead_of) == ("general", "cost", "sql")
     assert (second.expert, second.why) == ("general", "abstain")
     (third,) = router.route(
         [chat("select", "1", UNSURE, "2", "select select select select", snapshot=Snapshot({"sql": 0, "general": 5}))]
     )
     assert (third.expert, third.why) == ("general", "conversation")
-    (replayed,) = with_policy(residency_policy())[0].route([chat("select", "1", UNSURE, snapshot=Snapshot({"sql": 0}))])
+    (replayed,) = with_policy(priced_policy())[0].route([chat("select", "1", UNSURE, snapshot=Snapshot({"sql": 0}))])
     assert (replayed.expert, replayed.why) == ("sql", "conversation")
 
 
@@ -258,10 +258,9 @@ def test_a_conversation_is_routed_anew_while_its_expert_is_broken_and_goes_back_
     assert (back.expert, back.why) == ("sql", "conversation")
 
 
-def residency_policy() -> RoutingPolicy:
+def priced_policy() -> RoutingPolicy:
     scores = {"sql": {"sql": 0.8, "general": 0.79}, "math": {"sql": 0.1, "general": 0.5}}
-    preference = ResidencyPreference(0.02, MappingFile(expected_scores=scores))
-    return RoutingPolicy(DIRECTORY, {"sql": "sql"}, preference=preference)
+    return RoutingPolicy(DIRECTORY, {"sql": "sql"}, price=SwitchPrice(0.02, MappingFile(expected_scores=scores)))
 
 
 # -- without a classifier

@@ -53,7 +53,7 @@ def test_config_check_names_strangers_and_holes_in_the_mapping_file(
 ) -> None:
     (tmp_path / "mapping.json").write_text(json.dumps(mapping))
     file = write_config(tmp_path, {"general": llama_folder, "code": llama_folder})
-    keys = 'mapping = "mapping.json"\nresidency_epsilon = 0.1\n'
+    keys = 'mapping = "mapping.json"\nscore_per_second = 0.1\n'
     file.write_text(file.read_text().replace("[router]\n", f"[router]\n{keys}"))
     assert main(["config", "check", "-c", str(file)]) == 2
     assert expected in capsys.readouterr().err

@@ -29,12 +29,12 @@ DECISION = Decision(
     expert="sql",
     category="sql",
     confidence=0.9,
-    why="resident",
+    why="cost",
     text="",
     probabilities={"sql": 0.9, "code": 0.1},
     because="category sql at 0.90",
     instead_of="code",
-    cost=CostTerm(0.02, "code", 0.5, "sql", 0.49, 7),
+    cost=CostTerm(0.02, "code", 0.5, 1.5, "sql", 0.49, 0.25),
     nearest=(Neighbour("id", "source", "sql", "MIT", 0.5),),
     alternatives=("general",),
     passed_over=(PassedOver("maths", "queue"),),
@@ -61,7 +61,7 @@ def test_a_whole_answer_comes_back_as_it_was() -> None:
     found = whole_answer_from(answer.whole())
     assert (found.text, found.finish_reason, found.tier) == ("hi", "stop", Tier.HOST)
     assert (found.usage, found.switch, found.decision) == (usage, switch, DECISION)
-    assert (found.expert, found.category, found.confidence, found.why) == ("sql", "sql", 0.9, "resident")
+    assert (found.expert, found.category, found.confidence, found.why) == ("sql", "sql", 0.9, "cost")
 
 
 def test_the_status_of_an_expert_comes_back_as_it_was() -> None:

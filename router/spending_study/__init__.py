@@ -1,0 +1,1 @@
+"""Whether spending more pays: loads against gains, larger experts against difficult prompts. Never served."""
