@@ -6,9 +6,11 @@ a category or a language exists is checked by the router itself, whose complaint
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from coe.config.paths import cache_dir
 from coe.config.schema import AnswerCacheConfig, RouterConfig
 from coe.config.toml_fields import nearest
 from coe.errors import ConfigError
@@ -24,6 +26,11 @@ from router.stickiness import DEFAULT_STICKINESS
 from router.switch_price import SwitchPrice
 
 __all__ = ["build_router", "check_answer_cache", "check_router"]
+
+if TYPE_CHECKING:
+    from router.labelled.prompts import Prompt
+
+log = logging.getLogger("coe.router")
 
 
 class _Configured(NamedTuple):
@@ -43,6 +50,8 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
         policy, artefact = _configured(config, names)
         if artefact is None or not _classifies(config, names):
             return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
+        if config.descriptions:
+            return _with_described(config, policy, artefact)
         return TrainedRouter.with_policy(policy, artefact, config.device)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
@@ -52,7 +61,8 @@ def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
     """Raise ConfigError for what is wrong with `[router]`, without loading the encoder."""
     try:
         policy, artefact = _configured(config, names)
-        policy.checked(() if artefact is None else artefact.categories)
+        policy.checked(_categories(config, artefact))
+        _examples(config)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
 
@@ -67,7 +77,7 @@ def check_answer_cache(answer_cache: AnswerCacheConfig, config: RouterConfig, na
             "give the router two experts and enabled = true"
         )
     _, artefact = _configured(config, names)
-    known = () if artefact is None else artefact.categories
+    known = _categories(config, artefact)
     for category, threshold in answer_cache.semantic.items():
         if category not in known:
             where = f"[answer_cache.semantic] {category} = {threshold:g}"
@@ -81,7 +91,7 @@ def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:
 def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
     needs_categories = _classifies(config, names) or any(rule.category for rule in config.rules)
     artefact = load_artefact(config.artefact, config.min_confidence) if needs_categories else None
-    categories = () if artefact is None else artefact.categories
+    categories = _categories(config, artefact)
     mapped = MappingFile() if config.mapping is None or artefact is None else read_mapping_file(config.mapping)
     by_name = {category: names[category.lower()] for category in categories if category.lower() in names}
     policy = RoutingPolicy(
@@ -92,6 +102,45 @@ def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
         DEFAULT_STICKINESS if config.stickiness is None else config.stickiness,
     )
     return _Configured(policy, artefact)
+
+
+def _categories(config: RouterConfig, artefact: Artefact | None) -> tuple[str, ...]:
+    """Return the trained router's categories and those that experts describe."""
+    return () if artefact is None else tuple(dict.fromkeys((*artefact.categories, *config.descriptions)))
+
+
+def _examples(config: RouterConfig) -> Sequence[Prompt]:
+    """Return the labelled prompts of described experts; raises ValueError for a file without one."""
+    if config.examples is None:
+        return ()
+    if not config.descriptions:
+        raise ValueError(
+            f"examples = {config.examples.name}: no expert has a description; describe them, or train a router"
+        )
+    from router.labelled.bad_rows import lines_about
+    from router.labelled.prompts import read_prompts
+
+    found = read_prompts(config.examples)
+    for line in lines_about(found.bad_rows):
+        log.warning("examples %s", line)
+    return found.prompts
+
+
+def _with_described(config: RouterConfig, policy: RoutingPolicy, artefact: Artefact) -> TrainedRouter:
+    """Fit the described categories beside the trained ones: a second or two, most of it for encoding, once."""
+    examples = _examples(config)
+    policy = policy.checked(_categories(config, artefact))
+    from router.encoding.cached_encoder import CachedEncoder
+    from router.encoding.encoder import Encoder
+    from router.training.beside import with_described
+
+    encoder = Encoder(artefact.encoder_source, device=config.device)
+    artefact.check_encoder(encoder.id)
+    served = {category for category in artefact.categories if category in policy.mapping}
+    cached = CachedEncoder(encoder, cache_dir() / "router")
+    extended = with_described(artefact, config.descriptions, examples, served, cached)
+    log.info("described experts=%s examples=%d", ", ".join(config.descriptions), len(examples))
+    return TrainedRouter(extended, encoder, policy)
 
 
 def _merged(*mappings: Mapping[str, str]) -> dict[str, str]:

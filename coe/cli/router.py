@@ -13,9 +13,10 @@ __all__ = ["add_arguments"]
 INPUT_ERRORS = (ValueError, OSError)
 COMMANDS = {
     "train": ("router.training.train_command", "train a router on prompts of your own"),
-    "evaluate": ("coe.cli.router_evaluate", "measure a router on held-out prompts"),
+    "evaluate": ("coe.cli.router_commands.evaluate", "measure a router on held-out prompts"),
+    "learning-curve": ("router.evaluation.learning_curve", "how right own categories are by rows a category"),
     "map": ("router.mapping_study.map_command", "learn category -> expert under a budget"),
-    "frontier": ("coe.cli.router_frontier", "sweep the budget: quality against cost"),
+    "frontier": ("coe.cli.router_commands.frontier", "sweep the budget: quality against cost"),
     "judge": ("router.mapping_study.judging.judge_command", "judge a mapping on another score table"),
     "stickiness": ("router.evaluation.stickiness_command", "follow-ups that stay, new topics that move"),
     "switching": ("router.spending_study.switching_command", "what a price of loading keeps of the score"),
@@ -27,8 +28,8 @@ COMMANDS = {
 def add_arguments(parser: CommandParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="|".join([*COMMANDS, "score", "opinion"]))
     text = "run experts over labelled prompts; writes what `map` reads"
-    add_command(commands, "score", text, "coe.cli.router_score", reads_config=True)
+    add_command(commands, "score", text, "coe.cli.router_commands.score", reads_config=True)
     text = "what the general expert's likelihoods add where the router is unsure"
-    add_command(commands, "opinion", text, "coe.cli.router_opinion", reads_config=True)
+    add_command(commands, "opinion", text, "coe.cli.router_commands.opinion", reads_config=True)
     for name, (module, help_text) in COMMANDS.items():
         add_command(commands, name, help_text, module, input_errors=INPUT_ERRORS)

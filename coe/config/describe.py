@@ -9,6 +9,8 @@ from coe.config.schema import Config, ExpertConfig, RuleConfig
 
 __all__ = ["describe"]
 
+_EMPTY = {"categories": "(by the experts' names)", "descriptions": "(none)"}
+
 
 def describe(config: Config) -> str:
     """Return every expert and every setting, defaults included, one a line."""
@@ -18,7 +20,10 @@ def describe(config: Config) -> str:
         table = getattr(config, name)
         lines.append(name)
         absent = {"access": "(none)", "answer_cache": "(off)"}.get(name, "(derived at start)")
-        lines += [f"  {item.name} = {_in_words(getattr(table, item.name), absent)}" for item in fields(table)]
+        lines += [
+            f"  {item.name} = {_in_words(getattr(table, item.name), _EMPTY.get(item.name, absent))}"
+            for item in fields(table)
+        ]
     return "\n".join(lines)
 
 
@@ -26,6 +31,7 @@ def _expert_line(expert: ExpertConfig) -> str:
     facts = [f"{expert.name}: {expert.source}"]
     facts += [f"base {expert.base}"] if expert.base else []
     facts += ["base not checked"] if expert.base_check == "off" else []
+    facts += ["described"] if expert.description else []
     facts += [f"also called {', '.join(expert.aliases)}"] if expert.aliases else []
     facts += [f"dtype {expert.dtype}"] if expert.dtype else []
     facts += [f"weights {expert.weights}"] if expert.weights != "full" else []
@@ -39,15 +45,17 @@ def _expert_line(expert: ExpertConfig) -> str:
 def _in_words(value: object, absent: str) -> str:
     if value is None:
         return absent
-    if isinstance(value, Mapping) and absent == "(off)":
-        return ", ".join(f"{category} from {cosine:g}" for category, cosine in value.items()) or absent
     if isinstance(value, Mapping):
-        return ", ".join(f"{category} -> {expert}" for category, expert in value.items()) or "(by the experts' names)"
+        return ", ".join(_pair_in_words(key, each) for key, each in value.items()) or absent
     if isinstance(value, tuple):
         return (
             "; ".join(_rule_in_words(each) if isinstance(each, RuleConfig) else str(each) for each in value) or "(none)"
         )
     return str(value)
+
+
+def _pair_in_words(key: str, value: object) -> str:
+    return f"{key} from {value:g}" if isinstance(value, float) else f"{key} -> {value}"
 
 
 def _rule_in_words(rule: RuleConfig) -> str:

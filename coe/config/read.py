@@ -7,20 +7,31 @@ whether they exist; opens no model, asks no hub, imports no torch. What a source
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from coe.config.card import CARD, card_paragraph
 from coe.config.keys import KEYS
 from coe.config.read_answer_cache import read_answer_cache
 from coe.config.read_experts import START, read_experts
 from coe.config.read_router import read_router
-from coe.config.schema import AccessConfig, CacheConfig, Config, EngineConfig, SchedulerConfig, ServerConfig
+from coe.config.schema import (
+    AccessConfig,
+    CacheConfig,
+    Config,
+    EngineConfig,
+    ExpertConfig,
+    SchedulerConfig,
+    ServerConfig,
+)
 from coe.config.toml_fields import Checked, nearest, read_table
 from coe.errors import ConfigError
 
 __all__ = ["load_config"]
 
+FROM_CARD = "card"  # the description that is read from the model's card
 _TABLES = {"experts", *(name for name in KEYS if "." not in name)}
 
 
@@ -57,6 +68,8 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
         read_table(raw.get(name, {}), f"[{name}]", KEYS[name], folder)
         for name in ("cache", "engine", "scheduler", "server", "access")
     )
+    general = "" if router.value is None else router.value.general
+    descriptions = _descriptions(experts.experts, general)
     problems = (
         *_unknown_tables(raw),
         *experts.problems,
@@ -69,6 +82,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
         *access.problems,
         *_access_problems(access.value),
         *answer_cache.problems,
+        *descriptions.problems,
     )
     if problems or router.value is None:
         return Checked(None, problems)
@@ -76,7 +90,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
         Config(
             file,
             experts.experts,
-            router.value,
+            replace(router.value, descriptions=descriptions.value),
             CacheConfig(**cache.value),
             EngineConfig(**engine.value),
             SchedulerConfig(**scheduler.value),
@@ -85,6 +99,27 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
             answer_cache.value,
         )
     )
+
+
+def _descriptions(experts: Sequence[ExpertConfig], general: str) -> Checked[dict[str, str]]:
+    """Return expert -> what it says of itself, or its model's card."""
+    found: dict[str, str] = {}
+    problems = []
+    for expert in experts:
+        where, text = f"[experts.{expert.name}] description", expert.description
+        if text is None:
+            continue
+        if expert.name == general:
+            problems.append(f"{where}: the general expert answers what no other one is described for; remove it")
+        elif text != FROM_CARD:
+            found[expert.name] = text
+        elif (paragraph := card_paragraph(expert.source.folder) if expert.source.folder else None) is None:
+            problems.append(
+                f'{where} = "{FROM_CARD}": {expert.source} has no {CARD} with a paragraph; write one sentence'
+            )
+        else:
+            found[expert.name] = paragraph
+    return Checked(found, tuple(problems))
 
 
 def _unknown_tables(raw: Mapping[str, Any]) -> tuple[str, ...]:

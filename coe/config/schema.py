@@ -81,6 +81,7 @@ class ExpertConfig:
     keep_alive_s: float | None = None  # None: evicted only under pressure
     preload: bool = False
     fallbacks: tuple[str, ...] = ()  # names of experts, never aliases
+    description: str | None = None  # one sentence: the category of the expert's own that it makes
     chat_template: Path | None = None  # None: the source's own
     generation: Sampling = field(default_factory=Sampling)
 
@@ -152,6 +153,8 @@ class RouterConfig:
     score_per_second: float = 0.0  # of loading; 0 takes the mapped expert wherever its weights are
     stickiness: float | None = None  # None: the router's own default
     device: str = "cpu"  # where prompts are encoded
+    descriptions: Mapping[str, str] = field(default_factory=dict)  # expert -> one sentence
+    examples: Path | None = None  # labelled prompts of described experts
     categories: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[RuleConfig, ...] = ()
 

@@ -20,6 +20,7 @@ from safetensors.numpy import save as to_bytes
 
 from router.model.abstain import AbstainRule
 from router.model.category_model import CategoryModel
+from router.model.described import DescribedCategories
 from router.model.follow_up import FollowUpModel
 from router.model.layers import layer_from_arrays
 from router.model.tf_idf import TfIdfModel
@@ -57,7 +58,10 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """All that is learned. `encoder_source` is the encoder to load, `encoder_id` the id it must turn out to have."""
+    """All that is learned. `encoder_source` is the encoder to load, `encoder_id` the id it must turn out to have.
+
+    `described` are categories of a configuration beside the trained ones; they are made at start and never saved.
+    """
 
     encoder_source: str
     encoder_id: str
@@ -70,9 +74,11 @@ class Artefact:
     exemplar_vectors: NDArray[np.float32]  # (exemplars, dims of the whole text's embedding), centred
     data: dict[str, Any] = field(default_factory=dict)  # source -> rows used and licence
     metrics: dict[str, Any] = field(default_factory=dict)
+    described: DescribedCategories | None = None
 
     def save(self, folder: Path) -> None:
         """Write both files."""
+        assert self.described is None, "what a configuration describes is made anew at every start"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ARRAYS_FILE).write_bytes(to_bytes(self._arrays()))
         header = {"format": FORMAT, "arrays_sha256": sha256_of(folder / ARRAYS_FILE)}

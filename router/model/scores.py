@@ -37,7 +37,10 @@ class Scores(NamedTuple):
 def score(artefact: Artefact, vectors: NDArray[np.float32], texts: Sequence[str]) -> Scores:
     """Return the scores of n texts and their (n, dims) vectors."""
     logits = artefact.model.logits(vectors, texts)
-    probabilities = softmax(logits / artefact.temperature, axis=1).astype(np.float32)
+    probabilities = softmax(logits / artefact.temperature, axis=1)
+    if artefact.described is not None:
+        probabilities = artefact.described.joined(probabilities, vectors, texts)
+    probabilities = probabilities.astype(np.float32)
     nearest = nearest_to(artefact.exemplar_vectors, artefact.model.centred(vectors))
     return Scores(probabilities, artefact.abstain.confidence(probabilities, texts), nearest)
 

@@ -1,8 +1,8 @@
 """The class of everything else: general prompts of our own beside categories that a user made up.
 
-Owns which prompts those are and how easily they win: the intercept of the class is moved until nine of ten of them,
-judged by models that did not see them, are sorted into it. With few rows a category the class would otherwise take
-everything, it has the most prompts. Knows nothing about models.
+Owns which prompts those are and how easily they win: the intercept of the class is moved until so many of them, judged
+by models that did not see them, are sorted into it. With few rows a category the class would otherwise take everything,
+it has the most prompts. Knows nothing about models.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ FAMILY = "general prompts"
 NUM_PROMPTS = 240
 ENGLISH_FAMILIES = (TEMPLATE_FAMILY, PLAIN_FAMILY, language_family("en"))
 SHARE_KEPT = 0.9  # of general prompts that are to be sorted as such
+SHARE_KEPT_UNSEEN = 0.8  # without a labelled row; on prompts that are new altogether it is above .9
 SEED = 0
 
 
@@ -49,4 +50,5 @@ def shift_of(rows: TrainingSet, judged: NDArray[np.intp], logits: NDArray[np.flo
         return 0.0
     general = rows.categories.index(GENERAL)
     others = np.delete(logits[is_added], general, axis=1).max(axis=1)
-    return float(np.quantile(others - logits[is_added, general], SHARE_KEPT))
+    share = SHARE_KEPT_UNSEEN if (rows.families == FAMILY).all() else SHARE_KEPT
+    return float(np.quantile(others - logits[is_added, general], share))

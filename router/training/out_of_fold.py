@@ -91,7 +91,7 @@ def held_out(training_set: TrainingSet, recipe: Recipe) -> HeldOut:
     """Return the scores out of fold that a training's choices are made on."""
     by_group = out_of_fold(training_set, recipe, training_set.groups, np.ones(len(training_set.labels), np.bool_))
     shift = shift_of(training_set, by_group.rows, by_group.logits)
-    by_family = held_out_families(training_set, recipe)
+    by_family = held_out_families(training_set, recipe) if training_set.is_separable.any() else by_group
     is_own = is_labelled(training_set)
     return HeldOut(
         moved(by_group.without(~is_own), training_set, shift),

@@ -41,17 +41,18 @@ def train(
     unlabelled: Sequence[Prompt] = (),
     follow_up: FollowUpModel | None = None,
     descriptions: Mapping[str, str] | None = None,
+    others: Sequence[Prompt] = (),
 ) -> Artefact:
     """Return the artefact of these prompts, and of those unlabelled ones whose neighbours agree on a category.
 
     `follow_up` is the encoder's model of follow-ups; by default the shipped one, or one fitted on authored turns.
     `descriptions` is category -> a sentence, for the recipe that reads them: a category with one needs no prompt. That
-    recipe adds general prompts where no prompt is labelled `general`.
+    recipe adds general prompts where no prompt is labelled `general`, and `others`, which belong to no category here.
 
     Raises:
         ValueError: fewer than two categories, or one with fewer prompts than the recipe needs.
     """
-    rows = training_set(prompts, encoder, recipe, unlabelled, descriptions or {})
+    rows = training_set(prompts, encoder, recipe, unlabelled, descriptions or {}, others)
     scores = held_out(rows, recipe)
     temperature, rule = calibrate(rows, scores, recipe)
     chosen, model = exemplar_rows(rows.labels, recipe), shifted(fit_model(rows, recipe), rows.categories, scores.shift)
@@ -76,6 +77,7 @@ def training_set(
     recipe: Recipe,
     unlabelled: Sequence[Prompt],
     descriptions: Mapping[str, str],
+    others: Sequence[Prompt],
 ) -> TrainingSet:
     """Return the rows to train on, those that are labelled by neighbours or added by the recipe included."""
     is_described = recipe.kind == "described"
@@ -83,15 +85,15 @@ def training_set(
     rows = [*prompts, *(self_labelled(prompts, unlabelled, encoder) if unlabelled else ())]
     if not is_described:
         return TrainingSet.of(rows, encoder)
-    others = () if any(prompt.category == GENERAL for prompt in prompts) else general_prompts()
-    return TrainingSet.of([*rows, *others], encoder, descriptions)
+    added = () if any(prompt.category == GENERAL for prompt in prompts) else general_prompts()
+    return TrainingSet.of([*rows, *added, *others], encoder, descriptions)
 
 
 def check_balance(prompts: Sequence[Prompt], descriptions: Mapping[str, str], least: int) -> None:
     """Raises ValueError unless there are two categories, each with a description or `least` distinct prompts."""
     groups = {(p.category, group) for p, group in zip(prompts, groups_of([p.text for p in prompts]), strict=True)}
     balance = Counter(category for category, _ in groups)
-    if len(balance.keys() | descriptions.keys()) < 2:
+    if len(balance.keys() | descriptions.keys()) < (1 if descriptions else 2):
         found = sorted(balance.keys() | descriptions.keys())
         raise ValueError(f"categories {found}: a router needs two or more; add labelled prompts of another")
     for category, count in balance.items():

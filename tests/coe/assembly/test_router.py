@@ -87,3 +87,34 @@ def test_a_threshold_needs_a_category_that_the_router_has() -> None:
         check_answer_cache(AnswerCacheConfig(semantic={"maths": 0.95}), RouterConfig("general"), NAMES)
     with pytest.raises(ConfigError, match="the router sorts no prompts here"):
         check_answer_cache(AnswerCacheConfig(semantic={"math": 0.9}), RouterConfig("general", enabled=False), NAMES)
+
+
+def test_a_described_expert_gets_its_prompts_and_the_others_keep_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COE_CACHE", str(tmp_path))
+    examples = tmp_path / "examples.jsonl"
+    rows = [{"prompt": "How do I castle in chess?", "category": "chess"}, {"prompt": "no category"}]
+    examples.write_text("\n".join(map(json.dumps, rows)))
+    told = {"garden": "Plants, lawns and pests, what to sow when.", "chess": "Chess: openings, tactics, endgames."}
+    config = RouterConfig("general", descriptions=told, examples=examples)
+    router = build_router(config, {**NAMES, "garden": "garden", "chess": "chess"})
+    asked = [
+        "When should I sow tomatoes?",
+        "May I castle through check in chess?",
+        CODE,
+        "What is the capital of Peru?",
+    ]
+    decisions = router.route([query(text) for text in asked])
+    assert [decision.expert for decision in decisions] == ["garden", "chess", "code", "general"]
+    assert {"garden", "chess", "code"} <= set(decisions[0].probabilities)
+    assert sum(decisions[0].probabilities.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_examples_without_descriptions_and_of_nobody_are_refused(tmp_path: Path) -> None:
+    examples = tmp_path / "examples.jsonl"
+    examples.write_text('{"prompt": "a", "category": "garden"}')
+    with pytest.raises(ConfigError, match="no expert has a description"):
+        check_router(RouterConfig("general", examples=examples), NAMES)
+    with pytest.raises(ConfigError, match="category 'garden', which is no expert with a description"):
+        build_router(RouterConfig("general", descriptions={"code": "Programs."}, examples=examples), NAMES)

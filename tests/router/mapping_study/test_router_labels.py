@@ -40,7 +40,7 @@ def test_prompts_in_sample_are_counted_by_the_training_prompts_that_the_artefact
     prompts = toy_prompts()
     artefact = train(prompts, FakeEncoder(), follow_up=no_follow_ups())
     (note,) = router_labels(artefact, FakeEncoder(), [prompts[0].text, "sum of squares"]).notes
-    assert note.startswith("labels: IN SAMPLE for 1 of 2 prompts or more, which are among the 60 training prompts")
+    assert note.startswith("labels: IN SAMPLE for 1 of 2 prompts or more, which are among the 300 training prompts")
     (note,) = router_labels(artefact, FakeEncoder(), ["sum of squares"]).notes
     assert note.startswith("labels: by the router as it is; no prompt is one of")
 

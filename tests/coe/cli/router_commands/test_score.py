@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coe.cli.router_score import named_as_scored
+from coe.cli.router_commands.score import named_as_scored
 from router.labelled.rows import RawRow
 
 

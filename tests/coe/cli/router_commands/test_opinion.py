@@ -9,7 +9,8 @@ import pytest
 from compositions import write_config
 from router_fakes import FakeEncoder
 
-from coe.cli import main, router_opinion
+from coe.cli import main
+from coe.cli.router_commands import opinion as router_opinion
 
 WORDS = ("red", "green", "blue", "pink", "gold", "grey")
 
