@@ -9,6 +9,7 @@ covered: encoders that have code or further layers of their own. Knows nothing a
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from router.encoding.backbone import load_backbone
+from router.encoding.openvino_bert import is_installed
 from router.encoding.sentence_model import DEFAULT_SOURCE, SentenceConfig, find_folder, sentence_config
 from router.encoding.text_ends import ends_of
 
@@ -27,6 +29,7 @@ MAX_CHARS = 8_000  # what is tokenised of a longer text: its first and last halv
 END_TOKENS = 64  # what is read of a text's first and of its last paragraph
 NUM_SEGMENTS = 3  # whole, first paragraph, last paragraph
 
+log = logging.getLogger("coe.router")
 Vectors = NDArray[np.float32]
 Ids = tuple[int, ...]
 
@@ -59,6 +62,9 @@ class Encoder:
         self._backbone = backbone._replace(weights={})  # the network has a copy in the form that it computes with
         self._max_tokens = int(min(self._config.max_tokens, self._backbone.max_tokens))
         self.num_dims = NUM_SEGMENTS * self._backbone.hidden_size
+        log.info("encoder %s arithmetic=%s device=%s", self.id, self.arithmetic, torch_device)
+        if is_slow(source, torch_device):
+            log.warning("encoder runs by torch, three times slower: pip install 'coe-serve[cpu]' brings OpenVINO")
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return (len(texts), num_dims) float32, one row per text."""
@@ -111,6 +117,11 @@ class Encoder:
 
     def _all_token_ids(self, text: str) -> list[int]:
         return self._backbone.tokenize(self._config.prompt + (text.lower() if self._config.is_lower_case else text))
+
+
+def is_slow(source: str, device: torch.device) -> bool:
+    """Whether this CPU could run the default encoder faster if OpenVINO were installed."""
+    return source == DEFAULT_SOURCE and device.type == "cpu" and not is_installed()
 
 
 @torch.inference_mode()

@@ -128,3 +128,14 @@ def test_a_vector_does_not_depend_on_its_batch() -> None:
 def test_no_text_is_no_vector() -> None:
     encoder = Encoder()
     assert encoder.encode([]).shape == (0, encoder.num_dims)
+
+
+@pytest.mark.parametrize(("is_there", "lines"), [(True, 0), (False, 1)])
+def test_a_slow_encoder_says_what_to_install(
+    is_there: bool, lines: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("router.encoding.encoder.is_installed", lambda: is_there)
+    with caplog.at_level("INFO", "coe.router"):
+        arithmetic = Encoder().arithmetic
+    assert f"arithmetic={arithmetic} device=cpu" in caplog.text
+    assert caplog.text.count("pip install 'coe-serve[cpu]'") == lines
