@@ -22,6 +22,7 @@ from router.encoding.vector_memory import OwnedText, VectorMemory
 from router.model.artefact import Artefact, load_artefact
 from router.model.scores import Scores, score
 from router.model.system_turn import under_system
+from router.model.wrapper import unwrapped
 from router.neighbours import neighbours, with_texts
 from router.policy import RoutingPolicy
 from router.stickiness import ConversationMemory, earlier_requests
@@ -33,11 +34,12 @@ __all__ = ["GeneralOnly", "Router"]
 class _Request(NamedTuple):
     """The last user turn of a request, the one before it, and the decision where that needs no classifier.
 
-    `read` is what is classified: the turn, under the system turn if there is one.
+    `read` is what is classified: the turn without agents' wrappers (`alone`), under the system turn if there is one.
     """
 
     text: str
     read: str
+    alone: str
     before: str
     decision: Decision | None
 
@@ -46,7 +48,7 @@ class _Request(NamedTuple):
         """What has to be encoded for it."""
         if self.decision is not None or not self.text.strip():
             return ()
-        return (self.read, self.text, self.before) if self.before.strip() else (self.read,)
+        return (self.read, self.alone, self.before) if self.before.strip() else (self.read,)
 
 
 class _Conversation(NamedTuple):
@@ -126,8 +128,11 @@ class Router:
         ]
 
     def _seen(self, decision: Decision, request: _Request, vectors: Mapping[str, NDArray[np.float32]]) -> Decision:
-        """Return the decision with what the encoder saw of the turn that was classified, around the centre."""
-        if not request.texts:
+        """Return the decision with what the encoder saw of the turn that was classified, around the centre.
+
+        Not of a turn in a wrapper: the encoder did not see all that the expert sees.
+        """
+        if not request.texts or request.alone != request.text:
             return decision
         seen = self.artefact.model.centred(vectors[request.read][None]).astype(np.float32)
         parts = seen.reshape(-1, len(self.artefact.follow_up.centre))
@@ -159,7 +164,7 @@ class Router:
         hidden = len(self.artefact.follow_up.centre)
         unknown = np.zeros(hidden, np.float32)
         first = [vectors[each.before][:hidden] if each.before.strip() else unknown for each in requests]
-        second = [vectors[each.text if each.before.strip() else each.read][:hidden] for each in requests]
+        second = [vectors[each.alone if each.before.strip() else each.read][:hidden] for each in requests]
         chances: list[float] = self.artefact.follow_up.chances(np.stack(first), np.stack(second)).tolist()
         return chances
 
@@ -176,8 +181,9 @@ class Router:
     def _request(self, query: RouteQuery) -> _Request:
         turns = user_turns(query.messages)
         text, before = (turns[-1] if turns else ""), (turns[-2] if len(turns) > 1 else "")
-        read = under_system(system_turn(query.messages), text)
-        return _Request(text, read, before, self.policy.before_classifying(query))
+        alone = unwrapped(text)
+        read = under_system(system_turn(query.messages), alone)
+        return _Request(text, read, alone, unwrapped(before), self.policy.before_classifying(query))
 
     def _turn(self, text: str, scores: Scores, row: int, follow_up: float) -> Turn:
         probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))

@@ -285,3 +285,12 @@ def test_a_request_for_an_unknown_expert_is_refused_by_name() -> None:
     for router in (make()[0], GeneralOnly(general="general", names=NAMES)):
         with pytest.raises(UnknownExpertError, match="there is no expert 'oracle'; the experts are: general, sql"):
             router.route([ask("x", expert="oracle")])
+
+
+def test_a_wrapper_is_taken_off_to_be_classified_and_stays_for_the_expert() -> None:
+    (router, _), text = make(), "<task>select red</task>\n<env>sum sum sum sum sum</env>"
+    wrapped, plain = router.route([ask(text), ask("select red")])
+    assert wrapped.probabilities == plain.probabilities
+    assert wrapped.text == text
+    assert plain.vectors
+    assert not wrapped.vectors
