@@ -6,7 +6,9 @@ a category or a language exists is checked by the router itself, whose complaint
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from coe.config.schema import AnswerCacheConfig, RouterConfig
@@ -16,6 +18,7 @@ from coe.types import Router
 from router.directory import Directory
 from router.mapping import MappingFile, read_mapping_file
 from router.model.artefact import Artefact, load_artefact
+from router.model.versions import read_versions, version_folder
 from router.policy import RoutingPolicy
 from router.router import GeneralOnly
 from router.router import Router as TrainedRouter
@@ -24,6 +27,23 @@ from router.stickiness import DEFAULT_STICKINESS
 from router.switch_price import SwitchPrice
 
 __all__ = ["build_router", "check_answer_cache", "check_router"]
+
+log = logging.getLogger("coe.assembly")
+
+
+class _Shadow(NamedTuple):
+    """The version in shadow, and the policy with its categories."""
+
+    version: str
+    artefact: Artefact
+    policy: RoutingPolicy
+
+
+class _Resolved(NamedTuple):
+    """The table with the served version as its artefact, and one with the version in shadow."""
+
+    config: RouterConfig
+    shadow: RouterConfig | None
 
 
 class _Configured(NamedTuple):
@@ -40,10 +60,15 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
     (`enabled = false`, or one expert) the router follows names, mentions and rules, and imports no torch.
     """
     try:
+        config, shadow = _resolved(config)
         policy, artefact = _configured(config, names)
         if artefact is None or not _classifies(config, names):
             return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
-        return TrainedRouter.with_policy(policy, artefact, config.device)
+        beside = None if shadow is None else _shadow(shadow, names, artefact)
+        router = TrainedRouter.with_policy(policy, artefact, config.device)
+        if beside is not None:
+            router.decide_beside(*beside)
+        return router
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
 
@@ -51,8 +76,11 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
 def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
     """Raise ConfigError for what is wrong with `[router]`, without loading the encoder."""
     try:
+        config, shadow = _resolved(config)
         policy, artefact = _configured(config, names)
         policy.checked(() if artefact is None else artefact.categories)
+        if shadow is not None and artefact is not None and _classifies(config, names):
+            _shadow(shadow, names, artefact)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
 
@@ -92,6 +120,32 @@ def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
         DEFAULT_STICKINESS if config.stickiness is None else config.stickiness,
     )
     return _Configured(policy, artefact)
+
+
+def _resolved(config: RouterConfig) -> _Resolved:
+    """Read which versions decide, once: the state may change while they are loaded."""
+    versions = None if config.artefact is None else read_versions(config.artefact)
+    if config.artefact is None or versions is None:
+        return _Resolved(config, None)
+    log.info("router artefact=%s version=%s shadow=%s", config.artefact, versions.served, versions.shadow or "none")
+    served = replace(config, artefact=version_folder(config.artefact, versions.served))
+    if versions.shadow is None:
+        return _Resolved(served, None)
+    return _Resolved(served, replace(config, artefact=version_folder(config.artefact, versions.shadow)))
+
+
+def _shadow(config: RouterConfig, names: Mapping[str, str], served: Artefact) -> _Shadow:
+    """Load the version in shadow; raises ValueError for one that cannot decide beside the served one."""
+    assert config.artefact is not None, "a shadow is a version of a folder"
+    version = config.artefact.name
+    try:
+        policy, artefact = _configured(config, names)
+        assert artefact is not None, "a shadow is asked for where the classifier is"
+        artefact.check_encoder(served.encoder_id)
+        return _Shadow(version, artefact, policy.checked(artefact.categories))
+    except ValueError as error:
+        remedy = "mend that, or take it out with `coe router rollback FOLDER --shadow`"
+        raise ValueError(f"version {version}, which is in shadow, cannot be used: {error}; {remedy}") from error
 
 
 def _merged(*mappings: Mapping[str, str]) -> dict[str, str]:
