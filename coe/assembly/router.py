@@ -60,7 +60,7 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
     (`enabled = false`, or one expert) the router follows names, mentions and rules, and imports no torch.
     """
     try:
-        config, shadow = _resolved(config)
+        config, shadow = _resolved(config, names)
         policy, artefact = _configured(config, names)
         if artefact is None or not _classifies(config, names):
             return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
@@ -76,7 +76,7 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
 def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
     """Raise ConfigError for what is wrong with `[router]`, without loading the encoder."""
     try:
-        config, shadow = _resolved(config)
+        config, shadow = _resolved(config, names)
         policy, artefact = _configured(config, names)
         policy.checked(() if artefact is None else artefact.categories)
         if shadow is not None and artefact is not None and _classifies(config, names):
@@ -106,8 +106,12 @@ def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:
     return config.enabled and len(set(names.values())) > 1
 
 
+def _needs_categories(config: RouterConfig, names: Mapping[str, str]) -> bool:
+    return _classifies(config, names) or any(rule.category for rule in config.rules)
+
+
 def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
-    needs_categories = _classifies(config, names) or any(rule.category for rule in config.rules)
+    needs_categories = _needs_categories(config, names)
     artefact = load_artefact(config.artefact, config.min_confidence) if needs_categories else None
     categories = () if artefact is None else artefact.categories
     mapped = MappingFile() if config.mapping is None or artefact is None else read_mapping_file(config.mapping)
@@ -122,10 +126,11 @@ def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
     return _Configured(policy, artefact)
 
 
-def _resolved(config: RouterConfig) -> _Resolved:
+def _resolved(config: RouterConfig, names: Mapping[str, str]) -> _Resolved:
     """Read which versions decide, once: the state may change while they are loaded."""
-    versions = None if config.artefact is None else read_versions(config.artefact)
-    if config.artefact is None or versions is None:
+    if config.artefact is None or not _needs_categories(config, names):
+        return _Resolved(config, None)
+    if (versions := read_versions(config.artefact)) is None:
         return _Resolved(config, None)
     log.info("router artefact=%s version=%s shadow=%s", config.artefact, versions.served, versions.shadow or "none")
     served = replace(config, artefact=version_folder(config.artefact, versions.served))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from router.labelled.training_record import RECORD_FILE
-from router.model.artefact import ARRAYS_FILE, HEADER_FILE, read_artefact
+from router.model.artefact import ARRAYS_FILE, DEFAULT_FOLDER, HEADER_FILE, read_artefact
 from router.model.versions import (
     Versions,
     VersionsError,
@@ -41,6 +41,8 @@ def open_versions(folder: Path) -> Versions:
     """
     if (found := read_versions(folder)) is not None:
         return found
+    if folder.resolve() == DEFAULT_FOLDER.resolve():
+        raise VersionsError(f"{folder}: the router that comes with coe; copy the folder, and retrain the copy")
     if not (folder / HEADER_FILE).is_file():
         raise VersionsError(
             f"{folder}: no trained router there; make the first with `coe router train … --out {folder}`"

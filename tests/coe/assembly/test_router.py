@@ -138,3 +138,11 @@ def test_a_shadow_that_cannot_decide_beside_the_served_version_is_refused_with_t
     assert "coe router rollback FOLDER --shadow" in str(refused.value)
     write_versions(folder, Versions("0001"))
     check(config, NAMES)
+
+
+def test_versions_are_not_looked_at_where_nothing_needs_a_category(tmp_path: Path) -> None:
+    (tmp_path / "versions.json").write_text("damaged")
+    config = RouterConfig("general", artefact=tmp_path)
+    assert isinstance(build_router(replace(config, enabled=False), NAMES), GeneralOnly)
+    with pytest.raises(ConfigError, match=r"\[router\] .*versions.json cannot be read"):
+        check_router(config, NAMES)

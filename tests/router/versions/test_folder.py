@@ -9,7 +9,7 @@ import pytest
 from router_fakes import fake_artefact
 
 from router.labelled.training_record import write_record
-from router.model.artefact import ArtefactError, load_artefact
+from router.model.artefact import DEFAULT_FOLDER, ArtefactError, load_artefact
 from router.model.versions import Versions, VersionsError, numbers_in, read_versions, version_folder
 from router.versions.changes import in_shadow, promoted
 from router.versions.folder import add_version, change, open_versions, read_report
@@ -37,6 +37,12 @@ def test_a_folder_without_a_router_is_named_with_the_command_that_makes_one(tmp_
     with pytest.raises(ArtefactError):
         open_versions(tmp_path)
     assert numbers_in(tmp_path) == []
+
+
+def test_the_packages_own_router_is_not_turned_into_versions() -> None:
+    with pytest.raises(VersionsError, match="copy the folder, and retrain the copy"):
+        open_versions(DEFAULT_FOLDER)
+    assert read_versions(DEFAULT_FOLDER) is None
 
 
 def test_versions_are_numbered_on_and_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
