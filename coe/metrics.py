@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from coe.statuses import AnswersStatus
 from coe.types import BreakerState, SwitchKind, Tier
@@ -57,6 +58,7 @@ class MetricsSnapshot:
     route: Histogram
     gauges: Gauges
     answers: AnswersStatus | None  # the answer cache's own counts
+    shadow: Mapping[str, int]  # what a router in shadow said: same | different | failed -> decisions
 
 
 @dataclass(slots=True)
@@ -87,6 +89,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._passed_over: Counter[tuple[str, str]] = Counter()
+        self._shadow: Counter[str] = Counter()
         self._prompt_tokens = self._completion_tokens = self._steps = 0
         self._switches: Counter[SwitchKind] = Counter()
         self._loaded_bytes: Counter[Tier] = Counter()
@@ -123,6 +126,11 @@ class Metrics:
     def passed_over(self, expert: str, reason: str) -> None:
         with self._lock:
             self._passed_over[expert, reason] += 1
+
+    def shadowed(self, outcome: Literal["same", "different", "failed"]) -> None:
+        """Count a decision beside which a router in shadow decided."""
+        with self._lock:
+            self._shadow[outcome] += 1
 
     def routed(self, seconds: float) -> None:
         with self._lock:
@@ -166,4 +174,5 @@ class Metrics:
                 route=self._route.frozen(),
                 gauges=gauges,
                 answers=answers,
+                shadow=dict(self._shadow),
             )

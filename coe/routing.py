@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from coe.errors import ShutdownError, reason_of
 from coe.metrics import Metrics
+from coe.shadow_log import ShadowLog
 from coe.types import Decision, RouteQuery, Router, Snapshot
 
 __all__ = ["RoutingBatcher", "TextWorker"]
@@ -57,6 +58,7 @@ class RoutingBatcher:
 
     def __init__(self, worker: TextWorker, router: Router, metrics: Metrics, snapshot: Callable[[], Snapshot]) -> None:
         self._worker, self._router, self._metrics, self._snapshot = worker, router, metrics, snapshot
+        self._shadow = ShadowLog(metrics)
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -69,6 +71,7 @@ class RoutingBatcher:
             self._task = asyncio.create_task(self._drain())
         decision = await future
         self._metrics.routed(time.monotonic() - started_s)
+        self._shadow.note(query, decision)
         return decision
 
     async def _drain(self) -> None:

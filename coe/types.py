@@ -32,6 +32,7 @@ __all__ = [
     "Routed",
     "Router",
     "Sampling",
+    "ShadowChoice",
     "Snapshot",
     "Switch",
     "SwitchKind",
@@ -179,6 +180,18 @@ class PassedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowChoice:
+    """What a router in shadow would have decided; nobody is answered by it. `error` says why it decided nothing."""
+
+    version: str
+    expert: str | None = None
+    category: str | None = None
+    confidence: float | None = None
+    why: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Which expert answers, and why.
 
@@ -193,7 +206,8 @@ class Decision:
         "general"       there was nothing to classify
     and `because` says it in a sentence. `text` is the last user turn as the expert is given it. `probabilities` has
     every category where the classifier was asked, and is empty otherwise. `alternatives`, at most two, answer in turn
-    where the expert cannot; `passed_over` are those that could not, before this one.
+    where the expert cannot; `passed_over` are those that could not, before this one. `shadow` is what a router in
+    shadow said of the same prompt, where there is one and the classifier was asked.
     """
 
     expert: str
@@ -210,6 +224,7 @@ class Decision:
     alternatives: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     vectors: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    shadow: ShadowChoice | None = None
 
 
 class Router(Protocol):

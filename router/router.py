@@ -25,6 +25,7 @@ from router.model.system_turn import under_system
 from router.model.wrapper import unwrapped
 from router.neighbours import neighbours, with_texts
 from router.policy import RoutingPolicy
+from router.shadow import with_shadow
 from router.stickiness import ConversationMemory, earlier_requests
 from router.turn import Previous, Turn, last_user_turn, system_turn, user_turns
 
@@ -72,6 +73,7 @@ class Router:
         self._encoder = encoder
         self._vectors = VectorMemory(encoder)
         self._memory = ConversationMemory()
+        self._shadow: tuple[str, Router] | None = None
 
     @classmethod
     def load(
@@ -103,6 +105,14 @@ class Router:
 
         return cls(artefact, Encoder(artefact.encoder_source, device=device), policy)
 
+    def decide_beside(self, version: str, artefact: Artefact, policy: RoutingPolicy) -> None:
+        """Let another version decide every classified prompt, too, from the same vectors; nobody is answered by it.
+
+        Raises:
+            ValueError: another encoder, or a policy with categories that the version does not have.
+        """
+        self._shadow = version, Router(artefact, self._encoder, policy)
+
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories of the classifier, in the order of its columns."""
@@ -122,8 +132,26 @@ class Router:
         ]
         vectors = self._encoded([OwnedText(text, owner) for request, owner in asked for text in request.texts])
         turns = self._turns([request for request, _ in asked if request.texts], vectors)
-        return [
+        decisions = [
             self._seen(self._decide(query, each, turns), each.request, vectors)
+            for query, each in zip(queries, conversations, strict=True)
+        ]
+        if self._shadow is None:
+            return decisions
+        version, shadow = self._shadow
+        return with_shadow(decisions, version, lambda: shadow._decided_alike(queries, conversations, vectors))
+
+    def _decided_alike(
+        self,
+        queries: Sequence[RouteQuery],
+        conversations: Sequence[_Conversation],
+        vectors: Mapping[str, NDArray[np.float32]],
+    ) -> list[Decision]:
+        """Return what this router decides of conversations that another one has read, encoded and remembers."""
+        requests = [request for each in conversations for request in (each.request, *each.earlier)]
+        turns = self._turns([request for request in requests if request.texts], vectors)
+        return [
+            self._decide_request(each.request, turns, query.snapshot, self._before(query, each, turns))
             for query, each in zip(queries, conversations, strict=True)
         ]
 
@@ -192,14 +220,21 @@ class Router:
         return Turn(text, probabilities, doubt, neighbours(self.artefact, scores, row), confidence, follow_up)
 
     def _decide(self, query: RouteQuery, conversation: _Conversation, turns: Mapping[_Request, Turn]) -> Decision:
-        previous = conversation.previous
-        for request in conversation.earlier:
-            previous = self.policy.after(self._decide_request(request, turns, query.snapshot, previous), previous)
+        previous = self._before(query, conversation, turns)
         decision = self._decide_request(conversation.request, turns, query.snapshot, previous)
         if query.only_explains:
             return replace(decision, nearest=with_texts(self.artefact, decision.nearest))
         self._memory.remember(query, decision.why, self.policy.after(decision, previous))
         return decision
+
+    def _before(
+        self, query: RouteQuery, conversation: _Conversation, turns: Mapping[_Request, Turn]
+    ) -> Previous | None:
+        """Return who answered last: from memory, else by deciding the earlier requests again."""
+        previous = conversation.previous
+        for request in conversation.earlier:
+            previous = self.policy.after(self._decide_request(request, turns, query.snapshot, previous), previous)
+        return previous
 
     def _decide_request(
         self, request: _Request, turns: Mapping[_Request, Turn], snapshot: Snapshot, previous: Previous | None

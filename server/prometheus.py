@@ -44,6 +44,9 @@ class _Collector(Collector):
         for (expert, reason), count in now.passed_over.items():
             passed.add_metric([expert, reason], count)
         yield passed
+        if now.shadow:
+            text = "Decisions beside which a router in shadow decided."
+            yield _counter("coe_shadow_decisions", text, "outcome", now.shadow)
         tokens = {"prompt": now.prompt_tokens, "completion": now.completion_tokens}
         yield _counter("coe_tokens", "Tokens prefilled and sampled.", "kind", tokens)
         yield CounterMetricFamily("coe_steps", "Forward passes.", value=now.steps)

@@ -5,6 +5,7 @@ These are coe's own shapes, the same in every dialect. Knows nothing about how a
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
@@ -14,12 +15,12 @@ from pydantic import Field, model_validator
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
-from coe.types import Cached, CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, Switch
+from coe.types import Cached, CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, ShadowChoice, Switch
 from server.access.caller import Caller, caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, FromJson, Turn
 
-__all__ = ["coe_object", "conversation_of", "decision_headers", "decision_object", "routing_routes"]
+__all__ = ["coe_object", "conversation_of", "decision_headers", "decision_object", "route_object", "routing_routes"]
 
 CONVERSATION = "x-coe-conversation"
 
@@ -59,7 +60,7 @@ def routing_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
         body = await read_body(request)
         check_num_messages(body, runtime.experts.longest_context)
         asked = validated(RouteRequest, body)
-        return decision_object(await runtime.route(asked.query(caller_of(request), conversation_of(request))))
+        return route_object(await runtime.route(asked.query(caller_of(request), conversation_of(request))))
 
     return routes
 
@@ -105,6 +106,12 @@ def decision_object(decision: Decision) -> dict[str, Any]:
     }
 
 
+def route_object(decision: Decision) -> dict[str, Any]:
+    """Return the whole decision and what a router in shadow says, which no answer has."""
+    shadow = None if decision.shadow is None else _shadow_object(decision.shadow)
+    return {**decision_object(decision), "shadow": shadow}
+
+
 def decision_headers(routed: Routed) -> dict[str, str]:
     """Return the decision as headers; what is not plain ASCII in a name is percent-encoded."""
     decision = routed.decision
@@ -137,6 +144,10 @@ def _cost_object(cost: CostTerm) -> dict[str, Any]:
         "chosen_score": cost.chosen_score,
         "chosen_load_s": _rounded(cost.chosen_load_s),
     }
+
+
+def _shadow_object(shadow: ShadowChoice) -> dict[str, Any]:
+    return {**asdict(shadow), "confidence": _rounded(shadow.confidence)}
 
 
 def _neighbour_object(neighbour: Neighbour) -> dict[str, Any]:

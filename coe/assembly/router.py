@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from coe.config.paths import cache_dir
@@ -18,6 +19,7 @@ from coe.types import Router
 from router.directory import Directory
 from router.mapping import MappingFile, read_mapping_file
 from router.model.artefact import Artefact, load_artefact
+from router.model.versions import read_versions, version_folder
 from router.policy import RoutingPolicy
 from router.router import GeneralOnly
 from router.router import Router as TrainedRouter
@@ -28,9 +30,25 @@ from router.switch_price import SwitchPrice
 __all__ = ["build_router", "check_answer_cache", "check_router"]
 
 if TYPE_CHECKING:
+    from router.encoding.encoder import Encoder
     from router.labelled.prompts import Prompt
 
-log = logging.getLogger("coe.router")
+log = logging.getLogger("coe.assembly")
+
+
+class _Shadow(NamedTuple):
+    """The version in shadow, and the policy with its categories."""
+
+    version: str
+    artefact: Artefact
+    policy: RoutingPolicy
+
+
+class _Resolved(NamedTuple):
+    """The table with the served version as its artefact, and one with the version in shadow."""
+
+    config: RouterConfig
+    shadow: RouterConfig | None
 
 
 class _Configured(NamedTuple):
@@ -47,12 +65,20 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
     (`enabled = false`, or one expert) the router follows names, mentions and rules, and imports no torch.
     """
     try:
+        config, shadow = _resolved(config, names)
         policy, artefact = _configured(config, names)
         if artefact is None or not _classifies(config, names):
-            return GeneralOnly.with_policy(policy, () if artefact is None else artefact.categories)
-        if config.descriptions:
-            return _with_described(config, policy, artefact)
-        return TrainedRouter.with_policy(policy, artefact, config.device)
+            return GeneralOnly.with_policy(policy, _categories(config, artefact))
+        beside = None if shadow is None else _shadow(shadow, names, artefact)
+        policy = policy.checked(_categories(config, artefact))  # refuse it before the encoder is loaded
+        from router.encoding.encoder import Encoder  # torch
+
+        encoder = Encoder(artefact.encoder_source, device=config.device)
+        router = TrainedRouter(_with_described(config, policy, artefact, encoder), encoder, policy)
+        if beside is not None:
+            extended = _with_described(config, beside.policy, beside.artefact, encoder)
+            router.decide_beside(beside.version, extended, beside.policy)
+        return router
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
 
@@ -60,9 +86,12 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
 def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
     """Raise ConfigError for what is wrong with `[router]`, without loading the encoder."""
     try:
+        config, shadow = _resolved(config, names)
         policy, artefact = _configured(config, names)
         policy.checked(_categories(config, artefact))
         _examples(config)
+        if shadow is not None and artefact is not None and _classifies(config, names):
+            _shadow(shadow, names, artefact)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
 
@@ -88,8 +117,12 @@ def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:
     return config.enabled and len(set(names.values())) > 1
 
 
+def _needs_categories(config: RouterConfig, names: Mapping[str, str]) -> bool:
+    return _classifies(config, names) or any(rule.category for rule in config.rules)
+
+
 def _configured(config: RouterConfig, names: Mapping[str, str]) -> _Configured:
-    needs_categories = _classifies(config, names) or any(rule.category for rule in config.rules)
+    needs_categories = _needs_categories(config, names)
     artefact = load_artefact(config.artefact, config.min_confidence) if needs_categories else None
     categories = _categories(config, artefact)
     mapped = MappingFile() if config.mapping is None or artefact is None else read_mapping_file(config.mapping)
@@ -126,21 +159,53 @@ def _examples(config: RouterConfig) -> Sequence[Prompt]:
     return found.prompts
 
 
-def _with_described(config: RouterConfig, policy: RoutingPolicy, artefact: Artefact) -> TrainedRouter:
-    """Fit the described categories beside the trained ones: a second or two, most of it for encoding, once."""
-    examples = _examples(config)
-    policy = policy.checked(_categories(config, artefact))
+def _with_described(config: RouterConfig, policy: RoutingPolicy, artefact: Artefact, encoder: Encoder) -> Artefact:
+    """Fit the categories that experts describe beside the trained ones, where there are any.
+
+    It takes a second or two, most of it for encoding, whose vectors are kept in the cache folder.
+    """
+    artefact.check_encoder(encoder.id)
+    if not config.descriptions:
+        return artefact
     from router.encoding.cached_encoder import CachedEncoder
-    from router.encoding.encoder import Encoder
     from router.training.beside import with_described
 
-    encoder = Encoder(artefact.encoder_source, device=config.device)
-    artefact.check_encoder(encoder.id)
+    examples = _examples(config)
     served = {category for category in artefact.categories if category in policy.mapping}
-    cached = CachedEncoder(encoder, cache_dir() / "router")
-    extended = with_described(artefact, config.descriptions, examples, served, cached)
     log.info("described experts=%s examples=%d", ", ".join(config.descriptions), len(examples))
-    return TrainedRouter(extended, encoder, policy)
+    try:
+        cached = CachedEncoder(encoder, cache_dir() / "router")
+        return with_described(artefact, config.descriptions, examples, served, cached)
+    except OSError as error:
+        log.warning("embeddings of descriptions and examples are not kept: %s", error)
+        return with_described(artefact, config.descriptions, examples, served, encoder)
+
+
+def _resolved(config: RouterConfig, names: Mapping[str, str]) -> _Resolved:
+    """Read which versions decide, once: the state may change while they are loaded."""
+    if config.artefact is None or not _needs_categories(config, names):
+        return _Resolved(config, None)
+    if (versions := read_versions(config.artefact)) is None:
+        return _Resolved(config, None)
+    log.info("router artefact=%s version=%s shadow=%s", config.artefact, versions.served, versions.shadow or "none")
+    served = replace(config, artefact=version_folder(config.artefact, versions.served))
+    if versions.shadow is None:
+        return _Resolved(served, None)
+    return _Resolved(served, replace(config, artefact=version_folder(config.artefact, versions.shadow)))
+
+
+def _shadow(config: RouterConfig, names: Mapping[str, str], served: Artefact) -> _Shadow:
+    """Load the version in shadow; raises ValueError for one that cannot decide beside the served one."""
+    assert config.artefact is not None, "a shadow is a version of a folder"
+    version = config.artefact.name
+    try:
+        policy, artefact = _configured(config, names)
+        assert artefact is not None, "a shadow is asked for where the classifier is"
+        artefact.check_encoder(served.encoder_id)
+        return _Shadow(version, artefact, policy.checked(_categories(config, artefact)))
+    except ValueError as error:
+        remedy = "mend that, or take it out with `coe router rollback FOLDER --shadow`"
+        raise ValueError(f"version {version}, which is in shadow, cannot be used: {error}; {remedy}") from error
 
 
 def _merged(*mappings: Mapping[str, str]) -> dict[str, str]:

@@ -38,11 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_explanation(decision: Decision) -> None:
-    """Print what the price of a switch weighed, and the nearest training prompts."""
+    """Print what the price of a switch weighed, what the shadow says, and the nearest training prompts."""
     if cost := decision.cost:
         mapped = f"{cost.mapped} {cost.mapped_score:.4f} in {cost.mapped_load_s:.2f} s"
         chosen = f"{cost.chosen} {cost.chosen_score:.4f} in {cost.chosen_load_s:.2f} s"
         print(f"cost      expected scores: {mapped}, {chosen}; a second is worth {cost.score_per_second:g}")
+    if shadow := decision.shadow:
+        confidence = "" if shadow.confidence is None else f" at {shadow.confidence:.3f}"
+        choice = f"{shadow.expert}, {shadow.category or '-'}{confidence}, why {shadow.why}"
+        print(f"shadow    version {shadow.version}: {choice if shadow.error is None else shadow.error}")
     if decision.nearest:
         print("nearest   cosine, category, id, source, licence, text (our own prompts only)")
     for near in decision.nearest:

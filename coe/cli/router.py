@@ -13,6 +13,10 @@ __all__ = ["add_arguments"]
 INPUT_ERRORS = (ValueError, OSError)
 COMMANDS = {
     "train": ("router.training.train_command", "train a router on prompts of your own"),
+    "retrain": ("router.versions.retrain_command", "train on rows and feedback; shadow or serve what passes the gate"),
+    "promote": ("router.versions.promote_command", "serve the version in shadow"),
+    "rollback": ("router.versions.rollback_command", "serve the version before"),
+    "versions": ("router.versions.versions_command", "the versions of a router, and their gates"),
     "evaluate": ("coe.cli.router_commands.evaluate", "measure a router on held-out prompts"),
     "learning-curve": ("router.evaluation.learning_curve", "how right own categories are by rows a category"),
     "map": ("router.mapping_study.map_command", "learn category -> expert under a budget"),

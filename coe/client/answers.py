@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from coe.statuses import AnswersStatus, ExpertStatus, StoreStatus, UnitStatus
-from coe.types import Cached, CostTerm, Decision, Neighbour, PassedOver, Switch, SwitchKind, Tier, Usage
+from coe.types import Cached, CostTerm, Decision, Neighbour, PassedOver, ShadowChoice, Switch, SwitchKind, Tier, Usage
 
 __all__ = [
     "Answer",
@@ -99,8 +99,9 @@ def decision_from(body: JsonObject) -> Decision:
     cost = None if body["cost"] is None else _value_of(CostTerm, body["cost"])
     nearest = tuple(_value_of(Neighbour, each) for each in body["nearest"])
     passed_over = tuple(_value_of(PassedOver, each) for each in body["passed_over"])
+    shadow = None if body.get("shadow") is None else _value_of(ShadowChoice, body["shadow"])
     tuples = {"nearest": nearest, "alternatives": tuple(body["alternatives"]), "passed_over": passed_over}
-    return Decision(**{**known, "text": "", "cost": cost, **tuples})
+    return Decision(**{**known, "text": "", "cost": cost, "shadow": shadow, **tuples})
 
 
 def expert_statuses_from(body: JsonObject) -> list[ExpertStatus]:

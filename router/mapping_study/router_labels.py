@@ -29,7 +29,7 @@ from router.training.fitting import fit_model
 from router.training.recipe import DEFAULTS, Recipe
 from router.training.training_set import TrainingSet
 
-__all__ = ["RouterLabels", "router_labels"]
+__all__ = ["SAME_COSINE", "RouterLabels", "num_rows", "router_labels"]
 
 SAME_COSINE = 0.9995  # of vectors that are kept in 16 bits: above it a prompt is a training prompt, but for a character
 

@@ -24,8 +24,18 @@ from router.model.described import DescribedCategories
 from router.model.follow_up import FollowUpModel
 from router.model.layers import layer_from_arrays
 from router.model.tf_idf import TfIdfModel
+from router.model.versions import served_folder
 
-__all__ = ["DEFAULT_FOLDER", "Artefact", "ArtefactError", "Exemplar", "load_artefact"]
+__all__ = [
+    "ARRAYS_FILE",
+    "DEFAULT_FOLDER",
+    "HEADER_FILE",
+    "Artefact",
+    "ArtefactError",
+    "Exemplar",
+    "load_artefact",
+    "read_artefact",
+]
 
 FORMAT = 4
 DEFAULT_FOLDER = Path(__file__).parents[1] / "default"
@@ -107,10 +117,13 @@ class Artefact:
 def load_artefact(folder: Path | None = None, min_confidence: float | None = None) -> Artefact:
     """Read a trained router, the shipped one by default, perhaps with another confidence threshold.
 
+    Of a folder of versions it is the served one.
+
     Raises:
         ArtefactError: a file is missing, damaged, or of a format that this version does not read.
+        VersionsError: the state of a folder of versions is damaged.
     """
-    learned = read_artefact(folder or DEFAULT_FOLDER)
+    learned = read_artefact(served_folder(folder or DEFAULT_FOLDER))
     if min_confidence is None:
         return learned
     return replace(learned, abstain=replace(learned.abstain, min_confidence=min_confidence))

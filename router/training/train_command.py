@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from router.encoding.cached_encoder import load_encoder
@@ -17,7 +17,9 @@ from router.labelled.balance import report
 from router.labelled.descriptions import read_descriptions
 from router.labelled.prompts import Prompt, PromptSet, merged, of_split, read_prompts
 from router.labelled.shipped import shipped_prompts
+from router.labelled.training_record import write_record
 from router.model.artefact import DEFAULT_FOLDER
+from router.model.versions import read_versions
 from router.training.out_of_fold import choose
 from router.training.recipe import DEFAULTS, KINDS, SHIPPED, Recipe, candidates_of
 from router.training.self_labelling import read_unlabelled
@@ -59,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `coe router train`; returns the exit code."""
+    folder = args.out or DEFAULT_FOLDER
+    if read_versions(folder) is not None:
+        raise ValueError(f"--out {folder}: holds versions; add one with `coe router retrain {folder}`")
     found = read_training_prompts(args)
     print(report(found), *split_notes(found.prompts), sep="\n")
     unlabelled = read_unlabelled(args.unlabelled).prompts if args.unlabelled else ()
@@ -68,8 +73,10 @@ def run(args: argparse.Namespace) -> int:
     if args.choose:
         recipe = print_choice(TrainingSet.of(found.prompts, encoder, descriptions), candidates_of(recipe))
     artefact = train(found.prompts, encoder, recipe, unlabelled, descriptions=descriptions)
-    folder = args.out or DEFAULT_FOLDER
     artefact.save(folder)
+    if not args.shipped:  # whose rows every version of the package would carry
+        texts = [prompt.text for prompt in (*found.prompts, *unlabelled)]
+        write_record(folder, texts, asdict(recipe), descriptions)
     for name, value in artefact.metrics.items():
         print(f"{name} {value}")
     print(f"abstains below confidence {artefact.abstain.min_confidence:.3f}")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from coe.statuses import ExpertStatus
-from coe.types import CostTerm, PassedOver
+from coe.types import CostTerm, PassedOver, ShadowChoice
 
 __all__ = [
     "Answers",
@@ -25,6 +25,7 @@ __all__ = [
     "ModelList",
     "ModelObject",
     "Ready",
+    "Route",
     "Store",
 ]
 
@@ -77,6 +78,12 @@ class Decision(BaseModel):
     cost: CostTerm | None
     probabilities: dict[str, float | None]
     nearest: list[Neighbour]
+
+
+class Route(Decision):
+    """The decision, and what a router in shadow says of the same prompt."""
+
+    shadow: ShadowChoice | None = Field(description="null without one, and where no classifier was asked")
 
 
 class Switch(BaseModel):

@@ -77,7 +77,7 @@ OPERATIONS = (
         parameters=(CONVERSATION_HEADER, CACHE_HEADER),
     ),
     _Operation(
-        *("post", "/v1/route", "Say which expert would answer, and why", answers.Decision),
+        *("post", "/v1/route", "Say which expert would answer, and why", answers.Route),
         errors=(*ASKED, 404, 429, 503),
         body=RouteRequest,
         parameters=(CONVERSATION_HEADER,),

@@ -20,6 +20,7 @@ WINGS = {  # a wing, and the wings that it may import; "serving" is what stands 
     "evaluation": {"encoding", "model", "serving", "labelled", "training"},
     "mapping_study": {"encoding", "model", "serving", "labelled", "training"},
     "spending_study": {"encoding", "model", "serving", "labelled", "training", "mapping_study"},
+    "versions": {"encoding", "model", "serving", "labelled", "training", "mapping_study"},
 }
 NOT_SERVED = (
     "router.labelled",
@@ -27,6 +28,7 @@ NOT_SERVED = (
     "router.evaluation",
     "router.mapping_study",
     "router.spending_study",
+    "router.versions",
 )
 
 SERVE = """

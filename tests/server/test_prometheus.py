@@ -13,6 +13,7 @@ def test_every_series_is_there_with_its_labels() -> None:
     metrics = Metrics()
     metrics.finished("code", "ok")
     metrics.passed_over("code", "failing")
+    metrics.shadowed("different")
     metrics.stepped(10, 2)
     metrics.switched(SwitchKind.HOST_HIT)
     metrics.loaded(Arrived("x", 100, Tier.HOST, 1.0, 3.0))
@@ -23,6 +24,7 @@ def test_every_series_is_there_with_its_labels() -> None:
     for line in (
         'coe_requests_total{expert="code",outcome="ok"} 1.0',
         'coe_passed_over_total{expert="code",reason="failing"} 1.0',
+        'coe_shadow_decisions_total{outcome="different"} 1.0',
         'coe_breaker_open{expert="code"} 1.0',
         'coe_breaker_open{expert="sql"} 0.0',
         'coe_tokens_total{kind="prompt"} 10.0',

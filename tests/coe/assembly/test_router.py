@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from coe.config.schema import AnswerCacheConfig, RouterConfig, RuleConfig
 from coe.errors import ConfigError
 from coe.types import Message, RouteQuery
 from router import GeneralOnly, Router
+from router.model.artefact import load_artefact
+from router.model.versions import Versions, version_folder, write_versions
 
 NAMES = {"general": "general", "code": "code", "coder": "code", "maths": "maths"}
 CODE = "Write a Python function that reverses a linked list."
@@ -118,3 +121,59 @@ def test_examples_without_descriptions_and_of_nobody_are_refused(tmp_path: Path)
         check_router(RouterConfig("general", examples=examples), NAMES)
     with pytest.raises(ConfigError, match="category 'garden', which is no expert with a description"):
         build_router(RouterConfig("general", descriptions={"code": "Programs."}, examples=examples), NAMES)
+
+
+def versions_in(folder: Path, **changes: object) -> Path:
+    """The shipped router as version 1, served, and one with these changes as version 2, in shadow."""
+    learned = load_artefact()
+    learned.save(version_folder(folder, "0001"))
+    replace(learned, **changes).save(version_folder(folder, "0002"))  # type: ignore[arg-type]
+    write_versions(folder, Versions("0001", "0002"))
+    return folder
+
+
+def test_a_version_in_shadow_decides_beside_the_served_one_and_the_start_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    categories = load_artefact().categories
+    turned = (*categories[1:], categories[0])  # of every prompt the shadow says the category before
+    folder = versions_in(tmp_path, categories=turned)
+    with caplog.at_level("INFO", "coe.assembly"):
+        router = build_router(RouterConfig("general", artefact=folder), NAMES)
+    assert f"router artefact={folder} version=0001 shadow=0002" in caplog.messages
+    (decision,) = router.route([query(CODE)])
+    assert (decision.category, decision.expert) == ("code", "code")
+    assert decision.shadow is not None
+    assert decision.shadow.version == "0002"
+    assert decision.shadow.category == turned[categories.index("code")]
+    assert decision.shadow.confidence == pytest.approx(decision.confidence)
+    check_router(RouterConfig("general", artefact=folder), NAMES)
+
+
+@pytest.mark.parametrize("check", [build_router, check_router])
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"encoder_id": "another"}, "version 0002, which is in shadow, cannot be used: trained with encoder 'another'"),
+        ({"categories": tuple("abcdefghijklm")}, "version 0002, which is in shadow, .* category 'code'"),
+    ],
+)
+def test_a_shadow_that_cannot_decide_beside_the_served_version_is_refused_with_the_way_out(
+    tmp_path: Path, check: object, changes: dict[str, object], expected: str
+) -> None:
+    folder = versions_in(tmp_path, **changes)
+    config = RouterConfig("general", artefact=folder, categories={"code": "code"})
+    assert callable(check)
+    with pytest.raises(ConfigError, match=expected) as refused:
+        check(config, NAMES)
+    assert "coe router rollback FOLDER --shadow" in str(refused.value)
+    write_versions(folder, Versions("0001"))
+    check(config, NAMES)
+
+
+def test_versions_are_not_looked_at_where_nothing_needs_a_category(tmp_path: Path) -> None:
+    (tmp_path / "versions.json").write_text("damaged")
+    config = RouterConfig("general", artefact=tmp_path)
+    assert isinstance(build_router(replace(config, enabled=False), NAMES), GeneralOnly)
+    with pytest.raises(ConfigError, match=r"\[router\] .*versions.json cannot be read"):
+        check_router(config, NAMES)

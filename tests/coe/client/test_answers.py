@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from coe.client.answers import decision_from, expert_status_from, store_status_from, whole_answer_from
@@ -16,6 +16,7 @@ from coe.types import (
     Neighbour,
     PassedOver,
     Routed,
+    ShadowChoice,
     Switch,
     SwitchKind,
     Tier,
@@ -23,7 +24,7 @@ from coe.types import (
 )
 from server.openai.answers import ChatAnswer
 from server.openai.requests import ChatRequest
-from server.routing import decision_object
+from server.routing import decision_object, route_object
 
 DECISION = Decision(
     expert="sql",
@@ -43,6 +44,10 @@ DECISION = Decision(
 
 def test_a_decision_comes_back_as_it_was() -> None:
     assert decision_from(decision_object(DECISION)) == DECISION
+    for shadow in (ShadowChoice("0002", "code", "code", 0.5, "category"), ShadowChoice("0002", error="KeyError: in f")):
+        beside = replace(DECISION, shadow=shadow)
+        assert decision_from(route_object(beside)) == beside
+        assert decision_from(decision_object(beside)) == DECISION
 
 
 def test_fields_of_a_newer_server_are_left_out() -> None:

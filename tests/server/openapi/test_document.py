@@ -61,7 +61,7 @@ def test_every_reference_has_its_target() -> None:
             answers.ChatCompletion,
         ),
         ("POST", "/v1/completions", {"prompt": "hi", "max_tokens": 2, "logprobs": 1}, answers.Completion),
-        ("POST", "/v1/route", {"prompt": "hi"}, answers.Decision),
+        ("POST", "/v1/route", {"prompt": "hi"}, answers.Route),
         ("GET", "/v1/models", None, answers.ModelList),
         ("GET", "/v1/models/other", None, answers.ModelObject),
         ("GET", "/admin/experts", None, answers.Experts),
