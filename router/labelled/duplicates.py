@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["groups_of"]
+__all__ = ["groups_of", "wording"]
 
 MIN_SHARED = 0.7  # Jaccard similarity of shingles
 SHINGLE_WORDS = 3

@@ -70,10 +70,12 @@ def run(args: argparse.Namespace) -> int:
     artefact = train(found.prompts, encoder, recipe, unlabelled, descriptions=descriptions)
     folder = args.out or DEFAULT_FOLDER
     artefact.save(folder)
+    warnings = artefact.metrics.get("warnings", ())
     for name, value in artefact.metrics.items():
-        print(f"{name} {value}")
+        if name != "warnings":
+            print(f"{name} {value}")
     print(f"abstains below confidence {artefact.abstain.min_confidence:.3f}")
-    print(f"written to {folder}")
+    print(*(f"warning: {warning}" for warning in warnings), f"written to {folder}", sep="\n")
     return 0
 
 
