@@ -12,6 +12,7 @@ __all__ = ["add_arguments"]
 
 INPUT_ERRORS = (ValueError, OSError)
 COMMANDS = {
+    "suggest": ("router.proposals.suggest_command", "propose categories and experts for prompts without labels"),
     "train": ("router.training.train_command", "train a router on prompts of your own"),
     "evaluate": ("coe.cli.router_evaluate", "measure a router on held-out prompts"),
     "map": ("router.mapping_study.map_command", "learn category -> expert under a budget"),
