@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from router.proposals.cards import CARD_FILE, Card, read_card
 __all__ = ["Catalogue", "Entry", "read_catalogue"]
 
 GENERAL = "general"
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 NO_CARD = Card((), "")
 FORMS = (
     f"a catalogue is a coe.toml, a .json list or {', '.join(SUFFIXES)} of {{name, description}}, or a folder of folders"
@@ -45,7 +47,7 @@ class Entry:
         told = " ".join((self.description or self.card.paragraph).split())
         if self.description:
             return told
-        return " ".join(part for part in (told, tags) if part) or self.name.replace("_", " ").replace("-", " ")
+        return " ".join(part for part in (told, tags) if part) or as_words(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ def read_catalogue(path: Path) -> Catalogue:
     return checked(found, path)
 
 
+def as_words(name: str) -> str:
+    """Return a name as words: of red_wine, red-wine and RedWine."""
+    return CAMEL.sub(" ", name).replace("_", " ").replace("-", " ")
+
+
 def checked(found: Catalogue, path: Path) -> Catalogue:
     """Return the catalogue; raises ValueError for one that nothing can be chosen from."""
     counts = Counter(entry.name for entry in found.entries)
@@ -118,13 +125,15 @@ def of_toml(path: Path) -> tuple[str, list[dict[str, Any]]]:
 
 
 def listed(path: Path) -> Iterator[object]:
-    """Yield the entries of a JSON list; raises ValueError for any other file."""
+    """Yield the entries of a JSON list or object; raises ValueError for any other file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
+    if isinstance(found, dict) and found:  # the file of `coe router train --descriptions`
+        found = [{"name": name, "description": sentence} for name, sentence in found.items()]
     if not isinstance(found, list):
-        raise ValueError(f"{path}: write a list of {{name, description}}, and not {type(found).__name__}")
+        raise ValueError(f"{path}: write a list of {{name, description}}, or an object of name: description")
     yield from found
 
 

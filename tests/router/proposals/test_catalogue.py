@@ -42,6 +42,14 @@ def test_rows_give_descriptions_and_tags(tmp_path: Path) -> None:
     assert [entry.sentence for entry in found.entries] == ["grapes", "Tea and tea rooms."]
 
 
+def test_the_descriptions_that_training_reads_are_a_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text('{"tea": "Tea and tea rooms.", "RedWine": ""}')
+    assert [entry.sentence for entry in read_catalogue(tmp_path / "d.json").entries] == [
+        "Tea and tea rooms.",
+        "Red Wine",
+    ]
+
+
 def test_a_folder_of_models_is_a_catalogue(tmp_path: Path) -> None:
     model_folder(tmp_path / "m" / "tea", "---\ntags: [oolong]\n---\n")
     (tmp_path / "m" / "wine_bar").mkdir()
