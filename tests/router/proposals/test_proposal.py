@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from router_fakes import FakeEncoder
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics import adjusted_rand_score
 
 from router.labelled.descriptions import read_descriptions
 from router.labelled.prompts import Prompt, read_prompts
@@ -93,11 +93,10 @@ def test_the_margin_is_the_distance_to_another_decision() -> None:
 def test_prompts_in_fifteen_languages_are_grouped_by_topic(tmp_path: Path) -> None:
     from router.encoding.cached_encoder import load_encoder
 
-    prompts = [each for each in read_prompts(LABEL_SETS / "exams.jsonl.gz").prompts if len(each.text) < 200][:250]
+    prompts = [each for each in read_prompts(LABEL_SETS / "exams.jsonl.gz").prompts if len(each.text) < 300][:300]
     sentences = read_descriptions(LABEL_SETS / "exams.descriptions.json")
     catalogue = Catalogue(tuple(Entry(name, sentence) for name, sentence in sentences.items()))
     found = proposed(catalogue, prompts, load_encoder("multilingual-e5-small", cache=tmp_path), 8)
     subjects, languages = [each.category for each in prompts], [each.language for each in prompts]
-    by_topic = normalized_mutual_info_score(subjects, found.assigned)
-    assert by_topic > 2 * normalized_mutual_info_score(languages, found.assigned)
     assert adjusted_rand_score(subjects, found.assigned) > 0.3
+    assert adjusted_rand_score(languages, found.assigned) < 0.15
