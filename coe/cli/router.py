@@ -12,6 +12,7 @@ __all__ = ["add_arguments"]
 
 INPUT_ERRORS = (ValueError, OSError)
 COMMANDS = {
+    "suggest": ("router.proposals.suggest_command", "propose categories and experts for prompts without labels"),
     "train": ("router.training.train_command", "train a router on prompts of your own"),
     "retrain": ("router.versions.retrain_command", "train on rows and feedback; shadow or serve what passes the gate"),
     "promote": ("router.versions.promote_command", "serve the version in shadow"),

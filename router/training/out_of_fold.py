@@ -39,6 +39,7 @@ __all__ = [
     "family_accuracy",
     "held_out",
     "held_out_families",
+    "is_labelled",
 ]
 
 Rows = NDArray[np.intp]

@@ -28,6 +28,7 @@ from router.training.out_of_fold import OutOfFold, accuracy, calibrate, family_a
 from router.training.recipe import DEFAULTS, Recipe
 from router.training.self_labelling import self_labelled
 from router.training.training_set import TrainingSet
+from router.training.training_warnings import warnings_about
 
 __all__ = ["train"]
 
@@ -54,20 +55,21 @@ def train(
     """
     rows = training_set(prompts, encoder, recipe, unlabelled, descriptions or {}, others)
     scores = held_out(rows, recipe)
-    temperature, rule = calibrate(rows, scores, recipe)
+    calibration = calibrate(rows, scores, recipe)
+    warnings = warnings_about(rows, scores, calibration, descriptions or {})
     chosen, model = exemplar_rows(rows.labels, recipe), shifted(fit_model(rows, recipe), rows.categories, scores.shift)
     return Artefact(
         encoder_source=encoder.source,
         encoder_id=encoder.id,
         categories=rows.categories,
-        temperature=temperature,
-        abstain=rule,
+        temperature=calibration.temperature,
+        abstain=calibration.rule,
         model=model,
         follow_up=follow_up or follow_up_model(encoder),
         exemplars=tuple(exemplar(rows.prompts[row]) for row in chosen.tolist()),
         exemplar_vectors=whole(model.centred(rows.vectors[chosen])).astype(np.float32),
         data=data_card(rows.prompts),
-        metrics=metrics_of(rows, scores.by_group, scores.by_family),
+        metrics=metrics_of(rows, scores.by_group, scores.by_family) | ({"warnings": warnings} if warnings else {}),
     )
 
 
@@ -114,9 +116,9 @@ def shifted(model: CategoryModel, categories: Sequence[str], shift: float) -> Ca
     return replace(model, layer=LinearLayer(model.layer.coef, intercept))
 
 
-def metrics_of(rows: TrainingSet, by_group: OutOfFold, by_family: OutOfFold) -> dict[str, float]:
+def metrics_of(rows: TrainingSet, by_group: OutOfFold, by_family: OutOfFold) -> dict[str, object]:
     """Return the accuracies out of fold; none where no row is the user's own."""
-    found = {}
+    found: dict[str, object] = {}
     if len(by_group.rows):
         found["out_of_fold_accuracy"] = round(accuracy(rows, by_group), 4)
     if len(by_family.rows):

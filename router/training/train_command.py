@@ -77,10 +77,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.shipped:  # whose rows every version of the package would carry
         texts = [prompt.text for prompt in (*found.prompts, *unlabelled)]
         write_record(folder, texts, asdict(recipe), descriptions)
+    warnings = artefact.metrics.get("warnings", ())
     for name, value in artefact.metrics.items():
-        print(f"{name} {value}")
+        if name != "warnings":
+            print(f"{name} {value}")
     print(f"abstains below confidence {artefact.abstain.min_confidence:.3f}")
-    print(f"written to {folder}")
+    print(*(f"warning: {warning}" for warning in warnings), f"written to {folder}", sep="\n")
     return 0
 
 

@@ -17,6 +17,7 @@ WINGS = {  # a wing, and the wings that it may import; "serving" is what stands 
     "serving": {"encoding", "model"},
     "labelled": {"model"},
     "training": {"encoding", "model", "labelled"},
+    "proposals": {"encoding", "model", "labelled", "training"},
     "evaluation": {"encoding", "model", "serving", "labelled", "training"},
     "mapping_study": {"encoding", "model", "serving", "labelled", "training"},
     "spending_study": {"encoding", "model", "serving", "labelled", "training", "mapping_study"},
@@ -25,6 +26,7 @@ WINGS = {  # a wing, and the wings that it may import; "serving" is what stands 
 NOT_SERVED = (
     "router.labelled",
     "router.training",
+    "router.proposals",
     "router.evaluation",
     "router.mapping_study",
     "router.spending_study",

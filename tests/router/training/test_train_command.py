@@ -39,6 +39,19 @@ def test_choosing_prints_every_recipe_and_marks_the_best(
     assert all(recipe.name in printed for recipe in candidates_of(DEFAULTS))
 
 
+def test_warnings_are_printed_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_command, "load_encoder", lambda *_: FakeEncoder())
+    prompts = write_prompts(tmp_path / "p.jsonl")
+    with prompts.open("a") as stream:
+        stream.write('\n{"prompt": "a judge", "category": "law"}')
+    assert run(str(prompts), "--out", str(tmp_path / "router"), "--seed", "0") == 0
+    (kept,) = load_artefact(tmp_path / "router").metrics["warnings"]
+    assert kept.startswith("category 'law': 1 distinct prompts and no description")
+    assert capsys.readouterr().out.splitlines().count(f"warning: {kept}") == 1
+
+
 def test_one_split_can_be_trained_on_and_several_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
