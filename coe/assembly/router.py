@@ -168,7 +168,7 @@ def _with_described(config: RouterConfig, policy: RoutingPolicy, artefact: Artef
     if not config.descriptions:
         return artefact
     from router.encoding.cached_encoder import CachedEncoder
-    from router.training.beside import with_described
+    from router.training.own.beside import with_described
 
     examples = _examples(config)
     served = {category for category in artefact.categories if category in policy.mapping}

@@ -23,11 +23,11 @@ from router.labelled.descriptions import read_descriptions
 from router.labelled.prompts import Prompt, read_prompts
 from router.model.centre import around
 from router.training.classifier import CategoryClassifier
-from router.training.described import GENERAL
 from router.training.exemplars import whole
 from router.training.fitting import fit_model
-from router.training.general_class import general_prompts, shift_of
 from router.training.out_of_fold import out_of_fold
+from router.training.own.described import GENERAL
+from router.training.own.general_class import general_prompts, shift_of
 from router.training.recipe import DEFAULTS
 from router.training.training_set import TrainingSet
 

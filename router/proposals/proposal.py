@@ -22,8 +22,8 @@ from router.proposals.catalogue import Catalogue
 from router.proposals.clusters import FOLDED, clustered, folded
 from router.proposals.language_axes import Frame, language_axes
 from router.proposals.terms import terms_of
-from router.training.described import GENERAL
 from router.training.exemplars import whole
+from router.training.own.described import GENERAL
 
 __all__ = ["Category", "Proposal", "proposed"]
 

@@ -16,9 +16,9 @@ from router.model.centre import around
 from router.model.layers import Layer, LinearLayer
 from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
-from router.training.described import around_descriptions, around_zero
 from router.training.exemplars import whole
 from router.training.hidden_layer import fit_hidden
+from router.training.own.described import around_descriptions, around_zero
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 

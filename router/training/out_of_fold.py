@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from router.model.abstain import AbstainRule
 from router.training.classifier import fit_temperature
-from router.training.described import GENERAL
 from router.training.fitting import fit_model
-from router.training.general_class import FAMILY as GENERAL_FAMILY
-from router.training.general_class import shift_of
+from router.training.own.described import GENERAL
+from router.training.own.general_class import FAMILY as GENERAL_FAMILY
+from router.training.own.general_class import shift_of
 from router.training.recipe import Recipe
 from router.training.risk import fit_abstain
 from router.training.self_labelling import FAMILY as SELF_LABELLED

@@ -19,12 +19,12 @@ from router.model.artefact import Artefact, Exemplar
 from router.model.category_model import CategoryModel
 from router.model.follow_up import FollowUpModel
 from router.model.layers import LinearLayer
-from router.training.described import GENERAL
 from router.training.exemplars import exemplar_rows, whole
 from router.training.fitting import fit_model
 from router.training.follow_up_training import follow_up_model
-from router.training.general_class import general_prompts
 from router.training.out_of_fold import OutOfFold, accuracy, calibrate, family_accuracy, held_out
+from router.training.own.described import GENERAL
+from router.training.own.general_class import general_prompts
 from router.training.recipe import DEFAULTS, Recipe
 from router.training.self_labelling import self_labelled
 from router.training.training_set import TrainingSet

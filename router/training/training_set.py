@@ -18,7 +18,7 @@ from router.encoding.text_encoder import TextEncoder
 from router.labelled.duplicates import groups_of
 from router.labelled.prompts import Prompt
 from router.model.tf_idf import TermCounts, count_terms
-from router.training.described import Descriptions, described_text
+from router.training.own.described import Descriptions, described_text
 
 __all__ = ["TrainingSet"]
 

@@ -22,7 +22,7 @@ from router.labelled.prompts import Prompt, PromptSet, merged, of_split, read_pr
 from router.labelled.training_record import TrainingRecord, read_record, write_record
 from router.model.artefact import Artefact, read_artefact
 from router.model.versions import Versions, VersionsError, version_folder
-from router.training.described import GENERAL
+from router.training.own.described import GENERAL
 from router.training.recipe import DEFAULTS, Recipe
 from router.versions.changes import in_shadow, served_now
 from router.versions.folder import add_version, change, open_versions

@@ -11,7 +11,7 @@ import pytest
 from router_fakes import FakeEncoder, toy_prompts
 
 from router.evaluation import learning_curve
-from router.training.general_class import NUM_PROMPTS
+from router.training.own.general_class import NUM_PROMPTS
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:

@@ -10,7 +10,7 @@ from router_fakes import FakeEncoder, toy_prompts
 
 from router.labelled.prompts import Prompt
 from router.model.scores import score
-from router.training.beside import with_described
+from router.training.own.beside import with_described
 from router.training.recipe import Recipe
 from router.training.train import train
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from router_fakes import FakeEncoder, toy_prompts
 
-from router.training.general_class import FAMILY, NUM_PROMPTS, SHARE_KEPT, SHARE_KEPT_UNSEEN, general_prompts, shift_of
+from router.training.own.general_class import (
+    FAMILY,
+    NUM_PROMPTS,
+    SHARE_KEPT,
+    SHARE_KEPT_UNSEEN,
+    general_prompts,
+    shift_of,
+)
 from router.training.training_set import TrainingSet
 
 

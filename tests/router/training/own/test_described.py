@@ -8,8 +8,8 @@ from router_fakes import HIDDEN, FakeEncoder, embed
 
 from router.labelled.prompts import Prompt
 from router.model.centre import around
-from router.training.described import GENERAL, Descriptions, around_descriptions, described_text
 from router.training.fitting import fit_model
+from router.training.own.described import GENERAL, Descriptions, around_descriptions, described_text
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 

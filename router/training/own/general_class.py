@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from router.labelled.authored import PLAIN_FAMILY, TEMPLATE_FAMILY, authored_prompts, language_family
 from router.labelled.prompts import Prompt
-from router.training.described import GENERAL
+from router.training.own.described import GENERAL
 from router.training.training_set import TrainingSet
 
 __all__ = ["FAMILY", "general_prompts", "shift_of"]

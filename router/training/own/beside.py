@@ -17,8 +17,8 @@ from router.encoding.text_encoder import TextEncoder
 from router.labelled.prompts import Prompt
 from router.model.artefact import Artefact
 from router.model.described import DescribedCategories
-from router.training.described import GENERAL
-from router.training.general_class import FAMILY
+from router.training.own.described import GENERAL
+from router.training.own.general_class import FAMILY
 from router.training.train import train
 
 __all__ = ["with_described"]
