@@ -151,11 +151,13 @@ def _examples(config: RouterConfig) -> Sequence[Prompt]:
             f"examples = {config.examples.name}: no expert has a description; describe them, or train a router"
         )
     from router.labelled.bad_rows import lines_about
+    from router.labelled.descriptions import check_examples
     from router.labelled.prompts import read_prompts
 
     found = read_prompts(config.examples)
-    for line in lines_about(found.bad_rows):
+    for line in lines_about(found.bad_rows) if found.bad_rows else ():
         log.warning("examples %s", line)
+    check_examples(found.prompts, config.descriptions)
     return found.prompts
 
 

@@ -1,15 +1,19 @@
-"""Descriptions of categories: a JSON file of category -> one sentence.
+"""Descriptions of categories: a JSON file of category -> one sentence, and the examples that belong to them.
 
-Owns the form of the file. Knows nothing about what is learned from a sentence.
+Owns the form of the file, and whose examples there may be. Knows nothing about what is learned from a sentence.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["read_descriptions"]
+from router.labelled.prompts import Prompt
+
+__all__ = ["check_examples", "read_descriptions"]
+
+REST = "general"  # the category of what nobody describes
 
 
 def read_descriptions(path: Path) -> Mapping[str, str]:
@@ -29,3 +33,14 @@ def read_descriptions(path: Path) -> Mapping[str, str]:
         if not isinstance(sentence, str) or not sentence.strip():
             raise ValueError(f"{path}: description of '{category}' is {sentence!r:.80}; write one sentence")
     return found
+
+
+def check_examples(examples: Iterable[Prompt], described: Collection[str]) -> None:
+    """Raises ValueError for an example of a category that nobody describes."""
+    for prompt in examples:
+        if prompt.category not in described and prompt.category != REST:
+            known = ", ".join(sorted(described))
+            raise ValueError(
+                f"example '{prompt.text[:40]}' is of category '{prompt.category}', which is no expert with a "
+                f"description ({known}); describe that expert, or train a router on the rows"
+            )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from router.encoding.text_encoder import TextEncoder
+from router.labelled.descriptions import check_examples
 from router.labelled.prompts import Prompt
 from router.model.artefact import Artefact
 from router.model.described import DescribedCategories
@@ -43,13 +44,7 @@ def with_described(
     Raises:
         ValueError: an example of a category that nobody describes.
     """
-    for prompt in examples:
-        if prompt.category not in descriptions and prompt.category != GENERAL:
-            known = ", ".join(sorted(descriptions))
-            raise ValueError(
-                f"example '{prompt.text[:40]}' is of category '{prompt.category}', which is no expert with a "
-                f"description ({known}); describe that expert, or train a router on the rows"
-            )
+    check_examples(examples, descriptions)
     others = prompts_of(trained, {category for category in served if category not in descriptions})
     own = train(examples, encoder, descriptions=descriptions, follow_up=trained.follow_up, others=others)
     names = tuple(dict.fromkeys((*trained.categories, *descriptions)))

@@ -120,7 +120,7 @@ def test_examples_without_descriptions_and_of_nobody_are_refused(tmp_path: Path)
     with pytest.raises(ConfigError, match="no expert has a description"):
         check_router(RouterConfig("general", examples=examples), NAMES)
     with pytest.raises(ConfigError, match="category 'garden', which is no expert with a description"):
-        build_router(RouterConfig("general", descriptions={"code": "Programs."}, examples=examples), NAMES)
+        check_router(RouterConfig("general", descriptions={"code": "Programs."}, examples=examples), NAMES)
 
 
 def versions_in(folder: Path, **changes: object) -> Path:
