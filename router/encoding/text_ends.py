@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 __all__ = ["WAY_OF_CUTTING", "Ends", "ends_of"]
 
-WAY_OF_CUTTING = 2  # goes up with every change here: vectors of another cut are no use to a trained router
+WAY_OF_CUTTING = 3  # goes up with every change here: vectors of another cut are no use to a trained router
 MAX_CHARS = 240  # of an end
-MIN_LINE_CHARS = 100  # a single line shorter than this has no ends of its own
-MIN_CHARS = 20  # of a paragraph's end, a shorter one is not cut off
-MIN_SENTENCE_CHARS = 6  # of a line's first or last sentence: "TL;DR:" is one
+MIN_LINE_CHARS, MAX_LINE_CHARS = 100, 500  # a shorter line has no ends of its own, a longer one is a paragraph
+MIN_CHARS = 20  # of a paragraph's end
+MIN_BYTES = 20  # in UTF-8; a shorter first or last sentence is not cut off: "Hi there!" and "Thanks!" say nothing
+MIN_LABEL_CHARS = 6  # but one that ends in a colon is: "TL;DR:"
+COLONS = ":：;；"
 SENTENCE_END = re.compile(r"(?<=[.!?:;…])\s+|(?<=[。！？：；])")
 
 
@@ -29,24 +31,28 @@ class Ends(NamedTuple):
 def ends_of(text: str) -> Ends:
     """Return the first and last paragraph, or of a long one the first or last sentences; of a line its two sentences."""
     text = text.strip()
-    if "\n" not in text:
-        return Ends(text, text) if len(text) < MIN_LINE_CHARS else Ends(first_sentence(text), last_sentence(text))
+    if "\n" not in text and len(text) < MIN_LINE_CHARS:
+        return Ends(text, text)
+    if "\n" not in text and len(text) <= MAX_LINE_CHARS:
+        return Ends(first_sentence(text), last_sentence(text))
     lines = [line for line in text.split("\n") if line.strip()]
     return Ends(first_sentences(lines[0].strip()), last_sentences(lines[-1].strip()))
 
 
 def first_sentence(line: str) -> str:
-    """Return a line up to its first full stop or colon."""
+    """Return a line up to its first full stop, or up to its first colon."""
     window = line[:MAX_CHARS]
-    end = SENTENCE_END.search(window, MIN_SENTENCE_CHARS)
-    return window[: end.start()] if end else window
+    for end in SENTENCE_END.finditer(window, MIN_LABEL_CHARS):
+        if len(window[: end.start()].encode()) >= MIN_BYTES or window[end.start() - 1] in COLONS:
+            return window[: end.start()]
+    return window
 
 
 def last_sentence(line: str) -> str:
-    """Return what follows a line's last full stop or colon but the one at its end."""
+    """Return what follows a line's last full stop or colon, but for one near its end."""
     window = line[-MAX_CHARS:]
-    starts = [match.end() for match in SENTENCE_END.finditer(window) if match.end() <= len(window) - MIN_SENTENCE_CHARS]
-    return window[starts[-1] :] if starts else window
+    starts = [match.end() for match in SENTENCE_END.finditer(window)]
+    return next((window[start:] for start in reversed(starts) if len(window[start:].encode()) >= MIN_BYTES), window)
 
 
 def first_sentences(paragraph: str) -> str:

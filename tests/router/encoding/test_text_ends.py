@@ -24,7 +24,8 @@ def test_an_instruction_in_the_same_line_stands_alone() -> None:
     lease = "The tenant pays the rent on the first of each month and keeps the flat in good repair."
     assert ends_of(f"Summarize: {lease} {lease}").head == "Summarize:"
     assert ends_of(f"{lease} {lease} Summarise for my wife.").tail == "Summarise for my wife."
-    assert ends_of(f"{'这条河发源于山中，流入大海。' * 12}翻译成英文。").tail == "翻译成英文。"
+    assert ends_of(f"Hi there! Is this right? {lease} Thanks!") == Ends("Hi there! Is this right?", f"{lease} Thanks!")
+    assert ends_of(f"{'这条河发源于山中，流入大海。' * 12}翻译成英文给我看。").tail == "翻译成英文给我看。"
 
 
 def test_a_long_paragraph_gives_whole_sentences() -> None:
