@@ -148,7 +148,8 @@ def use_of(config: SentenceConfig) -> str:
     """Return how weights are used, in words that trained artefacts' encoder ids depend on: never change them."""
     return (
         f"pooling={config.pooling!r}, prompt={config.prompt!r}, max_tokens={config.max_tokens!r}, "
-        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}, end_tokens={END_TOKENS}, ends={WAY_OF_CUTTING}"
+        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}, "
+        f"end_tokens={END_TOKENS}, ends={WAY_OF_CUTTING}"
     )
 
 

@@ -1,7 +1,8 @@
 """The ends of a text: where the instruction stands when something is pasted.
 
-Owns the cut. The first and the last paragraph, of a single line the first and the last sentence, are encoded by themselves, because inside a long text their words take
-on its subject: "translate this into German" under an article about rivers is about rivers. Knows nothing about tokens.
+Owns the cut. The first and the last paragraph, of a single line the first and the last sentence, are encoded by
+themselves, because inside a long text their words take on its subject: "translate this into German" under an article
+about rivers is about rivers. Knows nothing about tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Ends(NamedTuple):
 
 
 def ends_of(text: str) -> Ends:
-    """Return the first and last paragraph, or of a long one the first or last sentences; of a line its two sentences."""
+    """Return the first and last paragraph, of a long one its first or last sentences, of a line one sentence each."""
     text = text.strip()
     if "\n" not in text and len(text) < MIN_LINE_CHARS:
         return Ends(text, text)
