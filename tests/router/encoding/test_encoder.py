@@ -106,7 +106,7 @@ def test_the_id_names_weights_and_use(tmp_path: Path) -> None:
     ],
 )
 def test_the_ids_that_trained_routers_record_never_change(config: SentenceConfig, digest: str) -> None:
-    """Renaming the class of a config would have changed them: they were made from its repr. Another cut changes them."""
+    """Renaming the class of a config would have changed them: they were made from its repr. A new cut does."""
     assert identity({"w": torch.arange(3.0)}, config) == digest
 
 
