@@ -21,7 +21,7 @@ from torch import Tensor
 from router.encoding.backbone import load_backbone
 from router.encoding.openvino_bert import is_installed
 from router.encoding.sentence_model import DEFAULT_SOURCE, SentenceConfig, find_folder, sentence_config
-from router.encoding.text_ends import ends_of
+from router.encoding.text_ends import WAY_OF_CUTTING, ends_of
 
 __all__ = ["DEFAULT_SOURCE", "Encoder"]
 
@@ -159,7 +159,8 @@ def use_of(config: SentenceConfig) -> str:
     """Return how weights are used, in words that trained artefacts' encoder ids depend on: never change them."""
     return (
         f"pooling={config.pooling!r}, prompt={config.prompt!r}, max_tokens={config.max_tokens!r}, "
-        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}, end_tokens={END_TOKENS}"
+        f"is_lower_case={config.is_lower_case!r}, static_folder={config.static_folder!r}, "
+        f"end_tokens={END_TOKENS}, ends={WAY_OF_CUTTING}"
     )
 
 
