@@ -21,7 +21,14 @@ from coe.cli import main
 from coe.runtime import Runtime
 from router.mapping_study.score_table import costs_of, read_scores
 
-COMMAND = [sys.executable, "-m", "coe", "router", "score"]
+# a shell starts what runs behind `&` with SIGINT ignored, tests included: a command started by them would inherit it
+INTERRUPTIBLE = [
+    sys.executable,
+    "-c",
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from coe.cli import main; sys.exit(main(sys.argv[1:]))",
+    *("router", "score"),
+]
 ROOT = Path(__file__).parents[3]
 CHOICES = ["Paris", "London is a city", "a small house by the sea"]
 QUESTION = "What is the capital of France?"
@@ -169,7 +176,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     rows = [{"prompt": f"{at}?", "category": "a", "check": "last_number", "answer": 1} for at in range(400)]
     out, kept = tmp_path / "scores.jsonl", tmp_path / "kept.jsonl"
     options = ["-c", config, "--out", out, "--results", kept, "--experts", "other", "--max-tokens", 200]
-    command = [str(word) for word in (*COMMAND, written(tmp_path, rows), *options)]
+    command = [str(word) for word in (*INTERRUPTIBLE, written(tmp_path, rows), *options)]
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert running.stderr is not None
     shown = b""

@@ -34,8 +34,8 @@ def test_a_description_takes_its_prompts_and_leaves_the_trained_ones() -> None:
     artefact = extended((Prompt("lawns pests", "garden"), Prompt("plants pests", "garden")))
     assert artefact.categories == ("math", "sql", "garden")
     assert best(artefact, "plants lawns") == "garden"
-    assert best(artefact, "sum red blue") == "math"
-    assert best(artefact, "select gold") == "sql"
+    assert best(artefact, "sum red red") == "math"
+    assert best(artefact, "select green red") == "sql"
 
 
 def test_examples_move_a_described_category() -> None:
