@@ -13,7 +13,7 @@ from router.labelled.fields import category_in, prompt_in
 from router.labelled.prompts import read_prompts
 from router.mapping_study.score_table import read_scores
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[4] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared tables are not on this machine")
 
 

@@ -15,7 +15,7 @@ from router.labelled.prompts import Prompt, read_prompts
 from router.proposals.catalogue import Catalogue, Entry
 from router.proposals.proposal import LEAST_FIT, name_of, proposed, surety
 
-LABEL_SETS = Path("/work/shared/data/label_sets")
+LABEL_SETS = Path(__file__).parents[4] / "shared" / "data" / "label_sets"
 TOPICS = ("wine", "tax", "goal", "poem", "leaf")
 FILLERS = [f"{one}{other}" for one in "abcdefgh" for other in "stuvwxyz"]
 CATALOGUE = Catalogue(
