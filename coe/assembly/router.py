@@ -74,9 +74,10 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
         from router.encoding.encoder import Encoder  # torch
 
         encoder = Encoder(artefact.encoder_source, device=config.device)
-        router = TrainedRouter(_with_described(config, policy, artefact, encoder), encoder, policy)
+        examples = _examples(config)
+        router = TrainedRouter(_with_described(config, policy, artefact, examples, encoder), encoder, policy)
         if beside is not None:
-            extended = _with_described(config, beside.policy, beside.artefact, encoder)
+            extended = _with_described(config, beside.policy, beside.artefact, examples, encoder)
             router.decide_beside(beside.version, extended, beside.policy)
         return router
     except (ValueError, OSError) as error:
@@ -161,7 +162,9 @@ def _examples(config: RouterConfig) -> Sequence[Prompt]:
     return found.prompts
 
 
-def _with_described(config: RouterConfig, policy: RoutingPolicy, artefact: Artefact, encoder: Encoder) -> Artefact:
+def _with_described(
+    config: RouterConfig, policy: RoutingPolicy, artefact: Artefact, examples: Sequence[Prompt], encoder: Encoder
+) -> Artefact:
     """Fit the categories that experts describe beside the trained ones, where there are any.
 
     It takes a second or two, most of it for encoding, whose vectors are kept in the cache folder.
@@ -172,7 +175,6 @@ def _with_described(config: RouterConfig, policy: RoutingPolicy, artefact: Artef
     from router.encoding.cached_encoder import CachedEncoder
     from router.training.own.beside import with_described
 
-    examples = _examples(config)
     served = {category for category in artefact.categories if category in policy.mapping}
     log.info("described experts=%s examples=%d", ", ".join(config.descriptions), len(examples))
     try:

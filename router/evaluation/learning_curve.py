@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table_of(path: Path, sentences: Any, encoder: TextEncoder, num_judged: int) -> Table:
+def table_of(path: Path, sentences: Mapping[str, str], encoder: TextEncoder, num_judged: int) -> Table:
     """Read and encode a table; its rows of the split `test` are judged, or a seeded share of its near-duplicates."""
     prompts = [prompt for prompt in read_prompts(path).prompts if prompt.category != GENERAL]
     general = [replace(prompt, split="general") for prompt in general_prompts()]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from router.labelled.prompts import Prompt
 
-__all__ = ["check_examples", "read_descriptions"]
+__all__ = ["GENERAL", "check_examples", "read_descriptions"]
 
-REST = "general"  # the category of what nobody describes
+GENERAL = "general"  # the category of what nobody describes
 
 
 def read_descriptions(path: Path) -> Mapping[str, str]:
@@ -38,7 +38,7 @@ def read_descriptions(path: Path) -> Mapping[str, str]:
 def check_examples(examples: Iterable[Prompt], described: Collection[str]) -> None:
     """Raises ValueError for an example of a category that nobody describes."""
     for prompt in examples:
-        if prompt.category not in described and prompt.category != REST:
+        if prompt.category not in described and prompt.category != GENERAL:
             known = ", ".join(sorted(described))
             raise ValueError(
                 f"example '{prompt.text[:40]}' is of category '{prompt.category}', which is no expert with a "

@@ -18,7 +18,7 @@ from router.model.tf_idf import TfIdfModel, tf_idf
 from router.training.classifier import CategoryClassifier, CategoryNeighbours, softmax_regression
 from router.training.exemplars import whole
 from router.training.hidden_layer import fit_hidden
-from router.training.own.described import around_descriptions, around_zero
+from router.training.own.described import around_descriptions, around_zero, balanced
 from router.training.recipe import Recipe
 from router.training.training_set import TrainingSet
 
@@ -99,6 +99,4 @@ def family_weights(rows: TrainingSet, recipe: Recipe) -> Weights:
     _, pair_of, sizes = np.unique(pairs, return_inverse=True, return_counts=True)
     boost_of = dict(recipe.family_boosts)
     boosts = np.array([boost_of.get(family, 1.0) for family in rows.families.tolist()])
-    weights = boosts * sizes[pair_of] ** -0.5
-    weights /= np.bincount(rows.labels, weights)[rows.labels]
-    return np.asarray(weights * len(weights) / weights.sum())
+    return balanced(rows.labels, boosts * sizes[pair_of] ** -0.5, len(rows.categories))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,14 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from router.encoding.text_encoder import TextEncoder
+from router.labelled.descriptions import GENERAL
 from router.model.layers import LinearLayer
 from router.model.tf_idf import TermCounts, TfIdfModel, tf_idf
 from router.training.classifier import softmax_regression
+from router.training.exemplars import whole
 
-__all__ = ["GENERAL", "Descriptions", "around_descriptions", "around_zero", "described_text"]
+__all__ = ["GENERAL", "Descriptions", "around_descriptions", "around_zero", "balanced", "described_text"]
 
-GENERAL = "general"  # the category of what no other one is about
 PRIOR_LENGTH = 5.0  # of a category's weights before any row was seen
 C = 10.0  # how far the sum of the rows' losses moves weights from their prior, as scikit-learn has it
 TF_IDF_C = 3.0
@@ -65,8 +66,7 @@ class Descriptions:
         """Encode the descriptions of these categories; `term_counts` has a row for each, in the same order."""
         names = [spoken(category) for category in categories]
         told = [sentences.get(category, name) for category, name in zip(categories, names, strict=True)]
-        dims = encoder.num_dims // 3
-        vectors, named = encoder.encode(told)[:, :dims], encoder.encode(names)[:, :dims]
+        vectors, named = whole(encoder.encode(told)), whole(encoder.encode(names))
         is_described = np.array([category != GENERAL or category in sentences for category in categories])
         prior = unit(spread(vectors, is_described) + NAME_SHARE * spread(named, is_described))
         return cls(vectors, prior * is_described[:, None], term_counts, is_described)
@@ -92,7 +92,7 @@ def unit(vectors: Floats) -> Floats:
     return found
 
 
-def balanced(labels: Labels, weights: Floats, num_categories: int) -> Floats:
+def balanced(labels: Labels, weights: Floats, num_categories: int) -> NDArray[np.float64]:
     """Return (rows,) weights of mean 1 under which all categories that have rows count alike."""
     totals = np.bincount(labels, weights, minlength=num_categories)
     found: Floats = weights / totals[labels]
@@ -106,20 +106,28 @@ def around_descriptions(
 
     The descriptions are rows as well. Loss: weighted cross-entropy, plus |weights - prior|² / 2C.
     """
-    chosen = np.flatnonzero(described.is_described)
+    chosen, classes, importance = with_descriptions(labels, weights, described)
     rows = np.vstack([vectors, unit(described.vectors[chosen] - centre)]).astype(np.float64)
-    classes = np.concatenate([labels, chosen])
-    num_categories = len(described.prior)
-    importance = balanced(classes, with_descriptions(weights, labels, chosen), num_categories)
     return maximum_a_posteriori(rows, classes, importance, PRIOR_LENGTH * described.prior.astype(np.float64))
 
 
-def with_descriptions(weights: Floats, labels: Labels, described: NDArray[np.intp]) -> Floats:
-    """Return the rows' weights, and for each description that of an average row of its category."""
-    numbers = np.bincount(labels, minlength=int(described.max(initial=0)) + 1)
+class DescribedRows(NamedTuple):
+    """The categories whose descriptions are rows, after the labelled ones; labels and weights of all rows."""
+
+    chosen: NDArray[np.intp]  # (descriptions,)
+    labels: Labels  # (rows + descriptions,)
+    weights: Floats  # (rows + descriptions,)
+
+
+def with_descriptions(labels: Labels, weights: Floats, described: Descriptions) -> DescribedRows:
+    """Return what both fits see of the rows: a description counts as an average row of its category."""
+    chosen = np.flatnonzero(described.is_described)
+    numbers = np.bincount(labels, minlength=int(chosen.max(initial=0)) + 1)
     totals = np.bincount(labels, weights, minlength=len(numbers))
     means = np.where(numbers > 0, totals / np.maximum(numbers, 1), 1.0)
-    return np.concatenate([weights, means[described]])
+    classes = np.concatenate([labels, chosen])
+    importance = balanced(classes, np.concatenate([weights, means[chosen]]), len(described.prior))
+    return DescribedRows(chosen, classes, importance)
 
 
 def maximum_a_posteriori(rows: Floats, classes: Labels, weights: Floats, prior: Floats) -> LinearLayer:
@@ -153,18 +161,15 @@ def maximum_a_posteriori(rows: Floats, classes: Labels, weights: Floats, prior: 
 
 def around_zero(counts: TermCounts, labels: Labels, weights: Floats, described: Descriptions) -> TfIdfModel:
     """Return a regression over the TF-IDF of the rows and of the descriptions."""
-    chosen = np.flatnonzero(described.is_described)
+    chosen, classes, importance = with_descriptions(labels, weights, described)
     columns = np.searchsorted(counts.terms, described.term_counts.terms)
     assert (counts.terms[columns] == described.term_counts.terms).all(), "descriptions are counted with the rows"
     matrix = vstack([counts.matrix, described.term_counts.matrix[chosen]], format="csr")
-    classes = np.concatenate([labels, chosen])
-    num_categories = len(described.prior)
     frequency = np.bincount(matrix.indices, minlength=matrix.shape[1])
     most_common = np.argsort(-frequency, kind="stable")[:MAX_TERMS]
     least = 2 if len(labels) >= MANY_ROWS else 1
     terms = np.sort(most_common[frequency[most_common] >= least])
     idf = np.log((1 + len(classes)) / (1 + frequency[terms])) + 1
-    importance = balanced(classes, with_descriptions(weights, labels, chosen), num_categories)
     regression = LogisticRegression(C=TF_IDF_C, max_iter=200, tol=1e-3)
     layer = softmax_regression(regression, tf_idf(matrix[:, terms], idf), classes, importance)
-    return TfIdfModel(counts.terms[terms], idf, layer.renumbered(np.unique(classes), num_categories))
+    return TfIdfModel(counts.terms[terms], idf, layer.renumbered(np.unique(classes), len(described.prior)))
