@@ -89,7 +89,7 @@ def test_answers_that_force_each_other_out_as_they_grow_are_the_same(
     device: str,
     moves: bool,
 ) -> None:
-    """KV for two or three of ten answers at their full length, so that growing is what they compete for."""
+    """KV for one or two of ten answers at their full length, so that growing is what they compete for."""
     caplog.set_level(logging.INFO, "coe.engine")
     monkeypatch.setattr(kv_module, "_is_address_space_free", lambda: not moves)
     config = write_config(tmp_path, folders, "max_step_tokens = 64\nprefix_reuse = false")
@@ -108,9 +108,9 @@ def test_answers_that_force_each_other_out_as_they_grow_are_the_same(
     config.write_text(text)
     expected = with_runtime(config, alone)
     assert "preempt request=" not in caplog.text
-    config.write_text(text.replace("[engine]", "[scheduler]\nmax_wait_s = 0.05\n[engine]\nkv_bytes = '700kB'"))
+    config.write_text(text.replace("[engine]", "[scheduler]\nmax_wait_s = 0.05\n[engine]\nkv_bytes = '500kB'"))
     assert with_runtime(config, together) == expected
-    assert caplog.text.count("preempt request=") > 3
+    assert caplog.text.count("preempt request=") > 0
 
 
 def test_answers_that_are_preempted_again_and_again_are_the_same(tmp_path: Path, folders: dict[str, Path]) -> None:
