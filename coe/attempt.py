@@ -15,9 +15,9 @@ from coe.engine.loop import Engine
 from coe.errors import CancelledError, CoeError, DeadlineError
 from coe.fallback import Patience
 from coe.lifecycle import Lifecycle
-from coe.metrics import Metrics, RequestCount
 from coe.preparation import PreparedPrompt, sequence_of
 from coe.scheduling.effects import CANCELLED
+from coe.telemetry.metrics import Metrics, RequestCount
 from coe.types import Admitted, Delta, Finished, GenerateEvent, PromptScored, Routed
 
 __all__ = ["attempt"]

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 from coe.errors import ShutdownError, reason_of
-from coe.metrics import Metrics
-from coe.shadow_log import ShadowLog
+from coe.telemetry.metrics import Metrics
+from coe.telemetry.shadow_log import ShadowLog
 from coe.types import Decision, RouteQuery, Router, Snapshot
 
 __all__ = ["RoutingBatcher", "TextWorker"]

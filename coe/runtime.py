@@ -22,10 +22,10 @@ from coe.errors import CoeError, EngineError, ExpertError, RequestError, Shutdow
 from coe.experts import Experts, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.lifecycle import Lifecycle
-from coe.metrics import Metrics, RequestCount
 from coe.operator import Operator
 from coe.preparation import PreparedPrompt, check_length, encode, likelihood_of, query_of, settle
 from coe.routing import RoutingBatcher, TextWorker
+from coe.telemetry.metrics import Metrics, RequestCount
 from coe.text.templates import ChatTokens
 from coe.types import (
     Decision,

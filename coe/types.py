@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from coe.conversation import Grammar, Message, Tool, ToolCall, ToolChoice
 
 __all__ = [
     "Admitted",
@@ -22,6 +24,7 @@ __all__ = [
     "Finished",
     "GenerateEvent",
     "GenerateRequest",
+    "Grammar",
     "Likelihood",
     "Message",
     "Neighbour",
@@ -38,6 +41,9 @@ __all__ = [
     "SwitchKind",
     "Tier",
     "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
     "Usage",
 ]
 
@@ -67,14 +73,6 @@ class SwitchKind(StrEnum):
     DEVICE_HIT = "device_hit"
     HOST_HIT = "host_hit"
     DISK_MISS = "disk_miss"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +243,8 @@ class GenerateRequest:
     conversations of others are not gone on with. KV is reused within a `prefix_group` alone. With `passes_over` False
     no other expert answers in the place of one that cannot: a score must not be another's.
     An answer that was kept answers it only if it is younger than `max_age_s` (None: of any age). With `is_kept` False
-    its answer is not kept, nor answered by one that was.
+    its answer is not kept, nor answered by one that was. `grammar` is the form that the answer must have.
+    `template_variables` are given to the expert's chat template beside the conversation and `tools`.
     """
 
     id: str
@@ -262,6 +261,11 @@ class GenerateRequest:
     prefix_group: str = ""
     max_age_s: float | None = None
     is_kept: bool = True
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
+    allows_parallel_calls: bool = True
+    template_variables: Mapping[str, Any] = field(default_factory=dict)
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The runtime's counters as Prometheus text (prometheus-client's exposition format).
 
-A custom collector: the numbers are those of coe/metrics.py, and nothing is counted here.
+A custom collector: the numbers are those of coe/telemetry/metrics.py, and nothing is counted here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coe.metrics import Histogram, Metrics, MetricsSnapshot
 from coe.statuses import AnswersStatus
+from coe.telemetry.metrics import Histogram, Metrics, MetricsSnapshot
 
 __all__ = ["exposition"]
 

@@ -19,9 +19,9 @@ from coe.answers.question import Question, question_of, tokens_digest
 from coe.answers.store import AnswerStore, Kept
 from coe.config.schema import AnswerCacheConfig
 from coe.experts import ServedExpert
-from coe.metrics import RequestCount
 from coe.preparation import PreparedPrompt, filled, turns_of
 from coe.statuses import AnswersStatus
+from coe.telemetry.metrics import RequestCount
 from coe.types import Cached, Decision, GenerateEvent, GenerateRequest, Routed, Switch, SwitchKind
 
 __all__ = ["AnswerCache", "Found"]

@@ -23,7 +23,6 @@ from coe.errors import ConfigError, ExpertError
 from coe.experts import Experts, ServedExpert, identity_of
 from coe.machine.allowance import usable_cpus
 from coe.machine.heap import trim_heap
-from coe.metrics import Metrics
 from coe.models.cuda.capture import CudaRecorder
 from coe.models.cuda.graphs import DecodeGraphs
 from coe.models.cuda.paged_kv import KvPages
@@ -32,6 +31,7 @@ from coe.scheduling.fcfs import FcfsPolicy
 from coe.scheduling.limits import Limits
 from coe.scheduling.policy import SchedulingPolicy
 from coe.scheduling.value import ValuePolicy
+from coe.telemetry.metrics import Metrics
 from coe.types import Router
 from coe.weights.cache import WeightCache
 from coe.weights.memory.allocation import PinnedMemory

@@ -27,12 +27,12 @@ from coe.engine.status import EngineStatus
 from coe.engine.step_runner import StepRunner
 from coe.engine.weights_view import CacheView
 from coe.errors import CancelledError, CoeError, EngineError, ExpertError, ShutdownError, reason_of
-from coe.metrics import Metrics
 from coe.scheduling.breakers import Breakers
 from coe.scheduling.effects import CANCELLED, Abandon, Acquire, Effect, Expect, Fail, Preempt, Release, Resume, Run
 from coe.scheduling.limits import Limits
 from coe.scheduling.policy import SchedulingPolicy
 from coe.scheduling.scheduler import Scheduler
+from coe.telemetry.metrics import Metrics
 from coe.types import Admitted, SwitchKind, Tier
 from coe.weights.cache import WeightCache
 from coe.weights.lease import Lease

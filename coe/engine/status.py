@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 
 from coe.errors import BreakerOpenError
-from coe.metrics import Gauges
 from coe.scheduling.breakers import Breakers
 from coe.scheduling.scheduler import Scheduler
 from coe.statuses import UnitStatus
+from coe.telemetry.metrics import Gauges
 from coe.types import BreakerState
 from coe.weights.cache import WeightCache
 from coe.weights.report import ExpertResidency

@@ -21,10 +21,10 @@ from coe.engine.prefix_reuse import PrefixReuse
 from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
 from coe.errors import CancelledError, ExpertError
-from coe.metrics import Metrics
 from coe.models.model import Row, Step
 from coe.scheduling.effects import CANCELLED
 from coe.scheduling.scheduler import Scheduler
+from coe.telemetry.metrics import Metrics
 from coe.weights.lease import Lease
 
 __all__ = ["StepEnd", "StepRunner"]

@@ -11,8 +11,8 @@ import pytest
 from seams import Panic
 
 from coe.errors import ShutdownError
-from coe.metrics import Metrics
 from coe.routing import RoutingBatcher, TextWorker
+from coe.telemetry.metrics import Metrics
 from coe.types import Decision, Message, RouteQuery, Snapshot
 
 QUERY = RouteQuery((Message("user", "hello"),))

@@ -18,12 +18,12 @@ from coe.engine.loop import Engine
 from coe.engine.prefix_reuse import PrefixReuse
 from coe.engine.step_runner import StepRunner
 from coe.errors import CoeError, EngineError, ExpertError
-from coe.metrics import Metrics
 from coe.models.cpu.compiled_llama import DecodePass
 from coe.models.llama.model import LlamaModel
 from coe.models.llama.ragged import RaggedPass
 from coe.runtime import Runtime
 from coe.scheduling.scheduler import Scheduler
+from coe.telemetry.metrics import Metrics
 from coe.types import Message, RouteQuery
 from coe.weights.cache import WeightCache
 from coe.weights.loader import Loader

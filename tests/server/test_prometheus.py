@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from coe.metrics import Gauges, Metrics
 from coe.statuses import AnswersStatus
+from coe.telemetry.metrics import Gauges, Metrics
 from coe.types import SwitchKind, Tier
 from coe.weights.transfer import Arrived
 from server.prometheus import exposition

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from coe.metrics import Metrics
+from coe.telemetry.metrics import Metrics
 from coe.types import Decision, RouteQuery, ShadowChoice
 
 __all__ = ["ShadowLog"]

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from coe.errors import ShutdownError
-from coe.metrics import SECONDS, Gauges, Metrics
+from coe.telemetry.metrics import SECONDS, Gauges, Metrics
 from coe.types import SwitchKind, Tier
 from coe.weights.transfer import Arrived
 

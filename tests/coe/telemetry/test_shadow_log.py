@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from coe.metrics import Metrics
-from coe.shadow_log import ShadowLog
+from coe.telemetry.metrics import Metrics
+from coe.telemetry.shadow_log import ShadowLog
 from coe.types import Decision, Message, RouteQuery, ShadowChoice
 
 QUERY = RouteQuery((Message("user", "a secret"),))

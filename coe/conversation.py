@@ -1,0 +1,70 @@
+"""What a conversation is made of: turns, the tools that a request offers, calls of them, and forms for the answer.
+
+Everything here is frozen. The shapes are those that every dialect (OpenAI's, Anthropic's) and every chat template can
+be written from. Knows nothing about HTTP, templates or tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Grammar", "GrammarKind", "Message", "Tool", "ToolCall", "ToolChoice"]
+
+GrammarKind = Literal["json_object", "json_schema", "regex", "lark", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool by an assistant. `arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation.
+
+    `content` is empty where an assistant's turn only calls tools. `thinking` is what the assistant thought before it
+    answered; the router never reads it. A turn of role "tool" has what the call `tool_call_id` returned.
+    """
+
+    role: str
+    content: str
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call. `parameters` is a JSON schema of its arguments, an object's."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    is_strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether the model may call tools ("auto"), may not ("none"), or must ("required"): `name`, if it has one."""
+
+    mode: Literal["none", "auto", "required"] = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """The form that an answer must have; what the model thinks before it is free.
+
+    `source` is a JSON schema as JSON text ("json_schema"), a regular expression, a grammar in Lark's form, or a JSON
+    list of texts ("choice"); it is empty for "json_object".
+    """
+
+    kind: GrammarKind
+    source: str = ""

@@ -1,0 +1,1 @@
+"""What one can see of a running composition: series, and lines about routers in shadow."""
