@@ -85,7 +85,7 @@ def answer_from(choices: tuple[Choice, ...], coe: JsonObject, usage: JsonObject 
         SwitchKind(cost["kind"]),
         cost["loaded_bytes"],
         cost["load_ms"] / 1e3,
-        cost["wait_ms"] / 1e3,
+        (cost["queue_ms"] + cost["load_ms"]) / 1e3,
         cost["first_token_ms"] / 1e3,
     )
     cached = None if coe.get("cached") is None else _value_of(Cached, coe["cached"])
@@ -94,13 +94,16 @@ def answer_from(choices: tuple[Choice, ...], coe: JsonObject, usage: JsonObject 
 
 
 def decision_from(body: JsonObject) -> Decision:
-    """Return the decision in a `coe` object or in an answer of /v1/route; its `text` stays with the server."""
+    """Return the decision in a `coe` object, which may be a short one, or in an answer of /v1/route.
+
+    Its `text` stays with the server.
+    """
     known = {field.name: body[field.name] for field in fields(Decision) if field.name in body}
-    cost = None if body["cost"] is None else _value_of(CostTerm, body["cost"])
-    nearest = tuple(_value_of(Neighbour, each) for each in body["nearest"])
-    passed_over = tuple(_value_of(PassedOver, each) for each in body["passed_over"])
+    cost = None if body.get("cost") is None else _value_of(CostTerm, body["cost"])
+    nearest = tuple(_value_of(Neighbour, each) for each in body.get("nearest", ()))
+    passed_over = tuple(_value_of(PassedOver, each) for each in body.get("passed_over", ()))
     shadow = None if body.get("shadow") is None else _value_of(ShadowChoice, body["shadow"])
-    tuples = {"nearest": nearest, "alternatives": tuple(body["alternatives"]), "passed_over": passed_over}
+    tuples = {"nearest": nearest, "alternatives": tuple(body.get("alternatives", ())), "passed_over": passed_over}
     return Decision(**{**known, "text": "", "cost": cost, "shadow": shadow, **tuples})
 
 
