@@ -25,6 +25,7 @@ __all__ = [
     "filled",
     "likelihood_of",
     "query_of",
+    "routed_messages",
     "sequence_of",
     "settle",
     "turns_of",
@@ -63,7 +64,13 @@ def query_of(request: GenerateRequest) -> RouteQuery:
     if request.prompt is None and not request.messages:
         raise InvalidRequestError("messages is empty; send at least one message", param="messages")
     messages = request.messages if request.prompt is None else (Message("user", request.prompt),)
-    return RouteQuery(messages, request.expert, request.has_tools, request.conversation, request.owner)
+    query = RouteQuery(routed_messages(messages), request.expert, bool(request.tools))
+    return replace(query, conversation=request.conversation, owner=request.owner)
+
+
+def routed_messages(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the turns as the router reads them: no thoughts, no calls, and nothing of what a tool returned."""
+    return tuple(Message(turn.role, "" if turn.role == "tool" else turn.content) for turn in messages)
 
 
 def check_length(request: GenerateRequest, experts: Experts) -> None:

@@ -14,11 +14,14 @@ from pydantic import Field, model_validator
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
+from coe.preparation import routed_messages
 from coe.runtime import Runtime
 from coe.types import Cached, CostTerm, Decision, Message, Neighbour, Routed, RouteQuery, ShadowChoice, Switch
 from server.access.caller import Caller, caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
-from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, FromJson, Turn
+from server.openai.fields import FromJson
+from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest
+from server.openai.turns import Turn, messages_of
 
 __all__ = ["coe_object", "conversation_of", "decision_headers", "decision_object", "route_object", "routing_routes"]
 
@@ -46,9 +49,11 @@ class RouteRequest(FromJson):
     def query(self, caller: Caller, conversation: str | None = None) -> RouteQuery:
         if self.prompt is None and not self.messages:
             raise InvalidRequestError("send prompt or messages", param="prompt")
-        messages = tuple(turn.message() for turn in self.messages) or (Message("user", self.prompt or ""),)
+        messages = messages_of(self.messages) or (Message("user", self.prompt or ""),)
         expert = None if self.model.lower() == COMPOSITION else self.model
-        return RouteQuery(messages, expert, bool(self.tools), conversation, owner=caller.owner, only_explains=True)
+        return RouteQuery(
+            routed_messages(messages), expert, bool(self.tools), conversation, owner=caller.owner, only_explains=True
+        )
 
 
 def routing_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
