@@ -64,6 +64,7 @@ class Operator:
             error=status.error(name),
             breaker=status.breaker(name),
             notes=expert.text.notes,
+            tool_calls=expert.text.answer_form.calls,
             **status.residency(name)._asdict(),
         )
 

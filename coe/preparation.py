@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import NamedTuple
 
+from coe.conversation import ThoughtMarks
 from coe.engine.logits_processor import processors_of
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
@@ -15,11 +16,13 @@ from coe.routing import TextWorker
 from coe.text.detokenizer import Detokenizer
 from coe.text.length_bound import LengthBound
 from coe.text.rendering import OverrunError
-from coe.text.templates import ChatTokens, ExpertText
-from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier
+from coe.text.templates import ChatTokens, ExpertText, Extras
+from coe.text.tool_turns import num_chars
+from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier, Tool
 
 __all__ = [
     "PreparedPrompt",
+    "can_call",
     "check_length",
     "encode",
     "filled",
@@ -37,7 +40,8 @@ LONG_CHARS = 200_000  # what is longer takes tenths of a second and waits for it
 class PreparedPrompt(NamedTuple):
     """A request that knows its expert and its tokens. `tier` is where the expert was when the request was routed;
     tokens from `score_from` on are to be scored; `changed` says what its template needed changed; `is_continued` if the
-    answer goes on with the prompt's text."""
+    answer goes on with the prompt's text, `is_thinking` if it begins inside thoughts, which stand between
+    `thought_marks`; `dropped_ids` are the special tokens that are no text (None: all)."""
 
     request_id: str
     expert: ServedExpert
@@ -50,6 +54,9 @@ class PreparedPrompt(NamedTuple):
     prefix_group: str = ""
     changed: tuple[str, ...] = ()
     is_continued: bool = False
+    thought_marks: ThoughtMarks | None = None
+    is_thinking: bool = False
+    dropped_ids: frozenset[int] | None = None
 
     def followed_by(self, token_ids: tuple[int, ...]) -> PreparedPrompt:
         """Return it with a continuation to score and nothing to sample after it; raises ContextLengthError."""
@@ -81,7 +88,7 @@ def check_length(request: GenerateRequest, experts: Experts) -> None:
     if not bounds:
         return  # an expert that is unknown or cannot be had is told by its own error
     roomiest = LengthBound(max(bound.num_tokens for bound in bounds), max(bound.num_chars for bound in bounds))
-    num_chars = len(request.prompt or "") + sum(len(message.content) for message in request.messages)
+    num_chars = _num_chars(request)
     roomiest.check(len(request.messages), num_chars, f"expert '{name}'" if name else "the roomiest expert")
 
 
@@ -91,7 +98,7 @@ async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest,
     A long prompt and one whose template is slow are read where they hold up nobody.
     """
     read = _reader_of(text, request, decision)
-    if len(request.prompt or "") + sum(len(message.content) for message in request.messages) > LONG_CHARS:
+    if _num_chars(request) > LONG_CHARS:
         return await worker.run_slow(read, False)
     try:
         return await worker.run(read, True)
@@ -101,10 +108,26 @@ async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest,
 
 def _reader_of(text: ExpertText, request: GenerateRequest, decision: Decision) -> Callable[[bool], ChatTokens]:
     """Return what reads the prompt, quickly or not, on a text thread."""
-    turns = turns_of(request, decision)
+    turns, form = turns_of(request, decision), request.prompt_form
     if request.prompt is not None:
-        return lambda _: ChatTokens(text.encode_prompt(turns[0].content))
-    return lambda is_quick: text.read_chat(turns, is_quick=is_quick)
+        adds = form.adds_special_tokens is not False
+        return lambda _: ChatTokens(text.encode_prompt(turns[0].content, add_special_tokens=adds))
+    extras = Extras(_offered(request), request.template_variables, form)
+    return lambda is_quick: text.read_chat(turns, extras, is_quick=is_quick)
+
+
+def _offered(request: GenerateRequest) -> tuple[Tool, ...]:
+    """Return the tools that the expert is shown."""
+    return () if request.tool_choice.mode == "none" else request.tools
+
+
+def can_call(request: GenerateRequest) -> bool:
+    """Return whether the answer may call a tool."""
+    return any(request.tool_choice.may_call(tool.name) for tool in request.tools)
+
+
+def _num_chars(request: GenerateRequest) -> int:
+    return len(request.prompt or "") + num_chars(request.messages, _offered(request))
 
 
 def turns_of(request: GenerateRequest, decision: Decision) -> tuple[Message, ...]:
@@ -152,7 +175,9 @@ def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
         max_tokens=sampling.max_tokens,
         eos_ids=frozenset() if sampling.ignore_eos else text.eos_ids,
         sampler=Sampler(sampling, processors_of(sampling, prompt.token_ids, text.eos_ids), choice),
-        detokenizer=Detokenizer(text.tokenizer, sampling.stop, prompt.token_ids if prompt.is_continued else ()),
+        detokenizer=Detokenizer(
+            text.tokenizer, sampling.stop, prompt.token_ids if prompt.is_continued else (), prompt.dropped_ids
+        ),
         vocabulary=text.vocabulary,
         sink=sink,
         submitted_s=prompt.submitted_s,

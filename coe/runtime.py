@@ -23,9 +23,10 @@ from coe.experts import Experts, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.lifecycle import Lifecycle
 from coe.operator import Operator
-from coe.preparation import PreparedPrompt, check_length, encode, likelihood_of, query_of, settle
+from coe.preparation import PreparedPrompt, can_call, check_length, encode, likelihood_of, query_of, settle
 from coe.routing import RoutingBatcher, TextWorker
 from coe.telemetry.metrics import Metrics, RequestCount
+from coe.text.output.reading import read_answers
 from coe.text.templates import ChatTokens
 from coe.types import (
     Decision,
@@ -175,17 +176,22 @@ class Runtime:
         count: RequestCount,
         commit_s: float | None,
     ) -> AsyncGenerator[GenerateEvent, None]:
-        """Return the events of a kept answer, else those of the decision's expert, whose answer may then be kept."""
+        """Return the events of a kept answer, else those of the decision's expert, whose answer may then be kept.
+
+        What they say is read on the way out: thoughts and calls of tools apart from the text.
+        """
         question = self.answers.question(request, decision, self._able(decision.expert))
         found = question and self.answers.find(question, request.max_age_s)
         prompt = await self._prepare(request, decision, submitted_s, hints=found is None)
         if question and (hit := self.answers.confirmed(found, prompt.token_ids)):
-            return self.answers.answered(hit, prompt, count)
+            kept = self.answers.answered(hit, prompt, count)
+            return read_answers(request, prompt.expert.text, prompt.is_thinking, kept)
         left_s = submitted_s + self.engine.status.deadline_s - time.monotonic()
         patience = patience_for(decision, left_s, commit_s)
         choices = [prompt] * request.num_choices
         events = attempt(self.engine, self._life, self.metrics, choices, count, patience)
-        return self.answers.keeping(question, prompt, request.num_choices, events) if question else events
+        events = self.answers.keeping(question, prompt, request.num_choices, events) if question else events
+        return read_answers(request, prompt.expert.text, prompt.is_thinking, events)
 
     def _instead(self, decision: Decision, error: CoeError) -> Decision | None:
         """Return the decision for the next expert; None where another would not help, or there is none."""
@@ -222,8 +228,9 @@ class Runtime:
         tier = self.engine.status.residency(name).tier  # before the hint moves it
         if hints:
             self.engine.post(Hint(name))
-        token_ids, changed = await self._encode(expert, request, decision)
-        sampling = settle(request.sampling, expert, len(token_ids))
+        read = await self._encode(expert, request, decision)
+        sampling = settle(request.sampling, expert, len(read.token_ids))
+        form, is_chat = expert.text.answer_form, request.prompt is None
         score_from = 0 if request.scores_prompt else None
         num_hops = len(decision.passed_over)  # what ran for an expert that was passed over may end a step later
         request_id = f"{request.id}~{num_hops}" if num_hops else request.id
@@ -232,13 +239,16 @@ class Runtime:
             expert=expert,
             decision=decision,
             tier=tier,
-            token_ids=token_ids,
+            token_ids=read.token_ids,
             sampling=sampling,
             submitted_s=submitted_s,
             score_from=score_from,
             prefix_group=request.prefix_group,
-            changed=changed,
-            is_continued=request.prompt is not None,
+            changed=read.changed,
+            is_continued=not is_chat or request.prompt_form.continues_last,
+            thought_marks=form.thoughts if is_chat else None,
+            is_thinking=read.is_thinking,
+            dropped_ids=form.dropped_ids(has_tools=can_call(request)) if is_chat else None,
         )
 
     async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> ChatTokens:

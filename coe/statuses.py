@@ -57,6 +57,7 @@ class ExpertStatus:
     error: str | None
     breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while
     notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template
+    tool_calls: str = ""  # the form in which it calls tools
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ def usage_object(ends: Sequence[Finished]) -> dict[str, Any]:
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": min(end.usage.cached_tokens for end in ends)},
+        "completion_tokens_details": {"reasoning_tokens": sum(end.usage.reasoning_tokens for end in ends)},
     }
 
 
