@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Grammar", "GrammarKind", "Message", "Tool", "ToolCall", "ToolChoice"]
+__all__ = ["Grammar", "GrammarKind", "Message", "ThoughtMarks", "Tool", "ToolCall", "ToolChoice"]
 
 GrammarKind = Literal["json_object", "json_schema", "regex", "lark", "choice"]
 
@@ -68,3 +68,11 @@ class Grammar:
 
     kind: GrammarKind
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtMarks:
+    """How a model writes what it thinks: between these two texts, each perhaps a token of its own."""
+
+    opening: str
+    closing: str

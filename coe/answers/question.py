@@ -1,7 +1,7 @@
 """What makes two requests the same: digests of all that a greedy answer depends on, and of who asks.
 
 Owns which requests have one: those that are answered greedily, of a length that is soon hashed. Two requests are the
-same for one owner, one expert's bytes, template and defaults, the same messages and the same sampling. Knows nothing
+same for one owner, one expert's bytes, template and defaults, the same messages, sampling and grammar. Knows nothing
 about vectors and what is kept.
 """
 
@@ -48,6 +48,7 @@ def question_of(
     if sampling.temperature != 0 or not request.is_kept or sum(len(turn.content) for turn in turns) > MAX_CHARS:
         return None
     asked = [request.owner, identity, asdict(sampling), request.num_choices, request.scores_prompt]
+    asked.append(None if request.grammar is None else asdict(request.grammar))
     facts = json.dumps(asked, sort_keys=True).encode()
     key = _digest(facts, _texts(turns))
     if not _is_single(turns) or request.scores_prompt or decision.why not in ROUTED or not decision.vectors:

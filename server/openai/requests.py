@@ -18,6 +18,7 @@ from coe.errors import InvalidRequestError, shown
 from coe.types import GenerateRequest, Message, Sampling
 from server.access.caller import ANYBODY, Caller
 from server.bodies import refuse_unknown
+from server.openai.response_format import AskedForm
 
 __all__ = ["HARMLESS", "NEUTRAL", "ChatRequest", "CompletionRequest", "FromJson", "Turn"]
 
@@ -27,7 +28,6 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "function_call": ("none", "auto"),
     "audio": ({},),
@@ -115,7 +115,7 @@ class _StreamOptions(FromJson):
         return raw
 
 
-class _Request(FromJson):
+class _Request(FromJson, AskedForm):
     """The fields that both kinds of request share."""
 
     model: str = COMPOSITION
@@ -213,6 +213,7 @@ class ChatRequest(_Request):
             tuple(turn.message() for turn in self.messages),
             expert=self.expert,
             sampling=self.sampling(self.max_completion_tokens or self.max_tokens),
+            grammar=self.grammar(),
             num_choices=self.num_choices,
             has_tools=bool(self.tools),
             conversation=conversation,
@@ -258,6 +259,7 @@ class CompletionRequest(_Request):
             prompt=prompt,
             expert=self.expert,
             sampling=sampling,
+            grammar=self.grammar(),
             num_choices=self.num_choices,
             scores_prompt=scores_prompt,
             conversation=conversation,
