@@ -51,7 +51,8 @@ def question_of(
     asked.append(None if request.grammar is None else asdict(request.grammar))
     facts = json.dumps(asked, sort_keys=True).encode()
     key = _digest(facts, _texts(turns))
-    if not _is_single(turns) or request.scores_prompt or decision.why not in ROUTED or not decision.vectors:
+    has_own_answer = request.scores_prompt or request.grammar is not None  # data of this very prompt
+    if not _is_single(turns) or has_own_answer or decision.why not in ROUTED or not decision.vectors:
         return Question(key)
     *system, user = turns
     if len(user.content.encode("utf-8", "replace")) > MAX_BYTES or (system and "\n" in user.content.strip()):
