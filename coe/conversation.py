@@ -88,14 +88,6 @@ class CallDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class ThoughtMarks:
-    """What stands before and after a model's thoughts in its text."""
-
-    opening: str
-    closing: str
-
-
-@dataclass(frozen=True, slots=True)
 class PromptForm:
     """How a conversation ends as a prompt: with the opening of an answer (`begins_answer`), or in the middle of its
     last turn (`continues_last`). `adds_special_tokens` (None: as the endpoint does) puts the tokenizer's own around."""
@@ -115,3 +107,11 @@ class Grammar:
 
     kind: GrammarKind
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtMarks:
+    """How a model writes what it thinks: between these two texts, each perhaps a token of its own."""
+
+    opening: str
+    closing: str

@@ -12,6 +12,7 @@ from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
 from coe.errors import InvalidRequestError
 from coe.experts import Experts, ServedExpert
+from coe.grammar.matcher import CompiledGrammar
 from coe.routing import TextWorker
 from coe.text.detokenizer import Detokenizer
 from coe.text.length_bound import LengthBound
@@ -40,8 +41,9 @@ LONG_CHARS = 200_000  # what is longer takes tenths of a second and waits for it
 class PreparedPrompt(NamedTuple):
     """A request that knows its expert and its tokens. `tier` is where the expert was when the request was routed;
     tokens from `score_from` on are to be scored; `changed` says what its template needed changed; `is_continued` if the
-    answer goes on with the prompt's text, `is_thinking` if it begins inside thoughts, which stand between
-    `thought_marks`; `dropped_ids` are the special tokens that are no text (None: all)."""
+    answer goes on with the prompt's text. `form` is the grammar that the answer keeps to; `thought_marks` say how the
+    expert writes what it thinks before it, `is_thinking` if the prompt has begun that; `dropped_ids` are the special
+    tokens that are no text (None: all)."""
 
     request_id: str
     expert: ServedExpert
@@ -57,6 +59,7 @@ class PreparedPrompt(NamedTuple):
     thought_marks: ThoughtMarks | None = None
     is_thinking: bool = False
     dropped_ids: frozenset[int] | None = None
+    form: CompiledGrammar | None = None
 
     def followed_by(self, token_ids: tuple[int, ...]) -> PreparedPrompt:
         """Return it with a continuation to score and nothing to sample after it; raises ContextLengthError."""
@@ -166,15 +169,17 @@ def filled(asked: Sampling, defaults: Sampling) -> Sampling:
 
 def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
     """Return the sequence of one choice, whose events go to `sink`."""
-    text, sampling = prompt.expert.text, prompt.sampling
+    text, sampling, form = prompt.expert.text, prompt.sampling, prompt.form
     assert sampling.max_tokens is not None
+    matcher = None if form is None else form.matcher(sampling.min_tokens, ignores_eos=sampling.ignore_eos)
+    processed = sampling if form is None else replace(sampling, min_tokens=0)  # a grammar sees to that itself
     return Sequence(
         id=f"{prompt.request_id}/{choice}" if choice else prompt.request_id,
         expert=prompt.expert.loaded.name,
         prompt_ids=prompt.token_ids,
         max_tokens=sampling.max_tokens,
-        eos_ids=frozenset() if sampling.ignore_eos else text.eos_ids,
-        sampler=Sampler(sampling, processors_of(sampling, prompt.token_ids, text.eos_ids), choice),
+        eos_ids=frozenset() if sampling.ignore_eos and form is None else text.eos_ids,
+        sampler=Sampler(sampling, processors_of(processed, prompt.token_ids, text.eos_ids), choice, matcher),
         detokenizer=Detokenizer(
             text.tokenizer, sampling.stop, prompt.token_ids if prompt.is_continued else (), prompt.dropped_ids
         ),

@@ -21,6 +21,7 @@ from coe.engine.loop import Engine
 from coe.errors import CoeError, EngineError, ExpertError, RequestError, ShutdownError, reason_of
 from coe.experts import Experts, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
+from coe.grammar.compiler import Grammars
 from coe.lifecycle import Lifecycle
 from coe.operator import Operator
 from coe.preparation import PreparedPrompt, can_call, check_length, encode, likelihood_of, query_of, settle
@@ -32,6 +33,7 @@ from coe.types import (
     Decision,
     GenerateEvent,
     GenerateRequest,
+    Grammar,
     Likelihood,
     PromptScored,
     Routed,
@@ -74,6 +76,7 @@ class Runtime:
         self.metrics = metrics
         self.operator = Operator(experts, engine, store)
         self.text = TextWorker()
+        self._grammars = Grammars()
         self._routing = RoutingBatcher(self.text, router, metrics, self._snapshot)
         self._weighs_loads = weighs_loads
         self._store = store
@@ -135,7 +138,7 @@ class Runtime:
     ) -> list[PreparedPrompt]:
         submitted_s = time.monotonic()
         check_length(request, self.experts)
-        request = replace(request, sampling=Sampling(), scores_prompt=False)
+        request = replace(request, sampling=Sampling(), scores_prompt=False, grammar=None)
         decision = await self._decide(query_of(request))
         count.expert = decision.expert
         prompt = await self._prepare(request, decision, submitted_s)
@@ -234,7 +237,7 @@ class Runtime:
         score_from = 0 if request.scores_prompt else None
         num_hops = len(decision.passed_over)  # what ran for an expert that was passed over may end a step later
         request_id = f"{request.id}~{num_hops}" if num_hops else request.id
-        return PreparedPrompt(
+        prompt = PreparedPrompt(
             request_id=request_id,
             expert=expert,
             decision=decision,
@@ -250,6 +253,18 @@ class Runtime:
             is_thinking=read.is_thinking,
             dropped_ids=form.dropped_ids(has_tools=can_call(request)) if is_chat else None,
         )
+        return prompt if request.grammar is None else await self._with_grammar(prompt, request.grammar)
+
+    async def _with_grammar(self, prompt: PreparedPrompt, grammar: Grammar) -> PreparedPrompt:
+        """Return the prompt with the form of its answer, compiled for the expert's tokens beside all that runs."""
+        form = await self._grammars.compiled(
+            grammar,
+            prompt.expert.text,
+            prompt.thought_marks,
+            is_thinking=prompt.is_thinking,
+            is_continued=prompt.is_continued,
+        )
+        return prompt._replace(form=form)
 
     async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> ChatTokens:
         try:
@@ -297,6 +312,7 @@ class Runtime:
         if self.engine.is_alive:
             log.error("close: a step or a transfer under way does not end; it is left behind")
         self.text.close()
+        self._grammars.close()
         self._store.close()
 
     @property

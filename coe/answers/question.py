@@ -1,7 +1,7 @@
 """What makes two requests the same: digests of all that a greedy answer depends on, and of who asks.
 
 Owns which requests have one: those that are answered greedily, of a length that is soon hashed. Two requests are the
-same for one owner, one expert's bytes, template and defaults, the same messages and the same sampling. Knows nothing
+same for one owner, one expert's bytes, template and defaults, the same messages, sampling and grammar. Knows nothing
 about vectors and what is kept.
 """
 
@@ -51,15 +51,11 @@ def question_of(
     asked = [request.owner, identity, asdict(sampling), request.num_choices, request.scores_prompt]
     told = [dict(request.template_variables), asdict(request.prompt_form), *map(asdict, request.tools)]
     choice = [asdict(request.tool_choice), request.allows_parallel_calls]
-    facts = json.dumps([asked, told, choice], sort_keys=True, default=str).encode()
+    form = None if request.grammar is None else asdict(request.grammar)
+    facts = json.dumps([asked, told, choice, form], sort_keys=True, default=str).encode()
     key = _digest(facts, _texts(turns))
-    if (
-        request.tools
-        or not _is_single(turns)
-        or request.scores_prompt
-        or decision.why not in ROUTED
-        or not decision.vectors
-    ):
+    has_own_answer = request.scores_prompt or request.tools or request.grammar is not None  # data of this very prompt
+    if not _is_single(turns) or has_own_answer or decision.why not in ROUTED or not decision.vectors:
         return Question(key)
     *system, user = turns
     if len(user.content.encode("utf-8", "replace")) > MAX_BYTES or (system and "\n" in user.content.strip()):

@@ -139,6 +139,10 @@ class Sequence:
             self.sink(PromptScored((*start, *self._scored), self.index))
         return True
 
+    def grammar_failure(self) -> CoeError | None:
+        """Return why no token can follow in its grammar, None where one can; waits for what may follow."""
+        return None if self.sampler.matcher is None else self.sampler.matcher.failure()
+
     def end(self, now_s: float) -> None:
         """End a sequence that is only scored."""
         self.first_token_s = now_s
@@ -152,6 +156,8 @@ class Sequence:
         self.output_ids.append(token_id)
         if token_id in self.eos_ids:
             return self._finish(self.detokenizer.finish(), FinishReason.STOP)
+        if self.sampler.matcher is not None:
+            self.sampler.matcher.take(self.output_ids)  # first of all: it has until the next forward pass has ended
         if sampled.logprob is not None:
             named = self.vocabulary.named(token_id, sampled.logprob)
             self._unsent.append(_Unsent(self.detokenizer.num_decoded, named))

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from coe.errors import SourceError
 from coe.text.control_tokens import ControlTokens
 from coe.text.length_bound import LengthBound
-from coe.text.output.answer_form import answer_form_of
+from coe.text.output.answer_form import AddedWord, answer_form_of
 from coe.text.output.call_formats import CallFormatName
 from coe.text.prompt_encoder import PromptEncoder
 from coe.text.rendering import OverrunError, RefusedError, TooLongError, renderer
@@ -70,7 +70,7 @@ def load_text(
         template=template,
         tool_form=tool_form,
         answer_form=answer_form_of(
-            template, _special_tokens(tokenizer), knows_tools=tool_form.is_native, chosen=tool_calls
+            template, _added_words(tokenizer, num_rows), knows_tools=tool_form.is_native, chosen=tool_calls
         ),
         notes=(*template_notes, *failing, *_beyond(tokenizer, num_rows)),
         _variables=variables,
@@ -145,10 +145,10 @@ def _failing(template: str, variables: tuple[tuple[str, str], ...]) -> tuple[str
     return ()
 
 
-def _special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
-    """Return the tokens that are left out where tokens become text, and their ids."""
-    added = tokenizer.get_added_tokens_decoder()
-    return {token.content: token_id for token_id, token in added.items() if token.special}
+def _added_words(tokenizer: Tokenizer, num_rows: int) -> list[AddedWord]:
+    """Return the added tokens that the model has weights for."""
+    added = tokenizer.get_added_tokens_decoder().items()
+    return [AddedWord(token_id, token.content, token.special) for token_id, token in added if token_id < num_rows]
 
 
 def _num_rows(config: Mapping[str, Any], tokenizer: Tokenizer) -> int:

@@ -19,6 +19,7 @@ from coe.types import GenerateRequest, PromptForm, Sampling
 from server.access.caller import ANYBODY, Caller
 from server.bodies import refuse_unknown
 from server.openai.fields import FromJson
+from server.openai.response_format import AskedForm
 from server.openai.template_fields import Effort, prompt_form_of, template_variables_of
 from server.openai.tools import ToolField, choice_of, tools_of
 from server.openai.turns import Turn, messages_of
@@ -31,7 +32,6 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "function_call": ("none", "auto"),
     "audio": ({},),
@@ -70,7 +70,7 @@ class _StreamOptions(FromJson):
         return raw
 
 
-class _Request(FromJson):
+class _Request(FromJson, AskedForm):
     """The fields that both kinds of request share."""
 
     model: str = COMPOSITION
@@ -177,6 +177,7 @@ class ChatRequest(_Request):
             messages,
             expert=self.expert,
             sampling=self.sampling(self.max_completion_tokens or self.max_tokens),
+            grammar=self.grammar(),
             num_choices=self.num_choices,
             conversation=conversation,
             owner=caller.owner,
@@ -230,6 +231,7 @@ class CompletionRequest(_Request):
             prompt=prompt,
             expert=self.expert,
             sampling=sampling,
+            grammar=self.grammar(),
             num_choices=self.num_choices,
             scores_prompt=scores_prompt,
             conversation=conversation,

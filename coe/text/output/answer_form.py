@@ -6,13 +6,14 @@ configuration may say another form of calls. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from coe.conversation import ThoughtMarks
 from coe.text.output.call_formats import CALL_FORMATS, CallFormat, CallFormatName
 
-__all__ = ["AnswerForm", "answer_form_of"]
+__all__ = ["AddedWord", "AnswerForm", "answer_form_of"]
 
 THOUGHTS = (
     ThoughtMarks("<think>", "</think>"),  # Qwen, DeepSeek, SmolLM3, GLM, Nemotron, Granite 3.3
@@ -20,7 +21,6 @@ THOUGHTS = (
     ThoughtMarks("<|START_THINKING|>", "<|END_THINKING|>"),  # Command R
     ThoughtMarks("<seed:think>", "</seed:think>"),
     ThoughtMarks("Here is my thought process:", "Here is my response:"),  # Granite 3.2
-    ThoughtMarks("<|channel|>analysis<|message|>", "<|start|>assistant<|channel|>final<|message|>"),  # gpt-oss
 )
 # what a template has to name; the first that is there counts
 SIGNS: tuple[tuple[CallFormatName, tuple[str, ...]], ...] = (
@@ -40,17 +40,26 @@ SIGNS: tuple[tuple[CallFormatName, tuple[str, ...]], ...] = (
 )
 
 
+class AddedWord(NamedTuple):
+    """A token that was added to a tokenizer's vocabulary; a special one is no text."""
+
+    id: int
+    content: str
+    special: bool
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerForm:
-    """`thoughts` None: the model does not think apart. `calls` is the name of the form of its calls.
+    """`thoughts` None: the model does not think apart, or as its form of calls says. `calls` names that form.
 
-    `special` are the tokenizer's special tokens and their ids. Those among the marks are decoded, to be read, and
-    never shown.
+    `ids` are the tokenizer's added tokens, of which the `special` ones are no text: those among the marks are decoded,
+    to be read, and never shown.
     """
 
     calls: CallFormatName = "hermes"
     thoughts: ThoughtMarks | None = None
-    special: Mapping[str, int] = field(default_factory=dict)
+    ids: Mapping[str, int] = field(default_factory=dict)
+    special: frozenset[str] = frozenset()
 
     @property
     def call_format(self) -> CallFormat:
@@ -67,11 +76,11 @@ class AnswerForm:
         hidden = self.hidden(has_tools=has_tools)
         if not hidden:
             return None
-        return frozenset(token_id for content, token_id in self.special.items() if content not in hidden)
+        return frozenset(self.ids[content] for content in self.special if content not in hidden)
 
 
 def answer_form_of(
-    template: str, special: Mapping[str, int], *, knows_tools: bool, chosen: CallFormatName | None = None
+    template: str, added: Iterable[AddedWord], *, knows_tools: bool, chosen: CallFormatName | None = None
 ) -> AnswerForm:
     """Return how answers of a template's model are read; `chosen` is the configuration's form of calls.
 
@@ -81,11 +90,12 @@ def answer_form_of(
     named = next((name for name, signs in SIGNS if all(sign in template for sign in signs)), None)
     if not knows_tools and named != "harmony":
         named = "hermes"
-    return AnswerForm(chosen or named or "json", thoughts, special)
+    added = tuple(added)
+    ids = {each.content: each.id for each in added}
+    return AnswerForm(
+        chosen or named or "json", thoughts, ids, frozenset(each.content for each in added if each.special)
+    )
 
 
 def _names(template: str, marks: ThoughtMarks) -> bool:
-    """Return whether a template names both marks; gpt-oss's are made of pieces."""
-    if marks.opening.startswith("<|channel|>"):
-        return "<|channel|>" in template and "analysis" in template
     return marks.closing in template or marks.opening in template

@@ -114,7 +114,7 @@ def test_a_turn_without_content_says_so_with_null() -> None:
         ({"max_token": 5}, "unknown field 'max_token'; did you mean 'max_tokens'?"),
         ({"Temperature": 0}, "unknown field 'Temperature'; did you mean 'temperature'?"),
         ({"coe": {"expert": "code"}}, "unknown field 'coe'; "),
-        ({"guided_json": {}}, "unknown field 'guided_json'; "),
+        ({"guided_jsn": {}}, "unknown field 'guided_jsn'; did you mean 'guided_json'?"),
         ({"x" * 10**6: None}, "unknown field 'xxx"),
         ({"stream_options": {"include_usages": True}}, "in stream_options; did you mean 'include_usage'?"),
         ({"messages": [{**HELLO[0], "contents": "x"}]}, "'contents' in messages; did you mean 'content'?"),
@@ -142,7 +142,6 @@ def test_a_value_is_repeated_in_80_characters_at_most() -> None:
 @pytest.mark.parametrize(
     ("make", "field", "instead"),
     [
-        (chat, "response_format", "leave it out"),
         (chat, "modalities", "leave it out"),
         (chat, "functions", "send tools"),
         (chat, "function_call", "send tool_choice"),

@@ -7,7 +7,7 @@ from chat_templates import TEMPLATES
 from tool_templates import TOOL_TEMPLATES
 
 from coe.conversation import ThoughtMarks
-from coe.text.output.answer_form import answer_form_of
+from coe.text.output.answer_form import AddedWord, answer_form_of
 
 THINK = ThoughtMarks("<think>", "</think>")
 
@@ -23,7 +23,7 @@ THINK = ThoughtMarks("<think>", "</think>")
     ],
 )
 def test_a_familys_form_is_found_in_its_template(name: str, calls: str, thoughts: ThoughtMarks | None) -> None:
-    form = answer_form_of(TOOL_TEMPLATES[name], {}, knows_tools=True)
+    form = answer_form_of(TOOL_TEMPLATES[name], (), knows_tools=True)
     assert (form.calls, form.thoughts) == (calls, thoughts)
 
 
@@ -40,18 +40,24 @@ def test_a_familys_form_is_found_in_its_template(name: str, calls: str, thoughts
     ],
 )
 def test_other_families_show_themselves_too(signs: str, calls: str) -> None:
-    assert answer_form_of(signs, {}, knows_tools=True).calls == calls
+    assert answer_form_of(signs, (), knows_tools=True).calls == calls
 
 
 def test_a_template_without_tools_gets_and_gives_hermes_and_the_configuration_comes_first() -> None:
-    assert answer_form_of(TEMPLATES["chatml"], {}, knows_tools=False).calls == "hermes"
-    assert answer_form_of(TOOL_TEMPLATES["qwq"], {}, knows_tools=False).thoughts == THINK
-    assert answer_form_of(TOOL_TEMPLATES["mistral"], {}, knows_tools=True, chosen="json").calls == "json"
+    assert answer_form_of(TEMPLATES["chatml"], (), knows_tools=False).calls == "hermes"
+    assert answer_form_of(TOOL_TEMPLATES["qwq"], (), knows_tools=False).thoughts == THINK
+    assert answer_form_of(TOOL_TEMPLATES["mistral"], (), knows_tools=True, chosen="json").calls == "json"
 
 
 def test_special_tokens_that_reading_needs_are_decoded_and_no_others() -> None:
-    special = {"</s>": 2, "[TOOL_CALLS]": 5, "[ARGS]": 6, "[INST]": 7}
-    form = answer_form_of(TOOL_TEMPLATES["mistral"], special, knows_tools=True)
+    words = [
+        (2, "</s>", True),
+        (5, "[TOOL_CALLS]", True),
+        (6, "[ARGS]", True),
+        (7, "[INST]", True),
+        (8, "[CALL_ID]", False),
+    ]
+    form = answer_form_of(TOOL_TEMPLATES["mistral"], map(AddedWord._make, words), knows_tools=True)
     assert form.hidden(has_tools=True) == ("[TOOL_CALLS]", "[ARGS]")
     assert form.dropped_ids(has_tools=True) == {2, 7}
     assert form.dropped_ids(has_tools=False) is None
