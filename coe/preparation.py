@@ -6,16 +6,18 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import NamedTuple
 
-from coe.conversation import ThoughtMarks
+from coe.conversation import Grammar, ThoughtMarks
 from coe.engine.logits_processor import processors_of
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
 from coe.errors import InvalidRequestError
 from coe.experts import Experts, ServedExpert
 from coe.grammar.matcher import CompiledGrammar
+from coe.grammar.tool_calls import answer_grammar
 from coe.routing import TextWorker
 from coe.text.detokenizer import Detokenizer
 from coe.text.length_bound import LengthBound
+from coe.text.output.answer_form import AnswerForm
 from coe.text.rendering import OverrunError
 from coe.text.templates import ChatTokens, ExpertText, Extras
 from coe.text.tool_turns import num_chars
@@ -27,6 +29,7 @@ __all__ = [
     "check_length",
     "encode",
     "filled",
+    "grammar_of",
     "likelihood_of",
     "query_of",
     "routed_messages",
@@ -127,6 +130,14 @@ def _offered(request: GenerateRequest) -> tuple[Tool, ...]:
 def can_call(request: GenerateRequest) -> bool:
     """Return whether the answer may call a tool."""
     return any(request.tool_choice.may_call(tool.name) for tool in request.tools)
+
+
+def grammar_of(request: GenerateRequest, form: AnswerForm) -> Grammar | None:
+    """Return the grammar that the answer keeps to: what was asked, or calls of tools in the expert's form."""
+    if request.prompt is not None:
+        return request.grammar
+    parallel = request.allows_parallel_calls
+    return answer_grammar(form, request.tools, request.tool_choice, request.grammar, allows_parallel=parallel)
 
 
 def _num_chars(request: GenerateRequest) -> int:

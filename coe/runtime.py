@@ -24,7 +24,7 @@ from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over,
 from coe.grammar.compiler import Grammars
 from coe.lifecycle import Lifecycle
 from coe.operator import Operator
-from coe.preparation import PreparedPrompt, can_call, check_length, encode, likelihood_of, query_of, settle
+from coe.preparation import PreparedPrompt, can_call, check_length, encode, grammar_of, likelihood_of, query_of, settle
 from coe.routing import RoutingBatcher, TextWorker
 from coe.telemetry.metrics import Metrics, RequestCount
 from coe.text.output.reading import read_answers
@@ -253,7 +253,8 @@ class Runtime:
             is_thinking=read.is_thinking,
             dropped_ids=form.dropped_ids(has_tools=can_call(request)) if is_chat else None,
         )
-        return prompt if request.grammar is None else await self._with_grammar(prompt, request.grammar)
+        grammar = grammar_of(request, form)
+        return prompt if grammar is None else await self._with_grammar(prompt, grammar)
 
     async def _with_grammar(self, prompt: PreparedPrompt, grammar: Grammar) -> PreparedPrompt:
         """Return the prompt with the form of its answer, compiled for the expert's tokens beside all that runs."""

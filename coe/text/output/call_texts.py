@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from coe.text.output.call_json import arguments_text, call_of, calls_in, decoded
+from coe.text.output.parameter_schemas import is_text, may_be_null
 from coe.text.output.parts import Called
 
 __all__ = ["Reader", "Schemas", "deepseek", "json_in", "llama_3", "mistral", "pythonic", "tagged"]
@@ -68,28 +69,18 @@ def _functions(text: str, schemas: Schemas) -> tuple[tuple[Called, ...], str]:
 
 def _with_values(name: str, given: list[tuple[str, str]], schemas: Schemas) -> Called:
     """Return a call whose values are texts: what the schema says is no text is read as JSON."""
-    properties = schemas.get(name, {}).get("properties", {})
-    values = {key.strip(): _value(text, properties.get(key.strip())) for key, text in given}
+    root = schemas.get(name, {})
+    properties = root.get("properties", {})
+    values = {key.strip(): _value(text, properties.get(key.strip()), root) for key, text in given}
     return Called(name, json.dumps(values, ensure_ascii=False))
 
 
-def _value(text: str, schema: Any) -> Any:
+def _value(text: str, schema: Any, root: Mapping[str, Any]) -> Any:
     text = text.removeprefix("\n").removesuffix("\n")
-    if not isinstance(schema, Mapping) or "string" in _types(schema):
+    if is_text(schema, root) and not (text.strip() == "null" and may_be_null(schema, root)):
         return text
     read = decoded(text.strip(), 0)
-    is_json = read is not None and not text.strip()[read.end :]
-    return read.value if read is not None and is_json else text
-
-
-def _types(schema: Mapping[str, Any]) -> set[str]:
-    """Return the types that a schema names; a text where it names none."""
-    named = schema.get("type", ())
-    kinds = {named} if isinstance(named, str) else set(named)
-    for key in ("anyOf", "oneOf"):
-        for each in schema.get(key, ()):
-            kinds |= _types(each) if isinstance(each, Mapping) else set()
-    return kinds or {"string"}
+    return text if read is None or text.strip()[read.end :] else read.value
 
 
 def mistral(text: str, _schemas: Schemas) -> tuple[tuple[Called, ...], str]:
