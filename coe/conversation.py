@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Grammar", "GrammarKind", "Message", "Tool", "ToolCall", "ToolChoice"]
+__all__ = [
+    "CallDelta",
+    "Grammar",
+    "GrammarKind",
+    "Message",
+    "PromptForm",
+    "ThoughtMarks",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+]
 
 GrammarKind = Literal["json_object", "json_schema", "regex", "lark", "choice"]
 
@@ -52,10 +62,39 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Whether the model may call tools ("auto"), may not ("none"), or must ("required"): `name`, if it has one."""
+    """Whether the model may call tools ("auto"), may not ("none"), or must ("required"): `name`, if it has one.
+
+    `allowed` are the names that may be called where not all may; empty: all.
+    """
 
     mode: Literal["none", "auto", "required"] = "auto"
     name: str | None = None
+    allowed: tuple[str, ...] = ()
+
+    def may_call(self, name: str) -> bool:
+        if self.mode == "none" or (self.name is not None and name != self.name):
+            return False
+        return not self.allowed or name in self.allowed
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta:
+    """A piece of a call in an answer: the first of call `index` has its id and name, later ones add `arguments`."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptForm:
+    """How a conversation ends as a prompt: with the opening of an answer (`begins_answer`), or in the middle of its
+    last turn (`continues_last`). `adds_special_tokens` (None: as the endpoint does) puts the tokenizer's own around."""
+
+    begins_answer: bool = True
+    continues_last: bool = False
+    adds_special_tokens: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +107,11 @@ class Grammar:
 
     kind: GrammarKind
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtMarks:
+    """How a model writes what it thinks: between these two texts, each perhaps a token of its own."""
+
+    opening: str
+    closing: str

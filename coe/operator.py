@@ -66,6 +66,7 @@ class Operator:
             notes=expert.text.notes,
             context=expert.text.context,
             description=self._experts.descriptions.get(name, ""),
+            tool_calls=expert.text.answer_form.calls,
             **status.residency(name)._asdict(),
         )
 

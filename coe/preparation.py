@@ -6,27 +6,35 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import NamedTuple
 
+from coe.conversation import Grammar, ThoughtMarks
 from coe.engine.logits_processor import processors_of
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
 from coe.errors import InvalidRequestError
 from coe.experts import Experts, ServedExpert
+from coe.grammar.matcher import CompiledGrammar
+from coe.grammar.tool_calls import answer_grammar
 from coe.routing import TextWorker
 from coe.text.detokenizer import Detokenizer
 from coe.text.length_bound import LengthBound
+from coe.text.output.answer_form import AnswerForm
 from coe.text.rendering import OverrunError
-from coe.text.templates import ChatTokens, ExpertText
-from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier
+from coe.text.templates import ChatTokens, ExpertText, Extras
+from coe.text.tool_turns import num_chars
+from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier, Tool
 
 __all__ = [
     "PreparedPrompt",
     "attempt_id",
+    "can_call",
     "check_deadline",
     "check_length",
     "encode",
     "filled",
+    "grammar_of",
     "likelihood_of",
     "query_of",
+    "routed_messages",
     "sequence_of",
     "settle",
     "turns_of",
@@ -38,7 +46,9 @@ LONG_CHARS = 200_000  # what is longer takes tenths of a second and waits for it
 class PreparedPrompt(NamedTuple):
     """A request that knows its expert and its tokens. `tier` is where the expert was when the request was routed;
     tokens from `score_from` on are to be scored; `changed` says what its template needed changed; `is_continued` if the
-    answer goes on with the prompt's text."""
+    answer goes on with the prompt's text. `form` is the grammar that the answer keeps to; `thought_marks` say how the
+    expert writes what it thinks before it, `is_thinking` if the prompt has begun that; `dropped_ids` are the special
+    tokens that are no text (None: all)."""
 
     request_id: str
     expert: ServedExpert
@@ -53,6 +63,10 @@ class PreparedPrompt(NamedTuple):
     is_continued: bool = False
     deadline_s: float | None = None
     keep_alive_s: float | None = None
+    thought_marks: ThoughtMarks | None = None
+    is_thinking: bool = False
+    dropped_ids: frozenset[int] | None = None
+    form: CompiledGrammar | None = None
 
     def followed_by(self, token_ids: tuple[int, ...]) -> PreparedPrompt:
         """Return it with a continuation to score and nothing to sample after it; raises ContextLengthError."""
@@ -68,14 +82,19 @@ def query_of(request: GenerateRequest) -> RouteQuery:
         raise InvalidRequestError("messages is empty; send at least one message", param="messages")
     messages = request.messages if request.prompt is None else (Message("user", request.prompt),)
     return RouteQuery(
-        messages,
+        routed_messages(messages),
         request.expert,
-        request.has_tools,
+        bool(request.tools),
         request.conversation,
         request.owner,
         exclude=request.exclude,
         prefer=request.prefer,
     )
+
+
+def routed_messages(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the turns as the router reads them: no thoughts, no calls, and nothing of what a tool returned."""
+    return tuple(Message(turn.role, "" if turn.role == "tool" else turn.content) for turn in messages)
 
 
 def check_length(request: GenerateRequest, experts: Experts) -> None:
@@ -86,7 +105,7 @@ def check_length(request: GenerateRequest, experts: Experts) -> None:
     if not bounds:
         return  # an expert that is unknown or cannot be had is told by its own error
     roomiest = LengthBound(max(bound.num_tokens for bound in bounds), max(bound.num_chars for bound in bounds))
-    num_chars = len(request.prompt or "") + sum(len(message.content) for message in request.messages)
+    num_chars = _num_chars(request)
     roomiest.check(len(request.messages), num_chars, f"expert '{name}'" if name else "the roomiest expert")
 
 
@@ -112,7 +131,7 @@ async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest,
     A long prompt and one whose template is slow are read where they hold up nobody.
     """
     read = _reader_of(text, request, decision)
-    if len(request.prompt or "") + sum(len(message.content) for message in request.messages) > LONG_CHARS:
+    if _num_chars(request) > LONG_CHARS:
         return await worker.run_slow(read, False)
     try:
         return await worker.run(read, True)
@@ -122,12 +141,36 @@ async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest,
 
 def _reader_of(text: ExpertText, request: GenerateRequest, decision: Decision) -> Callable[[bool], ChatTokens]:
     """Return what reads the prompt, quickly or not, on a text thread."""
-    turns = turns_of(request, decision)
+    turns, form = turns_of(request, decision), request.prompt_form
     if request.prompt_ids:
         return lambda _: ChatTokens(text.check_ids(request.prompt_ids))
     if request.prompt is not None:
-        return lambda _: ChatTokens(text.encode_prompt(turns[0].content))
-    return lambda is_quick: text.read_chat(turns, is_quick=is_quick)
+        adds = form.adds_special_tokens is not False
+        return lambda _: ChatTokens(text.encode_prompt(turns[0].content, add_special_tokens=adds))
+    extras = Extras(_offered(request), request.template_variables, form)
+    return lambda is_quick: text.read_chat(turns, extras, is_quick=is_quick)
+
+
+def _offered(request: GenerateRequest) -> tuple[Tool, ...]:
+    """Return the tools that the expert is shown."""
+    return () if request.tool_choice.mode == "none" else request.tools
+
+
+def can_call(request: GenerateRequest) -> bool:
+    """Return whether the answer may call a tool."""
+    return any(request.tool_choice.may_call(tool.name) for tool in request.tools)
+
+
+def grammar_of(request: GenerateRequest, form: AnswerForm) -> Grammar | None:
+    """Return the grammar that the answer keeps to: what was asked, or calls of tools in the expert's form."""
+    if request.prompt is not None:
+        return request.grammar
+    parallel = request.allows_parallel_calls
+    return answer_grammar(form, request.tools, request.tool_choice, request.grammar, allows_parallel=parallel)
+
+
+def _num_chars(request: GenerateRequest) -> int:
+    return len(request.prompt or "") + num_chars(request.messages, _offered(request))
 
 
 def turns_of(request: GenerateRequest, decision: Decision) -> tuple[Message, ...]:
@@ -166,16 +209,20 @@ def filled(asked: Sampling, defaults: Sampling) -> Sampling:
 
 def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
     """Return the sequence of one choice, whose events go to `sink`."""
-    text, sampling = prompt.expert.text, prompt.sampling
+    text, sampling, form = prompt.expert.text, prompt.sampling, prompt.form
     assert sampling.max_tokens is not None
+    matcher = None if form is None else form.matcher(sampling.min_tokens, ignores_eos=sampling.ignore_eos)
+    processed = sampling if form is None else replace(sampling, min_tokens=0)  # a grammar sees to that itself
     return Sequence(
         id=f"{prompt.request_id}/{choice}" if choice else prompt.request_id,
         expert=prompt.expert.loaded.name,
         prompt_ids=prompt.token_ids,
         max_tokens=sampling.max_tokens,
-        eos_ids=frozenset() if sampling.ignore_eos else text.eos_ids,
-        sampler=Sampler(sampling, processors_of(sampling, prompt.token_ids, text.eos_ids), choice),
-        detokenizer=Detokenizer(text.tokenizer, sampling.stop, prompt.token_ids if prompt.is_continued else ()),
+        eos_ids=frozenset() if sampling.ignore_eos and form is None else text.eos_ids,
+        sampler=Sampler(sampling, processors_of(processed, prompt.token_ids, text.eos_ids), choice, matcher),
+        detokenizer=Detokenizer(
+            text.tokenizer, sampling.stop, prompt.token_ids if prompt.is_continued else (), prompt.dropped_ids
+        ),
         vocabulary=text.vocabulary,
         sink=sink,
         submitted_s=prompt.submitted_s,

@@ -21,25 +21,30 @@ from coe.engine.loop import Engine
 from coe.errors import CoeError, EngineError, ExpertError, RequestError, ShutdownError, reason_of
 from coe.experts import Experts, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
+from coe.grammar.compiler import Grammars
 from coe.lifecycle import Lifecycle
 from coe.operator import Operator
 from coe.preparation import (
     PreparedPrompt,
     attempt_id,
+    can_call,
     check_deadline,
     check_length,
     encode,
+    grammar_of,
     likelihood_of,
     query_of,
     settle,
 )
 from coe.routing import RoutingBatcher, TextWorker
 from coe.telemetry.metrics import Metrics, RequestCount
+from coe.text.output.reading import read_answers
 from coe.text.templates import ChatTokens
 from coe.types import (
     Decision,
     GenerateEvent,
     GenerateRequest,
+    Grammar,
     Likelihood,
     PromptScored,
     Routed,
@@ -82,6 +87,7 @@ class Runtime:
         self.metrics = metrics
         self.operator = Operator(experts, engine, store)
         self.text = TextWorker()
+        self._grammars = Grammars()
         self._routing = RoutingBatcher(self.text, router, metrics, self._snapshot)
         self._weighs_loads = weighs_loads
         self._store = store
@@ -143,7 +149,7 @@ class Runtime:
     ) -> list[PreparedPrompt]:
         submitted_s = time.monotonic()
         check_length(request, self.experts)
-        request = replace(request, sampling=Sampling(), scores_prompt=False)
+        request = replace(request, sampling=Sampling(), scores_prompt=False, grammar=None)
         decision = await self._decide(query_of(request))
         count.expert = decision.expert
         prompt = await self._prepare(request, decision, submitted_s)
@@ -185,17 +191,22 @@ class Runtime:
         count: RequestCount,
         commit_s: float | None,
     ) -> AsyncGenerator[GenerateEvent, None]:
-        """Return the events of a kept answer, else those of the decision's expert, whose answer may then be kept."""
+        """Return the events of a kept answer, else those of the decision's expert, whose answer may then be kept.
+
+        What they say is read on the way out: thoughts and calls of tools apart from the text.
+        """
         question = self.answers.question(request, decision, self._able(decision.expert))
         found = question and self.answers.find(question, request.max_age_s)
         prompt = await self._prepare(request, decision, submitted_s, hints=found is None)
         if question and (hit := self.answers.confirmed(found, prompt.token_ids)):
-            return self.answers.answered(hit, prompt, count)
+            kept = self.answers.answered(hit, prompt, count)
+            return read_answers(request, prompt.expert.text, prompt.is_thinking, kept)
         left_s = submitted_s + (request.deadline_s or self.engine.status.deadline_s) - time.monotonic()
         patience = patience_for(decision, left_s, commit_s)
         choices = [prompt] * request.num_choices
         events = attempt(self.engine, self._life, self.metrics, choices, count, patience)
-        return self.answers.keeping(question, prompt, request.num_choices, events) if question else events
+        events = self.answers.keeping(question, prompt, request.num_choices, events) if question else events
+        return read_answers(request, prompt.expert.text, prompt.is_thinking, events)
 
     def _instead(self, decision: Decision, error: CoeError) -> Decision | None:
         """Return the decision for the next expert; None where another would not help, or there is none."""
@@ -232,24 +243,41 @@ class Runtime:
         tier = self.engine.status.residency(name).tier  # before the hint moves it
         if hints:
             self.engine.post(Hint(name))
-        token_ids, changed = await self._encode(expert, request, decision)
-        sampling = settle(request.sampling, expert, len(token_ids))
+        read = await self._encode(expert, request, decision)
+        sampling = settle(request.sampling, expert, len(read.token_ids))
+        form, is_chat = expert.text.answer_form, request.prompt is None
         score_from = 0 if request.scores_prompt else None
-        return PreparedPrompt(
+        prompt = PreparedPrompt(
             request_id=attempt_id(request.id, decision),
             expert=expert,
             decision=decision,
             tier=tier,
-            token_ids=token_ids,
+            token_ids=read.token_ids,
             sampling=sampling,
             submitted_s=submitted_s,
             score_from=score_from,
             prefix_group=request.prefix_group,
-            changed=changed,
-            is_continued=request.prompt is not None,
+            changed=read.changed,
+            is_continued=not is_chat or request.prompt_form.continues_last,
             deadline_s=request.deadline_s,
             keep_alive_s=request.keep_alive_s,
+            thought_marks=form.thoughts if is_chat else None,
+            is_thinking=read.is_thinking,
+            dropped_ids=form.dropped_ids(has_tools=can_call(request)) if is_chat else None,
         )
+        grammar = grammar_of(request, form)
+        return prompt if grammar is None else await self._with_grammar(prompt, grammar)
+
+    async def _with_grammar(self, prompt: PreparedPrompt, grammar: Grammar) -> PreparedPrompt:
+        """Return the prompt with the form of its answer, compiled for the expert's tokens beside all that runs."""
+        form = await self._grammars.compiled(
+            grammar,
+            prompt.expert.text,
+            prompt.thought_marks,
+            is_thinking=prompt.is_thinking,
+            is_continued=prompt.is_continued,
+        )
+        return prompt._replace(form=form)
 
     async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> ChatTokens:
         try:
@@ -297,6 +325,7 @@ class Runtime:
         if self.engine.is_alive:
             log.error("close: a step or a transfer under way does not end; it is left behind")
         self.text.close()
+        self._grammars.close()
         self._store.close()
 
     @property

@@ -71,6 +71,7 @@ class ExpertStatus:
     notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template
     context: int = 0  # tokens of prompt and answer together
     description: str = ""  # the sentence of its category, where it has one
+    tool_calls: str = ""  # the form in which it calls tools
 
 
 @dataclass(frozen=True, slots=True)

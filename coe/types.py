@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from coe.conversation import Grammar, Message, Tool, ToolCall, ToolChoice
+from coe.conversation import CallDelta, Grammar, Message, PromptForm, Tool, ToolCall, ToolChoice
 
 __all__ = [
     "Admitted",
     "BreakerState",
     "Cached",
+    "CallDelta",
     "CostTerm",
     "Decision",
     "Delta",
@@ -30,6 +31,7 @@ __all__ = [
     "Neighbour",
     "PassedOver",
     "PassedOverReason",
+    "PromptForm",
     "PromptScored",
     "RouteQuery",
     "Routed",
@@ -65,6 +67,7 @@ class FinishReason(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
 
 
 class SwitchKind(StrEnum):
@@ -263,7 +266,6 @@ class GenerateRequest:
     sampling: Sampling = field(default_factory=Sampling)
     num_choices: int = 1
     scores_prompt: bool = False
-    has_tools: bool = False
     conversation: str | None = None
     passes_over: bool = True
     owner: str = ""
@@ -274,6 +276,7 @@ class GenerateRequest:
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     allows_parallel_calls: bool = True
     template_variables: Mapping[str, Any] = field(default_factory=dict)
+    prompt_form: PromptForm = field(default_factory=PromptForm)
     grammar: Grammar | None = None
     exclude: tuple[str, ...] = ()
     prefer: tuple[str, ...] = ()
@@ -335,6 +338,7 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0  # the prompt's: KV copied from an earlier turn or the first choice; all, if Routed.cached
+    reasoning_tokens: int = 0  # of the answer's
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,12 +388,15 @@ class Delta:
 
     `token_ids` are those sampled since the last Delta, `logprobs` belong to the tokens whose text begins in this one.
     The first one of a choice has its `switch`.
+    `thinking` and `calls` are what the text does not have: thoughts, and calls of tools.
     """
 
     text: str
     token_ids: tuple[int, ...]
     index: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    thinking: str = ""
+    calls: tuple[CallDelta, ...] = ()
     switch: Switch | None = None
 
 

@@ -142,14 +142,18 @@ class RoutingPolicy:
         """Return the decision, or the conversation's expert unless the turn stands alone."""
         is_same_topic = not turn.doubt and decision.category is not None and decision.category == previous.category
         is_follow_up = turn.follow_up > 1 - self.stickiness
-        if decision.expert == previous.expert or not self.stickiness or not (is_follow_up or is_same_topic):
+        stays = turn.is_under_way or is_follow_up or is_same_topic
+        if decision.expert == previous.expert or not self.stickiness or not stays:
             return decision
         why = "its topic is the same" if is_same_topic else f"it needs the turn before with {turn.follow_up:.2f}"
+        because = f"a follow-up stays with {previous.expert}: {why}"
+        if turn.is_under_way:
+            because = f"{previous.expert} has called the tools whose results it gets"
         return replace(
             decision,
             expert=previous.expert,
             why="conversation",
-            because=f"a follow-up stays with {previous.expert}: {why}",
+            because=because,
             instead_of=decision.expert,
             cost=None,
         )

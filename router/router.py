@@ -44,6 +44,7 @@ class _Request(NamedTuple):
     alone: str
     before: str
     decision: Decision | None
+    is_under_way: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -212,7 +213,8 @@ class Router:
         text, before = (turns[-1] if turns else ""), (turns[-2] if len(turns) > 1 else "")
         alone = unwrapped(text)
         read = under_system(system_turn(query.messages), alone)
-        return _Request(text, read, alone, unwrapped(before), self.policy.before_classifying(query))
+        is_under_way = any(message.role == "tool" for message in query.messages[-1:])
+        return _Request(text, read, alone, unwrapped(before), self.policy.before_classifying(query), is_under_way)
 
     def _turn(self, text: str, scores: Scores, row: int, follow_up: float) -> Turn:
         probabilities = dict(zip(self.categories, scores.probabilities[row].tolist(), strict=True))
@@ -244,7 +246,7 @@ class Router:
         if request.decision is not None:
             return request.decision
         turn = turns.get(request) or Turn(request.text, {}, "", follow_up=1.0)
-        return self.policy.decide(turn, snapshot, previous)
+        return self.policy.decide(replace(turn, is_under_way=request.is_under_way), snapshot, previous)
 
 
 class GeneralOnly:

@@ -31,6 +31,7 @@ class Turn:
     nearest: tuple[Neighbour, ...] = ()
     confidence: float | None = None  # the chance that the likeliest category is right; None: its probability
     follow_up: float = 0.0  # the chance that it needs the turn before
+    is_under_way: bool = False  # its answer has begun with calls of tools, and goes on with what they returned
 
     def confidence_of(self, category: str) -> float:
         """Return the chance that this category, the likeliest, is right."""

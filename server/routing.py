@@ -9,13 +9,15 @@ from pydantic import Field, model_validator
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
+from coe.preparation import routed_messages
 from coe.runtime import Runtime
 from coe.types import Message, RouteQuery
 from server.access.caller import Caller, caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
 from server.decisions import route_object
 from server.openai.fields import FromJson
-from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, Turn
+from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest
+from server.openai.turns import Turn, messages_of
 from server.openai.wishes import Wishes
 
 __all__ = ["RouteRequest", "conversation_of", "routing_routes"]
@@ -45,9 +47,9 @@ class RouteRequest(FromJson):
     def query(self, caller: Caller, conversation: str | None = None) -> RouteQuery:
         if self.prompt is None and not self.messages:
             raise InvalidRequestError("send prompt or messages", param="prompt")
-        messages = tuple(turn.message() for turn in self.messages) or (Message("user", self.prompt or ""),)
+        messages = messages_of(self.messages) or (Message("user", self.prompt or ""),)
         return RouteQuery(
-            messages,
+            routed_messages(messages),
             self.coe.expert_beside(None if self.model.lower() == COMPOSITION else self.model),
             bool(self.tools),
             conversation,

@@ -1,7 +1,7 @@
 """What makes two requests the same: digests of all that a greedy answer depends on, and of who asks.
 
 Owns which requests have one: those that are answered greedily, of a length that is soon hashed. Two requests are the
-same for one owner, one expert's bytes, template and defaults, the same messages and the same sampling. Knows nothing
+same for one owner, one expert's bytes, template and defaults, the same messages, sampling and grammar. Knows nothing
 about vectors and what is kept.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
+from coe.text.tool_turns import num_chars
 from coe.types import Decision, GenerateRequest, Message, Sampling
 
 __all__ = ["Question", "question_of", "tokens_digest"]
@@ -45,12 +46,16 @@ def question_of(
     `turns` and `sampling` are the request's as the expert, which `identity` stands for, gets them; a plain text to
     continue is one turn without a role.
     """
-    if sampling.temperature != 0 or not request.is_kept or sum(len(turn.content) for turn in turns) > MAX_CHARS:
+    if sampling.temperature != 0 or not request.is_kept or num_chars(turns, request.tools) > MAX_CHARS:
         return None
     asked = [request.owner, identity, asdict(sampling), request.num_choices, request.scores_prompt]
-    facts = json.dumps(asked, sort_keys=True).encode()
+    told = [dict(request.template_variables), asdict(request.prompt_form), *map(asdict, request.tools)]
+    choice = [asdict(request.tool_choice), request.allows_parallel_calls]
+    form = None if request.grammar is None else asdict(request.grammar)
+    facts = json.dumps([asked, told, choice, form], sort_keys=True, default=str).encode()
     key = _digest(facts, _texts(turns))
-    if not _is_single(turns) or request.scores_prompt or decision.why not in ROUTED or not decision.vectors:
+    has_own_answer = request.scores_prompt or request.tools or request.grammar is not None  # data of this very prompt
+    if not _is_single(turns) or has_own_answer or decision.why not in ROUTED or not decision.vectors:
         return Question(key)
     *system, user = turns
     if len(user.content.encode("utf-8", "replace")) > MAX_BYTES or (system and "\n" in user.content.strip()):
@@ -74,8 +79,14 @@ def _is_single(turns: tuple[Message, ...]) -> bool:
 
 
 def _texts(turns: Iterable[Message]) -> str:
-    """Return roles and contents; the lengths in it keep them apart."""
-    return "".join(f"{turn.role} {len(turn.content)} {turn.content}" for turn in turns)
+    """Return roles, contents, thoughts, calls and results; the lengths in it keep them apart."""
+    return "".join(f"{turn.role} {len(turn.content)} {turn.content}{_beside(turn)}" for turn in turns)
+
+
+def _beside(turn: Message) -> str:
+    """Return what a turn has beside its content, "" for nothing."""
+    beside = asdict(replace(turn, role="", content=""))
+    return json.dumps(beside, sort_keys=True) if any(beside.values()) else ""
 
 
 def _digest(facts: bytes, *texts: str) -> bytes:

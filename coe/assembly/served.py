@@ -65,7 +65,10 @@ def _prepare(expert: Imported, processor: Processor, budgets: Budgets) -> Prepar
         manifest.generation_config,
         spec.chat_template,
         None if spec.adapter is None else str(spec.folder),
+        spec.tool_calls,
     )
+    form = text.answer_form
+    log.info("expert=%s tool_calls=%s thoughts=%s", spec.name, form.calls, form.thoughts and form.thoughts.opening)
     for note in text.notes:
         log.warning("expert=%s note=%s", spec.name, note)
     check_fits(

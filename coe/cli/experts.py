@@ -29,7 +29,7 @@ STORE_COMMANDS = {
 }
 HEADERS = (
     *("expert", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
-    *("pin", "leases", "loads", "GB/s", "last used", "units", "breaker", "error"),
+    *("calls", "pin", "leases", "loads", "GB/s", "last used", "units", "breaker", "error"),
 )
 
 
@@ -86,7 +86,14 @@ def _row(status: ExpertStatus) -> tuple[str, ...]:
     speed = f"{status.loaded_bytes / status.load_s / 1e9:.2f}" if status.load_s else "-"
     used = "never" if status.last_used_s is None else f"{status.last_used_s:.0f} s ago"
     sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
-    facts = (status.backend, status.dtype, _pin(status), str(status.num_leases), str(status.num_loads))
+    facts = (
+        status.backend,
+        status.dtype,
+        status.tool_calls or "-",
+        _pin(status),
+        str(status.num_leases),
+        str(status.num_loads),
+    )
     where = (speed, used, _where(status.units), status.breaker, status.error or "-")
     return (status.name, str(status.tier), *map(in_gib, sizes), *facts, *where)
 

@@ -20,6 +20,7 @@ from coe.sources.base_check import check_base
 from coe.sources.json_files import INDEX_BYTES, check_folder, json_object
 from coe.sources.model_fields import check_adapter_config, check_config, check_generation_config
 from coe.sources.refusals import Refusals
+from coe.text.output.call_formats import CallFormatName
 from coe.types import Sampling
 
 __all__ = ["ADAPTER_WEIGHTS", "INDEX", "WEIGHTS", "Catalog", "ExpertSpec", "load_catalog"]
@@ -50,7 +51,7 @@ class ExpertSpec:
     """One expert, ready to import. `folder` holds config.json and weights, `adapter` the adapter to merge into them.
 
     `generation` is the configuration's defaults laid over the model's own. `chat_template` is the text of a template
-    that replaces the model's, None where the configuration names none.
+    that replaces the model's, None where the configuration names none; `tool_calls` is the form of its calls, likewise.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ExpertSpec:
     preload: bool = False
     weights: Weights = "full"
     checks_base: bool = True
+    tool_calls: CallFormatName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ class _SourceResolver:
             expert.preload,
             expert.weights,
             checks_base,
+            expert.tool_calls,
         )
 
     def descriptions(self, source: Source) -> Path:

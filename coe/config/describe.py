@@ -35,6 +35,7 @@ def _expert_line(expert: ExpertConfig) -> str:
     facts += [f"also called {', '.join(expert.aliases)}"] if expert.aliases else []
     facts += [f"dtype {expert.dtype}"] if expert.dtype else []
     facts += [f"weights {expert.weights}"] if expert.weights != "full" else []
+    facts += [f"calls tools in the form {expert.tool_calls}"] if expert.tool_calls else []
     facts += ["pinned"] if expert.pin else []
     facts += ["preloaded"] if expert.preload else []
     facts += [f"in its place {', '.join(expert.fallbacks)}"] if expert.fallbacks else []

@@ -27,6 +27,7 @@ from coe.config.toml_fields import (
     text,
     whole,
 )
+from coe.text.output.call_formats import CallFormatName
 
 __all__ = ["KEYS"]
 
@@ -46,6 +47,7 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "fallbacks": list_of(text),
         "description": text,
         "chat_template": existing_file,
+        "tool_calls": choice(*get_args(CallFormatName)),
         "generation": nested,
     },
     "experts.*.generation": {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from coe.config.paths import cache_dir
+from coe.text.output.call_formats import CallFormatName
 from coe.types import Sampling
 
 __all__ = [
@@ -83,6 +84,7 @@ class ExpertConfig:
     fallbacks: tuple[str, ...] = ()  # names of experts, never aliases
     description: str | None = None  # one sentence: the category of the expert's own that it makes
     chat_template: Path | None = None  # None: the source's own
+    tool_calls: CallFormatName | None = None  # in which form it writes them; None: as its template shows
     generation: Sampling = field(default_factory=Sampling)
 
 

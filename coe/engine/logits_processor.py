@@ -1,8 +1,9 @@
 """What may change a sequence's logits before its next token is chosen: biases, penalties, bans.
 
-Each sequence has processors of its own, made by `processors_of` in the order in which they apply; a grammar would be
-one more. Temperature and the filters (top-k, nucleus, min-p) come after all of them, in sampling.py. Sources: OpenAI's
-API reference (logit_bias, presence and frequency penalty), Keskar et al. 2019, arXiv 1909.05858 (repetition penalty).
+Each sequence has processors of its own, made by `processors_of` in the order in which they apply. After them all comes
+`masked`, once for the rows of a step whose answers have a grammar: what a grammar forbids nothing can allow.
+Temperature and the filters (top-k, nucleus, min-p) follow, in sampling.py. Sources: OpenAI's API reference (logit_bias,
+presence and frequency penalty), Keskar et al. 2019, arXiv 1909.05858 (repetition penalty).
 """
 
 from __future__ import annotations
@@ -11,11 +12,22 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from coe.models.cuda.pinned import sent
 from coe.types import Sampling
 
-__all__ = ["LogitBias", "LogitsProcessor", "MinTokens", "OccurrencePenalty", "RepetitionPenalty", "processors_of"]
+__all__ = [
+    "LogitBias",
+    "LogitsProcessor",
+    "MinTokens",
+    "OccurrencePenalty",
+    "RepetitionPenalty",
+    "masked",
+    "processors_of",
+]
 
 
 class LogitsProcessor(Protocol):
@@ -42,6 +54,26 @@ def processors_of(
     if sampling.min_tokens and eos_ids and not sampling.ignore_eos:
         processors.append(MinTokens(sampling.min_tokens, eos_ids))
     return tuple(processors)
+
+
+def masked(logits: torch.Tensor, masks: Mapping[int, NDArray[np.int32]]) -> torch.Tensor:
+    """Return logits, (rows, vocab), with -inf for what the masks of some rows forbid, by one operator for all rows.
+
+    A mask is packed, (words,) int32, as coe/grammar/matcher.py has it; a token beyond its words is forbidden. The
+    argument is not changed.
+    """
+    rows, vocab = logits.shape
+    words = np.full((rows, (vocab + 31) // 32), -1, dtype=np.int32)
+    for row, mask in masks.items():
+        size = min(len(mask), words.shape[1])
+        words[row, :size], words[row, size:] = mask[:size], 0
+    if logits.device.type == "cpu":
+        bits = np.unpackbits((~words).view(np.uint8), axis=1, count=vocab, bitorder="little")
+        return logits.masked_fill(torch.from_numpy(bits.view(np.bool_)), -math.inf)
+    packed = sent(torch.from_numpy(words), logits.device)
+    places = torch.arange(32, device=logits.device, dtype=torch.int32)
+    allowed = ((packed[:, :, None] >> places) & 1).flatten(1)[:, :vocab]
+    return logits.masked_fill(allowed == 0, -math.inf)
 
 
 class LogitBias:

@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from coe.engine.logits_processor import LogitsProcessor
+from coe.engine.logits_processor import LogitsProcessor, masked
+from coe.grammar.matcher import Matcher
 from coe.models.cuda.pinned import sent
 from coe.types import Sampling
 
@@ -49,13 +50,20 @@ class Sampled(NamedTuple):
 
 
 class Sampler:
-    """How one sequence chooses: its settings, its processors and its random stream.
+    """How one sequence chooses: its settings, its processors, its grammar's matcher and its random stream.
 
     `choice` tells apart the streams of several answers to one request.
     """
 
-    def __init__(self, sampling: Sampling, processors: Sequence[LogitsProcessor] = (), choice: int = 0) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        processors: Sequence[LogitsProcessor] = (),
+        choice: int = 0,
+        matcher: Matcher | None = None,
+    ) -> None:
         self.processors = tuple(processors)
+        self.matcher = matcher
         self.temperature = 1.0 if sampling.temperature is None else sampling.temperature
         self.top_p = 1.0 if sampling.top_p is None else sampling.top_p
         self.top_k = sampling.top_k or 0
@@ -83,7 +91,8 @@ class Waiting(NamedTuple):
 def sample(logits: torch.Tensor, waiting: Sequence[Waiting]) -> list[Sampled | None]:
     """Choose the next token of each sequence from its row of float32 logits, (rows, vocab), which are not changed.
 
-    None for a row with a NaN, with an infinity or with nothing but -inf: damaged weights have no next token.
+    None for a row with a NaN, with an infinity or with nothing but -inf: damaged weights have no next token. A matcher
+    is waited for, and must have no failure.
     """
     if not waiting:
         return []
@@ -133,6 +142,12 @@ def _asked_logprobs(
 
 
 def _process(logits: torch.Tensor, waiting: Sequence[Waiting]) -> torch.Tensor:
+    processed = _each_processed(logits, waiting)
+    masks = {row: each.sampler.matcher.mask() for row, each in enumerate(waiting) if each.sampler.matcher is not None}
+    return masked(processed, masks) if masks else processed
+
+
+def _each_processed(logits: torch.Tensor, waiting: Sequence[Waiting]) -> torch.Tensor:
     if not any(sampler.processors for sampler, _ in waiting):
         return logits
     rows = list(logits.unbind(0))

@@ -141,6 +141,10 @@ class Sequence:
             self.sink(PromptScored((*start, *self._scored), self.index))
         return True
 
+    def grammar_failure(self) -> CoeError | None:
+        """Return why no token can follow in its grammar, None where one can; waits for what may follow."""
+        return None if self.sampler.matcher is None else self.sampler.matcher.failure()
+
     def end(self, now_s: float) -> None:
         """End a sequence that is only scored."""
         self.first_token_s = now_s
@@ -154,6 +158,8 @@ class Sequence:
         self.output_ids.append(token_id)
         if token_id in self.eos_ids:
             return self._finish(self.detokenizer.finish(), FinishReason.STOP)
+        if self.sampler.matcher is not None:
+            self.sampler.matcher.take(self.output_ids)  # first of all: it has until the next forward pass has ended
         if sampled.logprob is not None:
             named = self.vocabulary.named(token_id, sampled.logprob)
             self._unsent.append(_Unsent(self.detokenizer.num_decoded, named))
@@ -163,7 +169,7 @@ class Sequence:
         if len(self.output_ids) >= self.max_tokens:
             text += self.detokenizer.finish()
             return self._finish(text, FinishReason.STOP if self.detokenizer.is_stopped else FinishReason.LENGTH)
-        self.sink(Delta(text, (token_id,), self.index, self._begun(), self._first_switch()))
+        self.sink(Delta(text, (token_id,), self.index, self._begun(), switch=self._first_switch()))
         return False
 
     def check_integrity(self) -> None:
@@ -181,7 +187,7 @@ class Sequence:
     def _finish(self, text: str, reason: FinishReason) -> bool:
         logprobs = self._begun() if self.detokenizer.is_stopped else tuple(unsent.logprob for unsent in self._unsent)
         if self.output_ids:
-            self.sink(Delta(text, (self.output_ids[-1],), self.index, logprobs, self._first_switch()))
+            self.sink(Delta(text, (self.output_ids[-1],), self.index, logprobs, switch=self._first_switch()))
         usage = Usage(len(self.prompt_ids), len(self.output_ids), self.num_cached)
         self.sink(Finished(reason, usage, self._switch(), self.index))
         return True

@@ -53,7 +53,7 @@ class EngineStatus:
         residency = self._cache.report.residency(expert)
         here = residency.size_bytes - self._cache.report.missing_bytes(expert)
         queued = self._scheduler.queue_lengths().get(expert, 0)
-        return WaitingStatus(expert, self._scheduler.position(request_id), queued, here, residency.size_bytes)
+        return WaitingStatus(expert, self._scheduler.queues.position(request_id), queued, here, residency.size_bytes)
 
     def error(self, expert: str) -> str | None:
         """What the expert's last failure was, None where it has run since."""

@@ -20,7 +20,7 @@ from coe.engine.math_threads import MathThreads
 from coe.engine.prefix_reuse import PrefixReuse
 from coe.engine.sampling import sample
 from coe.engine.sequence import Sequence
-from coe.errors import CancelledError, ExpertError
+from coe.errors import CancelledError, CoeError, ExpertError
 from coe.models.model import Row, Step
 from coe.scheduling.effects import CANCELLED
 from coe.scheduling.scheduler import Scheduler
@@ -118,17 +118,20 @@ class StepRunner:
         """Score and sample what the step computed, and tell the scheduler which sequences ended with it."""
         logits = running.step.logits()
         now_s = time.monotonic()
-        ended, damaged, sampling, last, num_prefilled = [], [], [], [], 0
+        failed: dict[str, CoeError] = {}
+        ended, sampling, last, num_prefilled = [], [], [], 0
         for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
             if sequence.id not in self._sequences:
                 continue  # failed while the step waited for weights
             if not sequence.score(own):
-                damaged.append(sequence.id)
+                failed[sequence.id] = ExpertError(expert, DAMAGED)
                 continue
             if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
             num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids) - sequence.num_cached
-            if sequence.max_tokens:
+            if (failure := sequence.grammar_failure()) is not None:
+                failed[sequence.id] = failure
+            elif sequence.max_tokens:
                 sampling.append(sequence)
                 last.append(own[-1:])
             else:
@@ -138,22 +141,23 @@ class StepRunner:
         sampled = sample(rows, [sequence.waiting for sequence in sampling])
         for sequence, token in zip(sampling, sampled, strict=True):
             if token is None:
-                damaged.append(sequence.id)
+                failed[sequence.id] = ExpertError(expert, DAMAGED)
             elif sequence.take(token, now_s):
                 ended.append(sequence.id)
         self._metrics.stepped(num_prefilled, len(sampled))
-        self._end(expert, ended, damaged, now_s)
-        return StepEnd(ExpertError(expert, DAMAGED) if damaged else None)
+        self._end(expert, ended, failed, now_s)
+        return StepEnd(next((error for error in failed.values() if isinstance(error, ExpertError)), None))
 
-    def _end(self, expert: str, ended: list[str], damaged: list[str], now_s: float) -> None:
-        """`damaged` are sequences whose logits were no numbers; their KV is left to nobody."""
+    def _end(self, expert: str, ended: list[str], failed: Mapping[str, CoeError], now_s: float) -> None:
+        """`failed` are sequences whose logits were no numbers, or whose grammar cannot go on; their KV is left to
+        nobody."""
         model = self._experts[expert].model
         for sequence_id in ended:
             self._prefixes.keep(self._sequences[sequence_id], model)
             self._sequences.forget(sequence_id)
-        for sequence_id in damaged:
-            self._sequences.fail(sequence_id, ExpertError(expert, DAMAGED))
-        for sequence_id in self._scheduler.stepped(expert, [*ended, *damaged], now_s):
+        for sequence_id, error in failed.items():
+            self._sequences.fail(sequence_id, error)
+        for sequence_id in self._scheduler.stepped(expert, [*ended, *failed], now_s):
             self._sequences.fail(sequence_id, CancelledError(CANCELLED))
         self._prefixes.trim()
 

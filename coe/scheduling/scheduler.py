@@ -147,10 +147,6 @@ class Scheduler:
         """Jobs of an expert, begun or not. Any thread may ask."""
         return self.queues.num_requests(expert)
 
-    def position(self, job_id: str) -> int:
-        """Its place among the waiting jobs of its expert, from 1; 0 once it has begun or left. Any thread may ask."""
-        return self.queues.position(job_id)
-
     # -- the decision
 
     def decide(self, now_s: float) -> Schedule:

@@ -21,11 +21,17 @@ class Detokenizer:
 
     `is_stopped` is True once a stop string is complete. `num_decoded` counts the characters of all tokens so far,
     `num_sent` those that were returned. `before` are the tokens that the text follows; without them it is a text of its
-    own, at whose beginning SentencePiece has no blank.
+    own, at whose beginning SentencePiece has no blank. `dropped` are the special tokens that are no text, None for all.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), before: Sequence[int] = ()) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop: Sequence[str] = (),
+        before: Sequence[int] = (),
+        dropped: frozenset[int] | None = None,
+    ) -> None:
+        self._tokenizer, self._dropped = tokenizer, dropped
         self._stop = tuple(text for text in stop if text)
         self._window = list(before[-CONTEXT_TOKENS:])  # the tokens of the last text, and later ones that are none yet
         self._given = self._decoded() if before else ""  # the text of the window that was passed on, or is the prompt's
@@ -60,8 +66,10 @@ class Detokenizer:
         return rest + held
 
     def _decoded(self) -> str:
-        text: str = self._tokenizer.decode(self._window, skip_special_tokens=True)
-        return text
+        if self._dropped is None:
+            return self._tokenizer.decode(self._window, skip_special_tokens=True)
+        kept = [token_id for token_id in self._window if token_id not in self._dropped]
+        return self._tokenizer.decode(kept, skip_special_tokens=False)
 
     def _release(self, text: str, may_stop: bool = True) -> str:
         self._held += text

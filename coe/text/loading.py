@@ -15,9 +15,13 @@ from tokenizers import Tokenizer
 from coe.errors import SourceError
 from coe.text.control_tokens import ControlTokens
 from coe.text.length_bound import LengthBound
+from coe.text.output.answer_form import AddedWord, answer_form_of
+from coe.text.output.call_formats import CallFormatName
 from coe.text.prompt_encoder import PromptEncoder
 from coe.text.rendering import OverrunError, RefusedError, TooLongError, renderer
 from coe.text.templates import MOST_CHARS, ExpertText
+from coe.text.tool_probe import tool_form_of
+from coe.text.tool_turns import PLAIN
 from coe.text.vocabulary import Vocabulary
 
 __all__ = ["load_text"]
@@ -34,11 +38,14 @@ def load_text(
     generation_config: Mapping[str, Any],
     chat_template: str | None = None,
     base_folder: str | None = None,
+    tool_calls: CallFormatName | None = None,
 ) -> ExpertText:
     """Return how an expert reads and writes text, from its tokenizer's folder and its two configurations.
 
     `chat_template` replaces the template that is in the folder; `base_folder` is an adapter's base, whose template
-    counts where the folder has none. Raises SourceError, in the name of `expert`, for a tokenizer that is missing,
+    counts where the folder has none; `tool_calls` is the form of its calls, None to find it in the template.
+
+    Raises SourceError, in the name of `expert`, for a tokenizer that is missing,
     damaged or slow.
     """
     try:
@@ -50,6 +57,8 @@ def load_text(
     context = int(config.get("max_position_embeddings") or config.get("n_positions") or loaded.model_max_length)
     num_rows = _num_rows(config, tokenizer)
     variables = {name: str(token) for name, token in loaded.special_tokens_map.items()}
+    failing = _failing(template, tuple(variables.items()))
+    tool_form = PLAIN if failing else tool_form_of(template, tuple(variables.items()))
     return ExpertText(
         expert=expert,
         tokenizer=tokenizer,
@@ -59,7 +68,11 @@ def load_text(
         eos_ids=frozenset(each for each in _eos_ids(loaded, config, generation_config) if each < num_rows),
         bound=_bound(folder, context),
         template=template,
-        notes=(*template_notes, *_failing(template, tuple(variables.items())), *_beyond(tokenizer, num_rows)),
+        tool_form=tool_form,
+        answer_form=answer_form_of(
+            template, _added_words(tokenizer, num_rows), knows_tools=tool_form.is_native, chosen=tool_calls
+        ),
+        notes=(*template_notes, *failing, *_beyond(tokenizer, num_rows)),
         _variables=variables,
         _control=ControlTokens(tokenizer, template),
         _encoder=PromptEncoder(expert, tokenizer, context, num_rows),
@@ -130,6 +143,12 @@ def _failing(template: str, variables: tuple[tuple[str, str], ...]) -> tuple[str
     except (RefusedError, TooLongError, OverrunError) as error:
         return (f"its chat template fails on a single user turn: {error}",)
     return ()
+
+
+def _added_words(tokenizer: Tokenizer, num_rows: int) -> list[AddedWord]:
+    """Return the added tokens that the model has weights for."""
+    added = tokenizer.get_added_tokens_decoder().items()
+    return [AddedWord(token_id, token.content, token.special) for token_id, token in added if token_id < num_rows]
 
 
 def _num_rows(config: Mapping[str, Any], tokenizer: Tokenizer) -> int:

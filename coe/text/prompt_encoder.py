@@ -7,8 +7,9 @@ changed, so that several threads may use it. Knows nothing about messages and te
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
@@ -16,7 +17,7 @@ from coe.errors import InvalidRequestError
 from coe.text.control_tokens import Piece
 from coe.text.length_bound import too_long
 
-__all__ = ["PromptEncoder", "clean"]
+__all__ = ["PromptEncoder", "clean", "cleaned"]
 
 HEAD_CHARS = 8  # per token of context: of a longer text so much is encoded first; ordinary text has 3 to 5
 CUT_TOKENS = 16  # more than a cut in the middle of a word can add
@@ -41,12 +42,13 @@ class PromptEncoder:
         self.check_head(text)
         return self._checked(self._encoded(text, add_special_tokens=add_special_tokens))
 
-    def encode_pieces(self, pieces: Iterable[Piece]) -> tuple[int, ...]:
+    def encode_pieces(self, pieces: Iterable[Piece], *, add_special_tokens: bool = False) -> tuple[int, ...]:
         """Return the ids of a rendered text in pieces; those that users wrote are encoded as text. Raises as `encode`.
 
         No token reaches over the end of a piece.
         """
-        ids: list[int] = []
+        before, after = self._around() if add_special_tokens else ([], [])
+        ids = list(before)
         for number, piece in enumerate(pieces):
             if piece.is_users:
                 ids += self._ids_as_text(piece.text)
@@ -54,7 +56,13 @@ class PromptEncoder:
                 self.check_head(piece.text)
                 ids += self._middle(self._tokenizer, piece.text) if number else self._encoded(piece.text).ids
             self.check_count(len(ids))
-        return self._with_weights(tuple(ids))
+        return self._with_weights((*ids, *after))
+
+    def _around(self) -> tuple[list[int], list[int]]:
+        """Return what the tokenizer puts before and after every text."""
+        with_them, alone = self._encoded("a", add_special_tokens=True).ids, self._encoded("a").ids
+        start = next(at for at in range(len(with_them)) if with_them[at : at + len(alone)] == alone)
+        return with_them[:start], with_them[start + len(alone) :]
 
     def check_ids(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """Return ids that a client chose; raises as `encode` does."""
@@ -130,6 +138,15 @@ class PromptEncoder:
 def clean(text: str) -> str:
     """Return the text with a question mark for each lone surrogate, which has no bytes."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def cleaned(value: Any) -> Any:
+    """Return a JSON value, keys included, with a question mark for each lone surrogate."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {cleaned(key): cleaned(each) for key, each in value.items()}
+    return [cleaned(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:

@@ -90,7 +90,7 @@ class Renderer:
         max_chars: int,
         is_quick: bool = False,
     ) -> str:
-        """Return the text of a conversation up to where the assistant's turn begins.
+        """Return the text of a conversation up to where the assistant's turn begins, unless `variables` say otherwise.
 
         Raises RefusedError, TooLongError and OverrunError. A quick try overruns after a tenth of a second of processor
         time, and at once for a template that has overrun one before.

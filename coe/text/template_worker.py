@@ -5,9 +5,9 @@ or ask for gigabytes in one call, which nothing in its own process can stop. So 
 processor time per job, whose signal ends the process, and an address space in which large allocations fail. The process
 ends when its socket closes, that is with its parent. transformers renders, in its own sandbox: the texts are its own.
 
-A message is its length (four bytes, big-endian) and JSON. A job has `template`, `messages`, `variables`,
-`cpu_limit_s` and `max_chars`; the answer is [outcome, text], where the outcome is "rendered", "refused" (the template
-raised), "too long" or "out of memory".
+A message is its length (four bytes, big-endian) and JSON. A job has `template`, `messages`, `variables` (tools among
+them, and how the text ends: by default where an answer begins), `cpu_limit_s` and `max_chars`; the answer is [outcome,
+text], where the outcome is "rendered", "refused" (the template raised), "too long" or "out of memory".
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ def serve(jobs: socket.socket) -> None:
 
 def outcome_of(render: Any, job: Any) -> tuple[str, str]:
     try:
-        (text,), _ = render(
-            [job["messages"]], chat_template=job["template"], add_generation_prompt=True, **job["variables"]
-        )
+        given = {"add_generation_prompt": True, **job["variables"]}
+        (text,), _ = render([job["messages"]], chat_template=job["template"], **given)
     except MemoryError:
         return "out of memory", ""
     except Exception as error:  # templates raise anything: TemplateError, TypeError, RecursionError …

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
@@ -17,22 +17,40 @@ from tokenizers import Tokenizer
 from coe.errors import ExpertError, InvalidRequestError
 from coe.text.control_tokens import ControlTokens
 from coe.text.length_bound import LengthBound, too_long
-from coe.text.prompt_encoder import PromptEncoder, clean
+from coe.text.output.answer_form import AnswerForm
+from coe.text.prompt_encoder import PromptEncoder, cleaned
 from coe.text.rendering import OverrunError, RefusedError, TooLongError, renderer
+from coe.text.tool_turns import WRITTEN, ToolForm, as_text, num_chars, template_tools, template_turns
 from coe.text.turns import reshaped
 from coe.text.vocabulary import Vocabulary
-from coe.types import Message
+from coe.types import Message, PromptForm, Tool
 
-__all__ = ["MOST_CHARS", "ChatTokens", "ExpertText"]
+__all__ = ["MOST_CHARS", "ChatTokens", "ExpertText", "Extras"]
 
 MOST_CHARS = 32 << 20  # of a rendered text where the tokenizer gives no bound
 
 
 class ChatTokens(NamedTuple):
-    """The token ids of a conversation, and what was changed so that the template takes it, in words for people."""
+    """The token ids of a conversation, and what was changed so that the template takes it, in words for people.
+
+    With `is_thinking` the prompt has opened a block of thoughts, in which the answer goes on.
+    """
 
     token_ids: tuple[int, ...]
     changed: tuple[str, ...] = ()
+    is_thinking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a template gets beside the turns: the tools on offer, a client's variables, and how the text is to end."""
+
+    tools: tuple[Tool, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    form: PromptForm = field(default_factory=PromptForm)
+
+
+NOTHING_ELSE = Extras()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +58,8 @@ class ExpertText:
     """How one expert reads and writes text.
 
     `context` and `num_rows`, the rows of its embedding, are in tokens; `eos_ids` are the tokens that end a generation;
-    `template` is the chat template (Jinja); `notes` say to people what they may not expect.
+    `template` is the chat template (Jinja), which takes tools in `tool_form`; `answer_form` is how its answers are
+    read; `notes` say to people what they may not expect.
     """
 
     expert: str
@@ -51,6 +70,8 @@ class ExpertText:
     eos_ids: frozenset[int]
     bound: LengthBound
     template: str
+    tool_form: ToolForm
+    answer_form: AnswerForm
     notes: tuple[str, ...]
     _variables: Mapping[str, Any]  # what a template may name beside the messages: bos_token and the like
     _control: ControlTokens
@@ -60,34 +81,40 @@ class ExpertText:
         """Return the token ids of a conversation, up to where the assistant's turn begins; raises as `read_chat`."""
         return self.read_chat(messages).token_ids
 
-    def read_chat(self, messages: Sequence[Message], *, is_quick: bool = False) -> ChatTokens:
+    def read_chat(
+        self, messages: Sequence[Message], extras: Extras = NOTHING_ELSE, *, is_quick: bool = False
+    ) -> ChatTokens:
         """Return the tokens of a conversation; where the template refuses it, of a shape of it that it takes.
 
         Raises InvalidRequestError for a conversation that the template refuses in every shape, ContextLengthError for
         one that the context cannot hold, and ExpertError for a template that needs too much time or memory. With
         `is_quick` a slow template raises OverrunError after a tenth of a second: ask again where it holds up nobody.
         """
-        self.bound.check(len(messages), sum(len(each.content) for each in messages), f"expert '{self.expert}'")
+        self.bound.check(len(messages), num_chars(messages, extras.tools), f"expert '{self.expert}'")
         for message in messages:
             self._encoder.check_head(message.content)
+        written: tuple[str, ...] = ()
+        has_calls = any(each.role == "tool" or each.tool_calls for each in messages)
+        if not self.tool_form.is_native and (extras.tools or has_calls):
+            messages, extras, written = as_text(messages, extras.tools), replace(extras, tools=()), (WRITTEN,)
         try:
-            return ChatTokens(self._read(messages, is_quick=is_quick))
+            return self._read(messages, extras, is_quick=is_quick)._replace(changed=written)
         except RefusedError as error:
             for shape, changed in reshaped(messages):
                 with suppress(RefusedError):
-                    return ChatTokens(self._read(shape, is_quick=is_quick), changed)
+                    return self._read(shape, extras, is_quick=is_quick)._replace(changed=(*written, *changed))
             raise InvalidRequestError(
                 f"expert '{self.expert}' cannot format this conversation: {error}", param="messages"
             ) from error
 
-    def encode_prompt(self, prompt: str) -> tuple[int, ...]:
+    def encode_prompt(self, prompt: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
         """Return the token ids of a plain text to continue, in which control tokens count as such.
 
         Raises InvalidRequestError for an empty text and for a token without weights, ContextLengthError for a text that
         the context cannot hold.
         """
         self.bound.check(1, len(prompt), f"expert '{self.expert}'")
-        return self._encoder.encode(prompt, add_special_tokens=True)
+        return self._encoder.encode(prompt, add_special_tokens=add_special_tokens)
 
     def check_ids(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """Return the ids of a prompt that comes as tokens; raises as `encode_prompt` does."""
@@ -122,18 +149,36 @@ class ExpertText:
         self._encoder.check_count(num_prompt_tokens)
         return min(max_tokens, self.context - num_prompt_tokens)
 
-    def _read(self, messages: Sequence[Message], *, is_quick: bool) -> tuple[int, ...]:
-        turns = [{"role": clean(message.role), "content": clean(message.content)} for message in messages]
-        marked = self._control.mark(turns)
-        rendered = self._rendered(marked, is_quick=is_quick)
-        if marked == turns:
-            return self._encoder.encode(rendered)
-        return self._encoder.encode_pieces(self._control.pieces(rendered))
+    def _read(self, messages: Sequence[Message], extras: Extras, *, is_quick: bool) -> ChatTokens:
+        given = {name: value for name, value in extras.variables.items() if name not in self._variables}
+        if extras.tools:
+            given["tools"] = template_tools(extras.tools)
+        plain = cleaned([template_turns(messages, self.tool_form), given])
+        turns, variables = marked = self._control.mark(plain)
+        ending: dict[str, Any] = {"add_generation_prompt": extras.form.begins_answer}
+        if extras.form.continues_last:
+            ending["continue_final_message"] = True
+        rendered = self._rendered(turns, {**variables, **self._variables, **ending}, is_quick=is_quick)
+        adds = bool(extras.form.adds_special_tokens)
+        if marked == plain:
+            ids = self._encoder.encode(rendered, add_special_tokens=adds)
+        else:
+            ids = self._encoder.encode_pieces(self._control.pieces(rendered), add_special_tokens=adds)
+        return ChatTokens(ids, (), self._is_thinking(rendered, messages[-1].content, extras.form))
 
-    def _rendered(self, turns: Sequence[Mapping[str, Any]], *, is_quick: bool) -> str:
+    def _is_thinking(self, rendered: str, last: str, form: PromptForm) -> bool:
+        """Return whether the prompt ends inside thoughts: the template has opened them, or the turn to continue has."""
+        marks = self.answer_form.thoughts
+        if marks is None:
+            return False
+        if form.continues_last:
+            return last.rfind(marks.opening) > last.rfind(marks.closing)
+        return form.begins_answer and rendered.rstrip().endswith(marks.opening.rstrip())
+
+    def _rendered(self, turns: Sequence[Mapping[str, Any]], variables: Mapping[str, Any], *, is_quick: bool) -> str:
         most = int(min(3 * self.bound.num_chars, MOST_CHARS))  # a character may have a mark on either side
         try:
-            return renderer().render(self.template, turns, self._variables, max_chars=most, is_quick=is_quick)
+            return renderer().render(self.template, turns, variables, max_chars=most, is_quick=is_quick)
         except TooLongError as error:
             raise too_long(
                 self.context,

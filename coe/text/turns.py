@@ -17,6 +17,7 @@ __all__ = ["Reshaped", "reshaped"]
 
 FOLDED = "system turn folded into the user turn after it"
 JOINED = "turns of the same role in a row joined"
+APART = "calls of one turn taken apart, each before its result"
 JOINABLE = ("system", "user", "assistant")
 
 
@@ -30,12 +31,33 @@ class Reshaped(NamedTuple):
 def reshaped(messages: Sequence[Message]) -> Iterator[Reshaped]:
     """Yield the conversation in other shapes that say the same, the least changed first."""
     original = tuple(messages)
-    joined, folded = _joined(original), _folded(original)
-    seen = {original}
-    for shape, changed in ((joined, (JOINED,)), (folded, (FOLDED,)), (_joined(folded), (FOLDED, JOINED))):
-        if shape not in seen:
-            seen.add(shape)
-            yield Reshaped(shape, changed)
+    seen = [original]
+    for start, said in ((original, ()), (_apart(original), (APART,))):
+        joined, folded = _joined(start), _folded(start)
+        shapes = ((start, ()), (joined, (JOINED,)), (folded, (FOLDED,)), (_joined(folded), (FOLDED, JOINED)))
+        for shape, changed in shapes:
+            if shape not in seen:
+                seen.append(shape)
+                yield Reshaped(shape, (*said, *changed))
+
+
+def _apart(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return it with one call in a turn, followed by what came of it: some templates know no calls side by side."""
+    turns: list[Message] = []
+    at = 0
+    while at < len(messages):
+        called, at = messages[at], at + 1
+        if len(called.tool_calls) < 2:
+            turns.append(called)
+            continue
+        results = list(itertools.takewhile(lambda turn: turn.role == "tool", messages[at:]))
+        at += len(results)
+        for number, call in enumerate(called.tool_calls):
+            first = {} if number == 0 else {"content": "", "thinking": ""}
+            turns.append(replace(called, tool_calls=(call,), **first))
+            turns += [result for result in results if result.tool_call_id == call.id]
+        turns += [each for each in results if all(each.tool_call_id != call.id for call in called.tool_calls)]
+    return tuple(turns)
 
 
 def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -62,4 +84,6 @@ def _folded(messages: Sequence[Message]) -> tuple[Message, ...]:
 def _one_turn(run: Sequence[Message], role: str) -> Message:
     if len(run) == 1:
         return replace(run[0], role=role)
-    return replace(run[-1], role=role, content="\n\n".join(message.content for message in run if message.content))
+    calls = tuple(call for message in run for call in message.tool_calls)
+    content = "\n\n".join(message.content for message in run if message.content)
+    return replace(run[-1], role=role, content=content, tool_calls=calls)

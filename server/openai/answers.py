@@ -1,17 +1,29 @@
 """OpenAI's answers: an `Answer` per request takes its events and writes the whole answer, or its chunks.
 
-Choices are told apart by `index`. Log-probabilities have two shapes: a list of objects in chat completions, parallel
-lists in the legacy completions. Knows nothing about HTTP or server-sent events.
+Choices are told apart by `index`. Calls of tools and thoughts are in fields of their own. Log-probabilities have two
+shapes: a list of objects in chat completions, parallel lists in the legacy completions. Knows nothing about HTTP or
+server-sent events.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from coe.types import Delta, Finished, FinishReason, GenerateEvent, PromptScored, Routed, Switch, TokenLogprob
+from coe.types import (
+    CallDelta,
+    Delta,
+    Finished,
+    FinishReason,
+    GenerateEvent,
+    PromptScored,
+    Routed,
+    Switch,
+    TokenLogprob,
+    ToolCall,
+)
 from server.decisions import coe_object
 from server.openai.objects import usage_object
 from server.openai.requests import ChatRequest, CompletionRequest
@@ -25,6 +37,8 @@ class _Choice:
 
     index: int
     text: str = ""
+    thinking: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
     tokens: list[TokenLogprob] = field(default_factory=list)
     end: Finished | None = None
 
@@ -35,6 +49,8 @@ class _Piece:
 
     index: int
     text: str = ""
+    thinking: str = ""
+    calls: Sequence[CallDelta] = ()
     tokens: Sequence[TokenLogprob] | None = None
     offset: int = 0  # characters of the choice before this piece
     reason: FinishReason | None = None
@@ -69,9 +85,12 @@ class Answer:
                 self._routed[event.index] = event
             case PromptScored(tokens, index):
                 self._choices[index].tokens += tokens
-            case Delta(text, _, index, logprobs):
-                self._choices[index].text += text
-                self._choices[index].tokens += logprobs
+            case Delta():
+                choice = self._choices[event.index]
+                choice.text += event.text
+                choice.thinking += event.thinking
+                choice.tokens += event.logprobs
+                choice.calls = _joined(choice.calls, event.calls)
             case Finished():
                 self._choices[event.index].end = event
 
@@ -98,8 +117,8 @@ class Answer:
             case Finished(reason, _, switch, index):
                 chunk = self._chunk(_Piece(index, reason=reason))
                 return {**chunk, "coe": self._coe(self._routed_to(index), switch)}
-            case Delta(text, _, index, logprobs) if text or logprobs:
-                return self._chunk(self._piece(index, text, logprobs))
+            case Delta(text, _, index, logprobs, thinking, calls) if text or logprobs or thinking or calls:
+                return self._chunk(replace(self._piece(index, text, logprobs), thinking=thinking, calls=calls))
             case PromptScored(tokens, index):
                 return self._chunk(self._piece(index, self._routed_to(index).decision.text, tokens))
         return None
@@ -122,7 +141,7 @@ class Answer:
 
     def _piece(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> _Piece:
         offset = sum(len(token.text) for token in self._choices[index].tokens)
-        return _Piece(index, text, tokens if self._has_logprobs else None, offset)
+        return _Piece(index, text, tokens=tokens if self._has_logprobs else None, offset=offset)
 
     def _chunk(self, piece: _Piece) -> dict[str, Any]:
         return self._head(self.chunk_kind, [self._chunk_choice(piece)], self._routed_to(piece.index))
@@ -157,16 +176,15 @@ class ChatAnswer(Answer):
         assert choice.end is not None
         return {
             "index": choice.index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
+            "message": _message(choice),
             "logprobs": _chat_logprobs(choice.tokens) if self._has_logprobs else None,
             "finish_reason": str(choice.end.reason),
         }
 
     def _chunk_choice(self, piece: _Piece) -> dict[str, Any]:
-        delta = {"content": piece.text} if piece.text or piece.tokens or piece.is_first else {}
         return {
             "index": piece.index,
-            "delta": {"role": "assistant", **delta} if piece.is_first else delta,
+            "delta": _delta(piece),
             "logprobs": None if piece.tokens is None else _chat_logprobs(piece.tokens),
             "finish_reason": _text(piece.reason),
         }
@@ -201,6 +219,49 @@ class CompletionAnswer(Answer):
             "logprobs": None if piece.tokens is None else _completion_logprobs(piece.tokens, piece.offset),
             "finish_reason": _text(piece.reason),
         }
+
+
+def _message(choice: _Choice) -> dict[str, Any]:
+    """Return a choice as a message; its content is null where it does nothing but call tools."""
+    content = None if choice.calls and not choice.text else choice.text
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+    if choice.thinking:
+        message["reasoning_content"] = choice.thinking
+    if choice.calls:
+        message["tool_calls"] = [_call(call) for call in choice.calls]
+    return message
+
+
+def _delta(piece: _Piece) -> dict[str, Any]:
+    delta: dict[str, Any] = {"role": "assistant"} if piece.is_first else {}
+    if piece.thinking:
+        delta["reasoning_content"] = piece.thinking
+    if piece.calls:
+        delta["tool_calls"] = [_call_piece(call) for call in piece.calls]
+    if piece.text or piece.is_first or (piece.tokens and not piece.thinking and not piece.calls):
+        delta["content"] = piece.text
+    return delta
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _call_piece(piece: CallDelta) -> dict[str, Any]:
+    """Return a piece of a call: the first one has its id and name, later ones more of its arguments."""
+    if not piece.name:
+        return {"index": piece.index, "function": {"arguments": piece.arguments}}
+    return {"index": piece.index, **_call(ToolCall(piece.id, piece.name, piece.arguments))}
+
+
+def _joined(calls: Sequence[ToolCall], pieces: Sequence[CallDelta]) -> list[ToolCall]:
+    joined = list(calls)
+    for piece in pieces:
+        if piece.index == len(joined):
+            joined.append(ToolCall(piece.id, piece.name, ""))
+        called = joined[piece.index]
+        joined[piece.index] = replace(called, arguments=called.arguments + piece.arguments)
+    return joined
 
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:

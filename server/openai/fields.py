@@ -1,4 +1,7 @@
-"""A JSON object of a request, as pydantic reads it."""
+"""What every object of a request's JSON has in common: null stands for a field's default.
+
+Knows nothing about what the fields mean.
+"""
 
 from __future__ import annotations
 

@@ -2,39 +2,43 @@
 
 Null stands for a field's default, and -1 turns `top_k` and `max_tokens` off. Unknown fields are refused by name.
 OpenAI's fields that change no answer are accepted and ignored; those that coe does not support yet are accepted at
-their neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`, `repetition_penalty`, `min_tokens` and
-`ignore_eos`. Knows nothing about HTTP.
+their neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`, `repetition_penalty`, `min_tokens`,
+`ignore_eos`, and what template_fields.py reads. Knows nothing about HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, TypedDict
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError, shown
-from coe.types import GenerateRequest, Message, Sampling
+from coe.types import GenerateRequest, PromptForm, Sampling
 from server.access.caller import ANYBODY, Caller
 from server.bodies import refuse_unknown
 from server.openai.fields import FromJson
+from server.openai.response_format import AskedForm
+from server.openai.template_fields import Effort, prompt_form_of, template_variables_of
+from server.openai.tools import ToolField, choice_of, tools_of
+from server.openai.turns import Turn, messages_of
 from server.openai.wishes import Wishes
 
-__all__ = ["HARMLESS", "NEUTRAL", "ChatRequest", "CompletionRequest", "Turn"]
+__all__ = ["HARMLESS", "NEUTRAL", "ChatRequest", "CompletionRequest"]
 
-# fields that are accepted only at these values, or at None
+# fields that are accepted only at these values, or at None, by requests that do not read them
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "function_call": ("none", "auto"),
     "audio": ({},),
     "web_search_options": ({},),
 }
+INSTEAD: Mapping[str, str] = {"functions": "send tools", "function_call": "send tool_choice"}
 # OpenAI's fields that ask for nothing that would change an answer: who asks, hints, and what its own server keeps
 HARMLESS = frozenset(
     {
@@ -42,8 +46,6 @@ HARMLESS = frozenset(
         *("reasoning_effort", "safety_identifier", "service_tier", "store", "user", "verbosity"),
     }
 )
-_OF_A_TURN = ("tool_calls", "function_call")  # that no template is given yet
-_HARMLESS_IN_A_TURN = frozenset({"name", "refusal", "annotations", "audio"})
 MOST_PROMPTS = 2048
 UNLIMITED = 2**31 - 1  # tokens; the expert's context is the limit
 
@@ -56,43 +58,6 @@ _TokenId = Annotated[int, Field(ge=0)]
 _Bias = Annotated[float, Field(ge=-100, le=100)]
 _NumTokens = Annotated[int, Field(ge=1), BeforeValidator(_unlimited)]
 _NumTokensOrNone = Annotated[int, Field(ge=0), BeforeValidator(_unlimited)]
-
-
-class _ContentPart(BaseModel):
-    type: str
-    text: str | None = None
-
-
-class Turn(BaseModel):
-    """One message of a conversation; its content is a text, a list of parts of type `text`, or null: no text."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_ContentPart] | None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *_OF_A_TURN, *_HARMLESS_IN_A_TURN}, "messages")
-            for name in _OF_A_TURN:
-                if raw.get(name):
-                    raise InvalidRequestError(
-                        f"{name} in messages is not supported yet; leave it out", param="messages"
-                    )
-        return raw
-
-    def message(self) -> Message:
-        role = "system" if self.role == "developer" else self.role
-        return Message(role, _joined(self.content) if isinstance(self.content, list) else self.content or "")
-
-
-def _joined(parts: list[_ContentPart]) -> str:
-    for part in parts:
-        if part.type != "text" or part.text is None:
-            raise InvalidRequestError(
-                f"content part of type {shown(part.type)} is not supported; send parts of type 'text'", param="messages"
-            )
-    return "".join(part.text or "" for part in parts)
 
 
 class _StreamOptions(FromJson):
@@ -114,7 +79,7 @@ class _Wishes(TypedDict):
     keep_alive_s: float | None
 
 
-class _Request(FromJson):
+class _Request(FromJson, AskedForm):
     """The fields that both kinds of request share."""
 
     model: str = COMPOSITION
@@ -134,7 +99,7 @@ class _Request(FromJson):
     logit_bias: dict[_TokenId, _Bias] | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
-    tools: list[Any] | None = None
+    add_special_tokens: bool | None = None
     coe: Wishes = Wishes()
 
     @model_validator(mode="before")
@@ -144,10 +109,10 @@ class _Request(FromJson):
             refuse_unknown(raw, {*cls.model_fields, *NEUTRAL, *HARMLESS})
             for field, neutral in NEUTRAL.items():
                 value = raw.get(field)
-                if value is not None and value not in neutral:
+                if value is not None and value not in neutral and field not in cls.model_fields:
+                    instead = INSTEAD.get(field, "leave it out")
                     raise InvalidRequestError(
-                        f"{field} = {shown(value)} is not supported yet; leave it out or send {neutral[0]!r}",
-                        param=field,
+                        f"{field} = {shown(value)} is not supported yet; {instead} or send {neutral[0]!r}", param=field
                     )
         return raw
 
@@ -207,6 +172,14 @@ class ChatRequest(_Request):
     max_completion_tokens: _NumTokens | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    tools: list[ToolField] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: Effort | None = None
+    enable_thinking: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
 
     @property
     def num_logprobs(self) -> int | None:
@@ -217,16 +190,26 @@ class ChatRequest(_Request):
     def generate_request(
         self, request_id: str, caller: Caller = ANYBODY, conversation: str | None = None
     ) -> GenerateRequest:
+        messages, tools = messages_of(self.messages), tools_of(self.tools)
         return GenerateRequest(
             request_id,
-            tuple(turn.message() for turn in self.messages),
+            messages,
             expert=self.expert,
             sampling=self.sampling(self.max_completion_tokens or self.max_tokens),
+            grammar=self.grammar(),
             num_choices=self.num_choices,
-            has_tools=bool(self.tools),
             conversation=conversation,
             owner=caller.owner,
             prefix_group=caller.prefix_group,
+            tools=tools,
+            tool_choice=choice_of(self.tool_choice, tools),
+            allows_parallel_calls=self.parallel_tool_calls is not False,
+            template_variables=template_variables_of(
+                self.chat_template_kwargs, self.enable_thinking, self.reasoning_effort
+            ),
+            prompt_form=prompt_form_of(
+                messages, self.continue_final_message, self.add_generation_prompt, self.add_special_tokens
+            ),
             **self.wishes,
         )
 
@@ -288,11 +271,13 @@ class CompletionRequest(_Request):
                 prompt_ids=() if isinstance(prompt, str) else prompt,
                 expert=self.expert,
                 sampling=sampling,
+                grammar=self.grammar(),
                 num_choices=self.num_choices,
                 scores_prompt=scores_prompt,
                 conversation=conversation,
                 owner=caller.owner,
                 prefix_group=caller.prefix_group,
+                prompt_form=PromptForm(adds_special_tokens=self.add_special_tokens),
                 **self.wishes,
             )
             for number, (prompt, text) in enumerate(zip(self.prompts, texts, strict=True))

@@ -23,7 +23,10 @@ from coe.types import GenerateRequest
 from server.access.caller import caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
 from server.openai.fields import FromJson
-from server.openai.requests import CompletionRequest, Turn
+from server.openai.requests import CompletionRequest
+from server.openai.template_fields import prompt_form_of, template_variables_of
+from server.openai.tools import ToolField, tools_of
+from server.openai.turns import Turn, messages_of
 
 __all__ = ["DetokenizeRequest", "TokenizeRequest", "texts_of", "token_routes"]
 
@@ -34,7 +37,11 @@ class TokenizeRequest(FromJson):
     model: str = COMPOSITION
     prompt: str | None = None
     messages: list[Turn] | None = Field(None, min_length=1)
-    add_special_tokens: bool = True
+    tools: list[ToolField] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+    add_special_tokens: bool | None = None
     return_token_strs: bool = False
 
     @model_validator(mode="before")
@@ -49,8 +56,18 @@ class TokenizeRequest(FromJson):
         if (self.prompt is None) == (self.messages is None):
             raise InvalidRequestError("send prompt, or messages, and not both", param="prompt")
         expert = None if self.model.lower() == COMPOSITION else self.model
-        messages = tuple(turn.message() for turn in self.messages or ())
-        return GenerateRequest(uuid.uuid4().hex, messages, prompt=self.prompt, expert=expert)
+        messages = messages_of(self.messages or [])
+        return GenerateRequest(
+            uuid.uuid4().hex,
+            messages,
+            prompt=self.prompt,
+            expert=expert,
+            tools=tools_of(self.tools),
+            template_variables=template_variables_of(self.chat_template_kwargs, None, None),
+            prompt_form=prompt_form_of(
+                messages, self.continue_final_message, self.add_generation_prompt, self.add_special_tokens
+            ),
+        )
 
 
 class DetokenizeRequest(FromJson):

@@ -47,11 +47,16 @@ class PromptTokens(BaseModel):
     cached_tokens: int = Field(ge=0, description="of the prompt, from KV that was kept")
 
 
+class CompletionTokens(BaseModel):
+    reasoning_tokens: int = Field(ge=0, description="of the answers, in thoughts")
+
+
 class Usage(BaseModel):
     prompt_tokens: int = Field(ge=0)
     completion_tokens: int = Field(ge=0)
     total_tokens: int = Field(ge=0)
     prompt_tokens_details: PromptTokens
+    completion_tokens_details: CompletionTokens
 
 
 class Neighbour(BaseModel):
@@ -156,9 +161,22 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
+class CalledFunction(BaseModel):
+    name: str
+    arguments: str = Field(description="a JSON object's text")
+
+
+class ToolCall(BaseModel):
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
 class AssistantMessage(BaseModel):
     role: Literal["assistant"]
-    content: str | None
+    content: str | None = Field(description="null where it does nothing but call tools")
+    reasoning_content: str | None = Field(None, description="what the model thought before it answered")
+    tool_calls: list[ToolCall] | None = None
 
 
 class ChatChoice(BaseModel):

@@ -214,6 +214,7 @@ def _complete(schema: dict[str, Any], *, has_openai_fields: bool) -> None:
         if name not in required and {"type": "null"} not in value.get("anyOf", []):
             properties[name] = {"anyOf": [value, {"type": "null"}]}
     if has_openai_fields:
-        properties |= {name: {"enum": [*values, None]} for name, values in NEUTRAL.items()}
-        properties |= {name: {"description": "accepted, and changes no answer"} for name in sorted(HARMLESS)}
+        ignored = {name: {"description": "accepted, and changes no answer"} for name in sorted(HARMLESS)}
+        neutral = {name: {"enum": [*values, None]} for name, values in NEUTRAL.items()}
+        properties |= {name: value for name, value in (neutral | ignored).items() if name not in properties}
     schema["additionalProperties"] = False

@@ -26,7 +26,7 @@ def live(
 ) -> Iterator[Live]:
     experts = {"general": llama_folder, "code": other_llama_folder, "sql": untied_llama_folder}
     config = write_config(tmp_path_factory.mktemp("wishes"), experts, "[scheduler]\ndeadline_s = 30")
-    with live_server(config, Scripted()) as live:
+    with live_server(config, Scripted(), keep_alive_s=30.0) as live:  # the headers wait for the first token
         yield live
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -216,6 +217,23 @@ def test_what_was_resident_then_is_remembered() -> None:
     assert (third.expert, third.why) == ("general", "conversation")
     (replayed,) = with_policy(priced_policy())[0].route([chat("select", "1", UNSURE, snapshot=Snapshot({"sql": 0}))])
     assert (replayed.expert, replayed.why) == ("sql", "conversation")
+
+
+def test_a_turn_whose_tools_have_answered_stays_with_the_expert_that_called_them() -> None:
+    """By its words alone it would move: the mapped expert is at hand now, and was not when the tools were called."""
+    router, _ = with_policy(priced_policy())
+    asked = chat("select", snapshot=Snapshot({"sql": 5, "general": 0}))
+    results = (Message("assistant", ""), Message("tool", ""), Message("tool", ""))
+    answered = replace(asked, messages=asked.messages + results, snapshot=Snapshot({"sql": 0, "general": 5}))
+    twice = replace(answered, messages=answered.messages + results[:2])
+    (first,) = router.route([asked])
+    assert (first.expert, first.why) == ("general", "cost")
+    for query in (answered, twice):
+        (decision,) = router.route([query])
+        assert (decision.expert, decision.why, decision.text) == ("general", "conversation", "select")
+        assert decision.because == "general has called the tools whose results it gets"
+    (moved,) = router.route([replace(asked, snapshot=answered.snapshot)])
+    assert moved.expert == "sql"
 
 
 def test_stickiness_zero_routes_every_turn_by_itself_and_encodes_nothing_else() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coe.answers.question import MAX_BYTES, MAX_CHARS, Question, question_of
-from coe.types import Decision, GenerateRequest, Message, Sampling
+from coe.types import Decision, GenerateRequest, Grammar, Message, Sampling
 
 USER = (Message("user", "how far is the moon"),)
 GREEDY = Sampling(max_tokens=8, temperature=0.0)
@@ -41,6 +41,8 @@ OTHERS: list[dict[str, Any]] = [
     {"owner": ""},
     {"num_choices": 2},
     {"scores_prompt": True},
+    {"grammar": Grammar("json_object")},
+    {"grammar": Grammar("json_schema", "{}")},
     *(
         {"sampling": replace(GREEDY, **change)}
         for change in (
@@ -102,6 +104,8 @@ def test_a_group_is_everything_but_the_prompt() -> None:
         {"turns": (Message("system", "short"), Message("user", "two\nparagraphs"))},
         {"turns": (*USER, Message("system", "short"))},
         {"scores_prompt": True},
+        {"grammar": Grammar("json_object")},
+        {"grammar": Grammar("json_schema", "{}")},
         *({"decision": replace(ROUTED, why=why)} for why in ("abstain", "conversation", "model", "mention", "rule")),
         {"decision": replace(ROUTED, vectors=())},
     ],

@@ -109,4 +109,5 @@ def test_usage_counts_the_prompt_once_and_only_what_no_choice_computed_is_cached
         "completion_tokens": 5,
         "total_tokens": 10,
         "prompt_tokens_details": {"cached_tokens": 1},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }

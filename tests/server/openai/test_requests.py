@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coe.errors import InvalidRequestError
-from coe.types import GenerateRequest, Message, Sampling
+from coe.types import GenerateRequest, Message, PromptForm, Sampling, Tool
 from server.bodies import validated
 from server.openai.requests import UNLIMITED, ChatRequest, CompletionRequest
 
@@ -78,7 +78,7 @@ def test_every_sampling_field_arrives() -> None:
 
 def test_neutral_values_and_openai_fields_that_change_no_answer_are_ignored() -> None:
     neutral = {"tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "suffix": None, "user": "me"}
-    harmless = {"metadata": {"a": "b"}, "store": True, "parallel_tool_calls": False, "prompt_cache_key": "x"}
+    harmless = {"metadata": {"a": "b"}, "store": True, "parallel_tool_calls": True, "prompt_cache_key": "x"}
     assert chat(**neutral, **harmless, stream_options={"include_obfuscation": False}) == chat()
     of_a_turn = {"name": "me", "refusal": None, "tool_calls": None}
     assert chat(messages=[{**HELLO[0], **of_a_turn}]) == chat()
@@ -116,11 +116,11 @@ def test_a_turn_without_content_says_so_with_null() -> None:
         ({"max_token": 5}, "unknown field 'max_token'; did you mean 'max_tokens'?"),
         ({"Temperature": 0}, "unknown field 'Temperature'; did you mean 'temperature'?"),
         ({"coee": {"expert": "code"}}, "unknown field 'coee'; did you mean 'coe'"),
-        ({"guided_json": {}}, "unknown field 'guided_json'; "),
+        ({"guided_jsn": {}}, "unknown field 'guided_jsn'; did you mean 'guided_json'?"),
         ({"x" * 10**6: None}, "unknown field 'xxx"),
         ({"stream_options": {"include_usages": True}}, "in stream_options; did you mean 'include_usage'?"),
         ({"messages": [{**HELLO[0], "contents": "x"}]}, "'contents' in messages; did you mean 'content'?"),
-        ({"messages": [{**HELLO[0], "tool_calls": [{}]}]}, "tool_calls in messages is not supported yet"),
+        ({"messages": [{**HELLO[0], "tool_calls": [{}]}]}, "tool_calls is in a turn of role 'user'; only assistant"),
     ],
 )
 def test_an_unknown_field_is_refused_by_name(fields: dict[str, Any], message: str) -> None:
@@ -141,11 +141,39 @@ def test_a_value_is_repeated_in_80_characters_at_most() -> None:
         assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("field", ["tools", "response_format", "functions", "modalities"])
-def test_what_is_not_supported_is_refused_by_name(field: str) -> None:
-    with pytest.raises(InvalidRequestError, match=f"{field} = .* is not supported yet; leave it out") as caught:
-        chat(**{field: ["something"]})
+@pytest.mark.parametrize(
+    ("make", "field", "instead"),
+    [
+        (chat, "modalities", "leave it out"),
+        (chat, "functions", "send tools"),
+        (chat, "function_call", "send tool_choice"),
+        (completion, "tools", "leave it out"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    make: Callable[..., GenerateRequest], field: str, instead: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{field} = .* is not supported yet; {instead}") as caught:
+        make(**{field: ["something"]})
     assert caught.value.param == field
+
+
+def test_tools_their_choice_and_what_the_template_gets_arrive() -> None:
+    asked = chat(
+        tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        reasoning_effort="none",
+        chat_template_kwargs={"language": "de"},
+        add_generation_prompt=False,
+        add_special_tokens=True,
+    )
+    assert asked.tools == (Tool("f", parameters={"type": "object"}),)
+    assert (asked.tool_choice.mode, asked.allows_parallel_calls) == ("required", False)
+    variables = {"reasoning_effort": "none", "enable_thinking": False, "thinking": False, "language": "de"}
+    assert asked.template_variables == variables
+    assert asked.prompt_form == PromptForm(begins_answer=False, adds_special_tokens=True)
+    assert completion(add_special_tokens=False).prompt_form == PromptForm(adds_special_tokens=False)
 
 
 def test_a_completion_continues_strings_and_may_only_score_them() -> None:

@@ -1,0 +1,36 @@
+"""Which form of tools a template takes is found by rendering, and the one that is found is taken."""
+
+from __future__ import annotations
+
+import pytest
+from chat_templates import TEMPLATES
+from tool_templates import TOOL_TEMPLATES
+
+from coe.text.tool_probe import tool_form_of
+from coe.text.tool_turns import PLAIN, ToolForm
+
+VARIABLES = (("bos_token", "<s>"), ("eos_token", "</s>"))
+EXPECTED = {
+    "qwen-3": ToolForm(),
+    "qwen-3-coder": ToolForm(),
+    "llama-3.1": ToolForm(),
+    "mistral": ToolForm(has_short_ids=True),
+    "deepseek": ToolForm(has_argument_objects=False, has_null_content=True),
+    "qwq": PLAIN,
+}
+
+
+@pytest.mark.parametrize("name", TOOL_TEMPLATES)
+def test_the_form_of_every_family_is_found(name: str) -> None:
+    assert tool_form_of(TOOL_TEMPLATES[name], VARIABLES) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama-2", "gemma", "json"])
+def test_a_template_without_tools_knows_none(name: str) -> None:
+    assert tool_form_of(TEMPLATES[name], VARIABLES) == PLAIN
+
+
+def test_a_template_that_shows_tools_and_loses_calls_knows_none() -> None:
+    template = "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ messages[-1].content }}"
+    assert tool_form_of(template, ()) == PLAIN
+    assert tool_form_of("{% for tool in tools %}{% endfor %}{% while %}", ()) == PLAIN
