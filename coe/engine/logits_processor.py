@@ -25,6 +25,8 @@ __all__ = [
     "MinTokens",
     "OccurrencePenalty",
     "RepetitionPenalty",
+    "forbidden_on_device",
+    "forbidden_on_host",
     "masked",
     "processors_of",
 ]
@@ -67,13 +69,22 @@ def masked(logits: torch.Tensor, masks: Mapping[int, NDArray[np.int32]]) -> torc
     for row, mask in masks.items():
         size = min(len(mask), words.shape[1])
         words[row, :size], words[row, size:] = mask[:size], 0
-    if logits.device.type == "cpu":
-        bits = np.unpackbits((~words).view(np.uint8), axis=1, count=vocab, bitorder="little")
-        return logits.masked_fill(torch.from_numpy(bits.view(np.bool_)), -math.inf)
-    packed = sent(torch.from_numpy(words), logits.device)
-    places = torch.arange(32, device=logits.device, dtype=torch.int32)
-    allowed = ((packed[:, :, None] >> places) & 1).flatten(1)[:, :vocab]
-    return logits.masked_fill(allowed == 0, -math.inf)
+    is_host = logits.device.type == "cpu"
+    forbidden = forbidden_on_host(words, vocab) if is_host else forbidden_on_device(words, vocab, logits.device)
+    return logits.masked_fill(forbidden, -math.inf)
+
+
+def forbidden_on_host(words: NDArray[np.int32], vocab: int) -> torch.Tensor:
+    """Return the zeros of packed masks as True, (rows, vocab)."""
+    bits = np.unpackbits((~words).view(np.uint8), axis=1, count=vocab, bitorder="little")
+    return torch.from_numpy(bits.view(np.bool_))
+
+
+def forbidden_on_device(words: NDArray[np.int32], vocab: int, device: torch.device) -> torch.Tensor:
+    """As on the host; the masks are sent packed, an eighth of the bytes."""
+    packed = sent(torch.from_numpy(words), device)
+    places = torch.arange(32, device=device, dtype=torch.int32)
+    return ((packed[:, :, None] >> places) & 1).flatten(1)[:, :vocab] == 0
 
 
 class LogitBias:
