@@ -18,8 +18,7 @@ from transformers import (
 
 from coe.engine.logits_processor import (
     OccurrencePenalty,
-    forbidden_on_device,
-    forbidden_on_host,
+    forbidden,
     masked,
     processors_of,
 )
@@ -220,4 +219,6 @@ def test_masks_forbid_what_they_do_not_name_in_their_rows_alone() -> None:
 def test_masks_are_unpacked_on_a_device_as_they_are_on_the_host() -> None:
     words = np.random.default_rng(0).integers(-(2**31), 2**31, (3, 94), dtype=np.int32)
     for vocab in (VOCABULARY, 94 * 32, 2977):
-        assert torch.equal(forbidden_on_device(words, vocab, torch.device("cpu")), forbidden_on_host(words, vocab))
+        logits = torch.randn(3, vocab)
+        on_host = masked(logits, dict(enumerate(words)))
+        assert torch.equal(logits.masked_fill(forbidden(torch.from_numpy(words), vocab), -torch.inf), on_host)
