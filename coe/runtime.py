@@ -18,7 +18,7 @@ from coe.answers.cache import AnswerCache
 from coe.attempt import attempt
 from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
-from coe.errors import CoeError, EngineError, ExpertError, RequestError, ShutdownError, reason_of
+from coe.errors import CoeError, EngineError, ExpertError, InvalidRequestError, RequestError, ShutdownError, reason_of
 from coe.experts import Experts, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.grammar.compiler import Grammars
@@ -266,7 +266,12 @@ class Runtime:
             dropped_ids=form.dropped_ids(has_tools=can_call(request)) if is_chat else None,
         )
         grammar = grammar_of(request, form)
-        return prompt if grammar is None else await self._with_grammar(prompt, grammar)
+        try:
+            return prompt if grammar is None else await self._with_grammar(prompt, grammar)
+        except InvalidRequestError as error:
+            if grammar == request.grammar:
+                raise
+            raise InvalidRequestError(f"tools cannot be called as their schemas say: {error}", param="tools") from error
 
     async def _with_grammar(self, prompt: PreparedPrompt, grammar: Grammar) -> PreparedPrompt:
         """Return the prompt with the form of its answer, compiled for the expert's tokens beside all that runs."""

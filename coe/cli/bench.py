@@ -11,7 +11,7 @@ __all__ = ["add_arguments"]
 
 
 def add_arguments(parser: CommandParser) -> None:
-    benchmarks = parser.add_subparsers(required=True, metavar="engine|switch|policy|route|answers|stall")
+    benchmarks = parser.add_subparsers(required=True, metavar="engine|switch|policy|route|answers|grammar|stall")
     text = "tokens a second and time to first token, beside the ceiling and what others do"
     add_command(benchmarks, "engine", text, "coe.bench.engine.command", reads_config=True)
     text = "time to weights and to first token per tier, beside the ceilings"
@@ -23,5 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_command(benchmarks, "route", text, "coe.cli.bench_route", input_errors=input_errors)
     text = "how many prompts another one's answer would answer, and how many wrongly"
     add_command(benchmarks, "answers", text, "coe.cli.bench_answers", input_errors=input_errors)
+    text = "what a grammar costs: to compile, a token, and a step of rows with and without one"
+    add_command(benchmarks, "grammar", text, "coe.bench.grammar", reads_config=True)
     text = "how long others wait for a running server while large bodies arrive"
     add_command(benchmarks, "stall", text, "coe.bench.stall")

@@ -25,9 +25,14 @@ __all__ = [
     "MinTokens",
     "OccurrencePenalty",
     "RepetitionPenalty",
+    "forbidden",
     "masked",
     "processors_of",
 ]
+
+# what to add to the logits of eight tokens, by a byte of a mask: (256, 8)
+_ALLOWED = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+_ADDENDS = np.where(_ALLOWED, 0.0, -np.inf).astype(np.float32)
 
 
 class LogitsProcessor(Protocol):
@@ -67,13 +72,17 @@ def masked(logits: torch.Tensor, masks: Mapping[int, NDArray[np.int32]]) -> torc
     for row, mask in masks.items():
         size = min(len(mask), words.shape[1])
         words[row, :size], words[row, size:] = mask[:size], 0
-    if logits.device.type == "cpu":
-        bits = np.unpackbits((~words).view(np.uint8), axis=1, count=vocab, bitorder="little")
-        return logits.masked_fill(torch.from_numpy(bits.view(np.bool_)), -math.inf)
-    packed = sent(torch.from_numpy(words), logits.device)
-    places = torch.arange(32, device=logits.device, dtype=torch.int32)
-    allowed = ((packed[:, :, None] >> places) & 1).flatten(1)[:, :vocab]
-    return logits.masked_fill(allowed == 0, -math.inf)
+    if logits.device.type != "cpu":
+        return logits.masked_fill(forbidden(sent(torch.from_numpy(words), logits.device), vocab), -math.inf)
+    # 20 microseconds a row of 49k; masked_fill branches at every element and takes 50 to 300
+    addends = torch.from_numpy(_ADDENDS.take(words.view(np.uint8), axis=0).reshape(rows, -1))
+    return addends[:, :vocab].add_(logits)
+
+
+def forbidden(words: torch.Tensor, vocab: int) -> torch.Tensor:
+    """Return the zeros of packed masks, (rows, words) int32, as True, (rows, vocab)."""
+    places = torch.arange(32, device=words.device, dtype=torch.int32)
+    return ((words[:, :, None] >> places) & 1).flatten(1)[:, :vocab] == 0
 
 
 class LogitBias:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from compositions import ask, integrity, with_runtime, write_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from coe.engine.logits_processor import processors_of
+from coe.engine.logits_processor import masked, processors_of
 from coe.engine.sampling import Sampled, Sampler, Waiting, sample
 from coe.runtime import Runtime
 from coe.types import Sampling
@@ -53,6 +54,12 @@ def test_answers_equal_transformers_alone_together_and_after_eviction(
 
     for shape, ours in with_runtime(config, work):
         assert ours == transformers_tokens(folders[shape]), shape
+
+
+def test_masks_on_the_device_are_masks_on_the_cpu() -> None:
+    logits = torch.randn(5, 49153)
+    masks = {row: np.random.default_rng(row).integers(-(2**31), 2**31, 1537, dtype=np.int32) for row in (0, 3)}
+    assert torch.equal(masked(logits.cuda(), masks).cpu(), masked(logits, masks))
 
 
 def test_sampling_on_the_device_is_sampling_on_the_cpu() -> None:

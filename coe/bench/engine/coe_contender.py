@@ -16,7 +16,9 @@ from coe.engine.events import Submit
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence
 from coe.errors import CoeError
+from coe.grammar.matcher import CompiledGrammar
 from coe.text.detokenizer import Detokenizer
+from coe.text.templates import ExpertText
 from coe.types import Admitted, Decision, Delta, Finished, RouteQuery, Sampling
 from coe.weights.store.unit_store import UnitStore
 
@@ -41,13 +43,25 @@ class Coe:
     def tokens(self, text: str) -> list[int]:
         return list(self._served.text.encode_prompt(text))
 
-    def run(self, prompts: Rows[list[int]], num_tokens: int, seeds: Rows[int] | None = None) -> Trace:
-        """Greedy, or with a seed of its own for each prompt at temperature 1."""
+    @property
+    def text(self) -> ExpertText:
+        return self._served.text
+
+    def run(
+        self,
+        prompts: Rows[list[int]],
+        num_tokens: int,
+        seeds: Rows[int] | None = None,
+        forms: Rows[CompiledGrammar | None] | None = None,
+    ) -> Trace:
+        """Greedy, or with a seed of its own for each prompt at temperature 1; perhaps each with a grammar."""
         events: SimpleQueue[tuple[int, float, Admitted | Delta | Finished | CoeError]] = SimpleQueue()
         started_s = time.monotonic()
         for row, prompt in enumerate(prompts):
             sampling = Sampling(temperature=0.0) if seeds is None else Sampling(temperature=1.0, seed=seeds[row])
-            sequence = self._sequence(row, prompt, num_tokens, sampling, started_s, events)
+            form = None if forms is None else forms[row]
+            sampler = Sampler(sampling, matcher=None if form is None else form.matcher(ignores_eos=True))
+            sequence = self._sequence(row, prompt, num_tokens, sampler, started_s, events)
             self._runtime.engine.post(Submit((sequence,)))
         trace = Trace([[] for _ in prompts], [[] for _ in prompts])
         num_running = len(prompts)
@@ -63,7 +77,7 @@ class Coe:
         return trace
 
     def _sequence(
-        self, row: int, prompt: list[int], num_tokens: int, sampling: Sampling, now_s: float, events: Any
+        self, row: int, prompt: list[int], num_tokens: int, sampler: Sampler, now_s: float, events: Any
     ) -> Sequence:
         self._count += 1
         return Sequence(
@@ -72,7 +86,7 @@ class Coe:
             prompt_ids=tuple(prompt),
             max_tokens=num_tokens,
             eos_ids=frozenset(),
-            sampler=Sampler(sampling),
+            sampler=sampler,
             detokenizer=Detokenizer(self._served.text.tokenizer),
             vocabulary=self._served.text.vocabulary,
             sink=lambda event: events.put((row, time.monotonic(), event)),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coe.answers.question import MAX_BYTES, MAX_CHARS, Question, question_of
-from coe.types import Decision, GenerateRequest, Grammar, Message, Sampling
+from coe.types import Decision, GenerateRequest, Grammar, Message, PromptForm, Sampling, Tool, ToolCall, ToolChoice
 
 USER = (Message("user", "how far is the moon"),)
 GREEDY = Sampling(max_tokens=8, temperature=0.0)
@@ -41,6 +41,15 @@ OTHERS: list[dict[str, Any]] = [
     {"owner": ""},
     {"num_choices": 2},
     {"scores_prompt": True},
+    {"tools": (Tool("f"),)},
+    {"tools": (Tool("f", parameters={"type": "object"}),)},
+    {"tools": (Tool("f"),), "tool_choice": ToolChoice("none")},
+    {"tools": (Tool("f"),), "allows_parallel_calls": False},
+    {"template_variables": {"enable_thinking": False}},
+    {"prompt_form": PromptForm(begins_answer=False)},
+    {"turns": (*USER, Message("assistant", "", "thought"), *USER)},
+    {"turns": (*USER, Message("assistant", "", tool_calls=(ToolCall("c", "f", "{}"),)), *USER)},
+    {"turns": (*USER, Message("assistant", "", tool_calls=(ToolCall("c", "f", "[]"),)), *USER)},
     {"grammar": Grammar("json_object")},
     {"grammar": Grammar("json_schema", "{}")},
     *(

@@ -29,6 +29,7 @@ REFUSALS = [
     ('experts.a = {source = "a", sauce = 1}', "unknown key 'sauce' in [experts.a]; did you mean 'source'?"),
     ('experts.a = {source = "a", chat_template = "x"}', "x does not exist; paths are relative"),
     ('experts.a = {source = "a", chat_template = "b"}', "b is not a file"),
+    ('experts.a = {source = "a", tool_calls = "hermis"}', 'tool_calls = "hermis"'),
     ('experts.a = {source = "a", keep_alive_s = -1}', "[experts.a] keep_alive_s = -1: out of range"),
     ('experts.a = {source = "a", generation = 3}', "[experts.a.generation] = 3: not a table"),
     (

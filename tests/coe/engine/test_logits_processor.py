@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -15,7 +16,12 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from coe.engine.logits_processor import OccurrencePenalty, processors_of
+from coe.engine.logits_processor import (
+    OccurrencePenalty,
+    forbidden,
+    masked,
+    processors_of,
+)
 from coe.engine.sampling import Sampler, Waiting, filtered, logprobs_of, sample
 from coe.types import Sampling
 
@@ -190,3 +196,29 @@ def test_an_end_token_beyond_the_vocabulary_forbids_nothing() -> None:
     (chosen,) = sample(logits, [Waiting(Sampler(settings, processors_of(settings, (), {VOCABULARY + 9})), ())])
     assert chosen is not None
     assert chosen.token_id == 7
+
+
+def test_masks_forbid_what_they_do_not_name_in_their_rows_alone() -> None:
+    """A mask that is shorter than the vocabulary forbids the rest, and one that is longer names nothing more."""
+    logits = torch.stack([logits_of(seed) for seed in range(4)])
+    before, allowed = logits.clone(), [{0, 31, 32, 2999}, {5}, {64, 95}]
+    sizes = [94, 100, 3]
+    masks = {row: np.zeros(size, dtype=np.uint32) for row, size in zip((0, 1, 3), sizes, strict=True)}
+    for mask, ids in zip(masks.values(), allowed, strict=True):
+        for token_id in ids:
+            mask[token_id // 32] |= np.uint32(1 << token_id % 32)
+    found = masked(logits, {row: mask.view(np.int32) for row, mask in masks.items()})
+    assert torch.equal(logits, before)
+    assert torch.equal(found[2], logits[2])
+    for row, ids in zip((0, 1, 3), allowed, strict=True):
+        kept = set(found[row].isfinite().nonzero()[:, 0].tolist())
+        assert kept == ids
+        assert torch.equal(found[row, sorted(ids)], logits[row, sorted(ids)])
+
+
+def test_masks_are_unpacked_on_a_device_as_they_are_on_the_host() -> None:
+    words = np.random.default_rng(0).integers(-(2**31), 2**31, (3, 94), dtype=np.int32)
+    for vocab in (VOCABULARY, 94 * 32, 2977):
+        logits = torch.randn(3, vocab)
+        on_host = masked(logits, dict(enumerate(words)))
+        assert torch.equal(logits.masked_fill(forbidden(torch.from_numpy(words), vocab), -torch.inf), on_host)

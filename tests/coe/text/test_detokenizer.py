@@ -105,3 +105,13 @@ def test_a_text_that_goes_on_keeps_its_first_blank() -> None:
         before = tokenizer.decode(whole[:cut], skip_special_tokens=True)
         if not before.endswith("\N{REPLACEMENT CHARACTER}"):
             assert before + text == "The capital of France is Paris and Straße 😀"
+
+
+def test_special_tokens_are_text_only_where_they_are_kept() -> None:
+    """What reads calls of tools has to see them; the end of a turn is no text in any case."""
+    tokenizer = byte_level()
+    end, start, stop = (tokenizer.token_to_id(token) for token in tiny_models.SPECIALS)
+    ids = [*tokenizer.encode("a", add_special_tokens=False).ids, start, *tokenizer.encode("é b").ids, stop]
+    for dropped, expected in ((None, "aé b"), (frozenset({end, stop}), "a<|im_start|>é b")):
+        detokenizer = Detokenizer(tokenizer, dropped=dropped)
+        assert "".join(map(detokenizer.push, ids)) + detokenizer.finish() == expected

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from coe.types import (
+    CallDelta,
     Decision,
     Delta,
     Finished,
@@ -111,3 +112,44 @@ def test_usage_counts_the_prompt_once_and_only_what_no_choice_computed_is_cached
         "prompt_tokens_details": {"cached_tokens": 1},
         "completion_tokens_details": {"reasoning_tokens": 0},
     }
+
+
+def test_calls_and_thoughts_have_fields_of_their_own_in_answers_and_chunks() -> None:
+    events: list[GenerateEvent] = [
+        Delta("", (1,), thinking="Hm"),
+        Delta("I look.", (2,), thinking="."),
+        Delta("", (3,), calls=(CallDelta(0, "call_1", "f"),)),
+        Delta("", (), calls=(CallDelta(0, arguments='{"a": '),)),
+        Delta("", (), calls=(CallDelta(0, arguments="1}"),)),
+        Delta("", (), calls=(CallDelta(1, "call_2", "g"),)),
+        Delta("", (), calls=(CallDelta(1, arguments="{}"),)),
+        Finished(FinishReason.TOOL_CALLS, Usage(5, 3, reasoning_tokens=2), SWITCH),
+    ]
+    answer = chat(stream=True)
+    made = [each["choices"][0] for each in chunks(answer, events)]
+    assert [each["delta"] for each in made] == [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "Hm"},
+        {"reasoning_content": ".", "content": "I look."},
+        {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a": '}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+        {"tool_calls": [{"index": 1, "id": "call_2", "type": "function", "function": {"name": "g", "arguments": ""}}]},
+        {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
+        {},
+    ]
+    assert made[-1]["finish_reason"] == "tool_calls"
+    whole = answer.whole()
+    message = whole["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("I look.", "Hm.")
+    assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"a": 1}', "{}"]
+    assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+
+
+def test_content_is_null_where_an_answer_only_calls() -> None:
+    answer = chat()
+    answer.take(Delta("", (), calls=(CallDelta(0, "call_1", "f"),)))
+    answer.take(Finished(FinishReason.TOOL_CALLS, Usage(5, 3), SWITCH))
+    message = answer.whole()["choices"][0]["message"]
+    assert message["content"] is None
+    assert "reasoning_content" not in message
