@@ -7,6 +7,8 @@ import asyncio
 from coe.engine.loop import Engine
 from coe.experts import Experts, ServedExpert
 from coe.statuses import ExpertStatus, StoreStatus
+from coe.telemetry.events import Pinned
+from coe.telemetry.hub import Publish
 from coe.types import Tier
 from coe.weights.store.unit_store import UnitStore
 
@@ -16,8 +18,8 @@ __all__ = ["Operator"]
 class Operator:
     """Every method takes an expert's name or alias; all raise UnknownExpertError or the expert's own error."""
 
-    def __init__(self, experts: Experts, engine: Engine, store: UnitStore) -> None:
-        self._experts, self._engine, self._store = experts, engine, store
+    def __init__(self, experts: Experts, engine: Engine, store: UnitStore, publish: Publish) -> None:
+        self._experts, self._engine, self._store, self._publish = experts, engine, store, publish
 
     def experts(self) -> list[ExpertStatus]:
         """Return every expert of the catalogue, those that could not be had last, with their error."""
@@ -40,11 +42,14 @@ class Operator:
         """Load an expert and keep it."""
         name = self._name(expert)
         await asyncio.wrap_future(self._engine.operator.pin(name))
+        self._publish(Pinned(name, is_pinned=True))
         await asyncio.wrap_future(self._engine.operator.load(name))
 
     async def unpin(self, expert: str) -> None:
         """Let an expert be evicted when others need the room."""
-        await asyncio.wrap_future(self._engine.operator.unpin(self._name(expert)))
+        name = self._name(expert)
+        await asyncio.wrap_future(self._engine.operator.unpin(name))
+        self._publish(Pinned(name, is_pinned=False))
 
     def _name(self, word: str) -> str:
         return self._experts.find(word).loaded.name

@@ -243,8 +243,9 @@ class GenerateRequest:
     conversations of others are not gone on with. KV is reused within a `prefix_group` alone. With `passes_over` False
     no other expert answers in the place of one that cannot: a score must not be another's.
     An answer that was kept answers it only if it is younger than `max_age_s` (None: of any age). With `is_kept` False
-    its answer is not kept, nor answered by one that was. `grammar` is the form that the answer must have.
-    `template_variables` are given to the expert's chat template beside the conversation and `tools`.
+    its answer is not kept, nor answered by one that was. `request_id` is the client's own name for it. `grammar` is the
+    form that the answer must have. `template_variables` are given to the expert's chat template beside the conversation
+    and `tools`.
     """
 
     id: str
@@ -261,6 +262,7 @@ class GenerateRequest:
     prefix_group: str = ""
     max_age_s: float | None = None
     is_kept: bool = True
+    request_id: str = ""
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     allows_parallel_calls: bool = True

@@ -26,6 +26,7 @@ from server.openai.routes import openai_routes
 from server.openapi.document import document
 from server.process.ending import CLOSE_S
 from server.routing import routing_routes
+from server.telemetry.events import event_routes
 
 __all__ = ["create_app"]
 
@@ -62,6 +63,7 @@ def create_app(
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
     app.include_router(routing_routes(runtime, read_body))
     app.include_router(admin_routes(runtime))
+    app.include_router(event_routes(runtime, keep_alive_s))
     app.include_router(health_routes(runtime))
     return app
 

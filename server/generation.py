@@ -23,6 +23,7 @@ from server.access.caller import caller_of
 from server.access.metering import metered
 from server.cache_control import CACHE_CONTROL, wanted
 from server.openai.answers import Answer
+from server.request_log import current_record
 from server.routing import decision_headers
 from server.stream import sse
 
@@ -48,7 +49,9 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
     """
     commit_s = keep_alive_s if asked.streams else None
     max_age_s, is_kept = wanted(request.headers.get(CACHE_CONTROL))
-    generated = replace(asked.request, max_age_s=max_age_s, is_kept=is_kept)
+    record = current_record()
+    request_id = record.id if record else ""
+    generated = replace(asked.request, max_age_s=max_age_s, is_kept=is_kept, request_id=request_id)
     events = metered(runtime.generate(generated, commit_s=commit_s), caller_of(request))
     if not asked.streams:
         return await _unless_left(request, _whole(asked, events))

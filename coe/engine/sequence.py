@@ -69,7 +69,9 @@ class Sequence:
     def new_job(self, kv_bytes: Callable[[int], int]) -> Job:
         """Make its job, which counts its tokens from now on; `kv_bytes` maps a number of tokens to bytes of KV."""
         num_tokens_max = len(self.prompt_ids) + max(self.max_tokens - 1, 0)  # the last sampled token is never run
-        self.job = Job(self.id, self.expert, len(self.prompt_ids), num_tokens_max, kv_bytes, self.submitted_s)
+        request = self.prompt_donor or self.id
+        num_tokens = len(self.prompt_ids)
+        self.job = Job(self.id, self.expert, num_tokens, num_tokens_max, kv_bytes, self.submitted_s, request=request)
         return self.job
 
     @property

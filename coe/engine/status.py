@@ -9,12 +9,13 @@ import time
 
 from coe.errors import BreakerOpenError
 from coe.scheduling.breakers import Breakers
+from coe.scheduling.queues import RequestCounts
 from coe.scheduling.scheduler import Scheduler
 from coe.statuses import UnitStatus
 from coe.telemetry.metrics import Gauges
 from coe.types import BreakerState
 from coe.weights.cache import WeightCache
-from coe.weights.report import ExpertResidency
+from coe.weights.report import CacheReport, ExpertResidency
 
 __all__ = ["EngineStatus"]
 
@@ -22,8 +23,9 @@ __all__ = ["EngineStatus"]
 class EngineStatus:
     """What the engine is doing, expert by expert."""
 
-    def __init__(self, cache: WeightCache, scheduler: Scheduler, breakers: Breakers) -> None:
+    def __init__(self, cache: WeightCache, scheduler: Scheduler, breakers: Breakers, kv_budget_bytes: int) -> None:
         self._cache, self._scheduler, self._breakers = cache, scheduler, breakers
+        self.kv_budget_bytes = kv_budget_bytes
 
     @property
     def deadline_s(self) -> float:
@@ -68,6 +70,20 @@ class EngineStatus:
         """Seconds since the expert was last used, None if never."""
         last_s = self._cache.report.last_used_s(expert)
         return None if last_s is None else time.monotonic() - last_s
+
+    # -- for who watches
+
+    @property
+    def weights(self) -> CacheReport:
+        return self._cache.report
+
+    def requests(self) -> dict[str, RequestCounts]:
+        """Requests that wait for their first step and that run, of every expert that had one."""
+        return self._scheduler.queues.request_counts()
+
+    @property
+    def kv_used_bytes(self) -> int:
+        return self._scheduler.kv_used_bytes
 
     def gauges(self) -> Gauges:
         return Gauges(

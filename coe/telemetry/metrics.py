@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import bisect
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from coe.statuses import AnswersStatus
+from coe.telemetry.events import Second
+from coe.telemetry.throughput import Throughput
 from coe.types import BreakerState, SwitchKind, Tier
 from coe.weights.transfer import Arrived
 
-__all__ = ["Gauges", "Histogram", "Metrics", "MetricsSnapshot", "RequestCount"]
+__all__ = ["Gauges", "Histogram", "Metrics", "MetricsSnapshot"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -61,14 +63,6 @@ class MetricsSnapshot:
     shadow: Mapping[str, int]  # what a router in shadow said: same | different | failed -> decisions
 
 
-@dataclass(slots=True)
-class RequestCount:
-    """A request under way: who is to answer it, and what it counts as if it ended now."""
-
-    expert: str | None = None
-    outcome: str = "cancelled"
-
-
 class _Observed:
     def __init__(self) -> None:
         self.counts = [0] * (len(SECONDS) + 1)
@@ -95,6 +89,7 @@ class Metrics:
         self._loaded_bytes: Counter[Tier] = Counter()
         self._load_s: dict[Tier, float] = {}
         self._first_token, self._route = _Observed(), _Observed()
+        self._throughput = Throughput()
         self._gauges: Callable[[], Gauges] = Gauges
         self._answers: Callable[[], AnswersStatus | None] = lambda: None
 
@@ -106,22 +101,11 @@ class Metrics:
         """Name the function that `snapshot` reads the answer cache's counts with."""
         self._answers = read
 
-    @contextmanager
-    def counted(self) -> Iterator[RequestCount]:
-        """Count a request when the block ends, once, for the last expert that it was given to."""
-        request = RequestCount()
-        try:
-            yield request
-        except Exception as error:
-            request.outcome = type(error).__name__
-            raise
-        finally:
-            if request.expert is not None:
-                self.finished(request.expert, request.outcome)
-
     def finished(self, expert: str, outcome: str) -> None:
+        """Count a request that has ended, for the last expert that it was given to."""
         with self._lock:
             self._requests[expert, outcome] += 1
+            self._throughput.add(time.time(), requests=1)
 
     def passed_over(self, expert: str, reason: str) -> None:
         with self._lock:
@@ -145,6 +129,7 @@ class Metrics:
             self._steps += 1
             self._prompt_tokens += num_prompt_tokens
             self._completion_tokens += num_completion_tokens
+            self._throughput.add(time.time(), prompt_tokens=num_prompt_tokens, completion_tokens=num_completion_tokens)
 
     def switched(self, kind: SwitchKind) -> None:
         with self._lock:
@@ -157,6 +142,11 @@ class Metrics:
                 self._loaded_bytes[event.tier] += event.size_bytes
                 took_s = event.ended_s - event.started_s
                 self._load_s[event.tier] = self._load_s.get(event.tier, 0.0) + took_s
+
+    def seconds(self, start_s: int, end_s: int) -> tuple[Second, ...]:
+        """Return tokens and requests by the second of unix time, from `start_s` to before `end_s`."""
+        with self._lock:
+            return self._throughput.between(start_s, end_s)
 
     def snapshot(self) -> MetricsSnapshot:
         gauges, answers = self._gauges(), self._answers()

@@ -13,11 +13,13 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from coe.telemetry.events import KINDS
 from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
 from server.openapi import answers
 from server.routing import CONVERSATION, RouteRequest
+from server.telemetry.events import LAST_EVENT_ID
 
 __all__ = ["document"]
 
@@ -59,6 +61,8 @@ CACHE_HEADER = _in(
 )
 NAME = _in("path", "name", {"type": "string", "minLength": 1, "pattern": r"^[^/]+$"}, "an expert, or an alias of one")
 COMMAND = _in("path", "command", {"enum": ["load", "unload", "pin", "unpin"]}, "what to do with it")
+KINDS_WANTED = _in("query", "kinds", {"type": "string"}, f"only these, joined by commas: {', '.join(KINDS)}")
+LAST_EVENT = _in("header", LAST_EVENT_ID, {"type": "string"}, "the id of the last event that the client has")
 ASKED = (*BODY, *REFUSED, 415)
 
 OPERATIONS = (
@@ -90,6 +94,13 @@ OPERATIONS = (
         errors=(400, *REFUSED, 404, 415, 503),
         who="admin",
         parameters=(NAME, COMMAND),
+    ),
+    _Operation(
+        *("get", "/admin/events", "A snapshot, and then what happens, as server-sent events", None),
+        errors=(400, *REFUSED),
+        who="admin",
+        media=(EVENTS,),
+        parameters=(KINDS_WANTED, LAST_EVENT),
     ),
     _Operation("get", "/admin/store", "The folder of imported weights", answers.Store, REFUSED, who="admin"),
     _Operation("get", "/admin/answers", "The answer cache", answers.Answers, REFUSED, who="admin"),

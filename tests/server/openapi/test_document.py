@@ -16,6 +16,7 @@ from server.openai.routes import openai_routes
 from server.openapi import answers
 from server.openapi.document import document
 from server.routing import routing_routes
+from server.telemetry.events import event_routes
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -25,6 +26,7 @@ def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
         openai_routes(live.runtime, None, 1.0),  # type: ignore[arg-type]
         routing_routes(live.runtime, None),  # type: ignore[arg-type]
         admin_routes(live.runtime),
+        event_routes(live.runtime, 1.0),
         health_routes(live.runtime),
     )
     routes = [route for room in rooms for route in room.routes if isinstance(route, APIRoute)]
