@@ -73,12 +73,12 @@ class Runtime:
         self.experts = experts
         self.engine = engine
         self.telemetry, self.metrics = telemetry, telemetry.metrics
-        self.operator = Operator(experts, engine, store, telemetry.hub.publish)
+        self._life = Lifecycle(lambda _: self.feed.close())
+        self.operator = Operator(experts, engine, store, self._life, telemetry.hub.publish)
         self.text = TextWorker()
         self._routing = RoutingBatcher(self.text, router, self.metrics, self._snapshot)
         self._weighs_loads = weighs_loads
         self._store = store
-        self._life = Lifecycle(lambda _: self.feed.close())
         self.feed = feed_of(telemetry, engine.status, self.operator.experts, lambda: self._life.state)
         self.metrics.read_gauges_with(engine.status.gauges)
         self.metrics.read_answers_with(answers.status)

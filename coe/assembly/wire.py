@@ -90,7 +90,7 @@ def wire(
     errors = {**errors, **refused, **unbound}
     _check_served(served, errors, config.router.general)
     copy_device = _copy_device(device, config.engine, budgets, processor, graphs)
-    telemetry = Telemetry()
+    telemetry = Telemetry(config.telemetry)
     engine = Engine(
         {name: expert.loaded for name, expert in served.items()},
         partial(_make_cache, source or store, config.cache, budgets, copy_device, progress, telemetry.hub.publish),

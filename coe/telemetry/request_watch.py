@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from coe.telemetry.decisions import DecisionLog
 from coe.telemetry.events import RequestChanged, RequestPhase
 from coe.telemetry.hub import Publish
 from coe.telemetry.metrics import Metrics
@@ -22,9 +23,10 @@ MAX_SHOWN = 5  # likeliest categories that a decision's event has
 class RequestWatch:
     """A request under way: who is to answer it, and what it counts as if it ended now (`outcome`)."""
 
-    def __init__(self, request: GenerateRequest, metrics: Metrics, publish: Publish) -> None:
+    def __init__(self, request: GenerateRequest, metrics: Metrics, decisions: DecisionLog, publish: Publish) -> None:
         self.outcome = "cancelled"
         self.decision: Decision | None = None
+        self._request, self._decisions = request, decisions
         self._id, self._request_id, self._key = request.id, request.request_id, request.owner
         self._metrics, self._publish = metrics, publish
         self._phase: RequestPhase = "arrived"
@@ -47,6 +49,7 @@ class RequestWatch:
     def decided(self, decision: Decision) -> None:
         """The decision is made, or made anew because an expert was passed over."""
         self.decision, self._phase = decision, "decided"
+        self._decisions.note(self._request, decision)
         likeliest = sorted(decision.probabilities.items(), key=lambda item: -item[1])[:MAX_SHOWN]
         self._publish(
             RequestChanged(
@@ -117,8 +120,8 @@ class RequestWatch:
 class RequestWatches:
     """The requests under way."""
 
-    def __init__(self, metrics: Metrics, publish: Publish) -> None:
-        self._metrics, self._publish = metrics, publish
+    def __init__(self, metrics: Metrics, decisions: DecisionLog, publish: Publish) -> None:
+        self._metrics, self._decisions, self._publish = metrics, decisions, publish
         self._running: dict[int, RequestWatch] = {}
 
     def running(self) -> list[RequestChanged]:
@@ -128,7 +131,7 @@ class RequestWatches:
     @contextmanager
     def watched(self, request: GenerateRequest) -> Iterator[RequestWatch]:
         """Watch a request until the block ends; an exception is its outcome."""
-        watch = RequestWatch(request, self._metrics, self._publish)
+        watch = RequestWatch(request, self._metrics, self._decisions, self._publish)
         self._running[id(watch)] = watch
         watch.arrived()
         try:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from coe.errors import ShutdownError
+from coe.telemetry.decisions import DecisionLog
 from coe.telemetry.events import Happening, RequestChanged
 from coe.telemetry.metrics import Metrics
 from coe.telemetry.request_watch import RequestWatch, RequestWatches
@@ -34,7 +35,7 @@ OTHER = Decision("code", "sql", 0.7, "category", "a secret", passed_over=(Passed
 class Told:
     def __init__(self) -> None:
         self.metrics, self.events = Metrics(), list[Happening]()
-        self.watches = RequestWatches(self.metrics, self.events.append)
+        self.watches = RequestWatches(self.metrics, DecisionLog(10, keeps_prompts=True), self.events.append)
 
     @property
     def requests(self) -> list[RequestChanged]:

@@ -16,7 +16,9 @@ from server.openai.routes import openai_routes
 from server.openapi import answers
 from server.openapi.document import document
 from server.routing import routing_routes
+from server.telemetry.decisions import decision_routes
 from server.telemetry.events import event_routes
+from server.telemetry.feedback import feedback_routes
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -27,6 +29,8 @@ def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
         routing_routes(live.runtime, None),  # type: ignore[arg-type]
         admin_routes(live.runtime),
         event_routes(live.runtime, 1.0),
+        decision_routes(live.runtime),
+        feedback_routes(live.runtime, None, {}),  # type: ignore[arg-type]
         health_routes(live.runtime),
     )
     routes = [route for room in rooms for route in room.routes if isinstance(route, APIRoute)]
