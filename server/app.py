@@ -29,6 +29,7 @@ from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
 from server.telemetry.events import event_routes
 from server.telemetry.feedback import feedback_routes
+from server.telemetry.http_counts import HttpCounts
 
 __all__ = ["create_app"]
 
@@ -62,7 +63,8 @@ def create_app(
 
     app = FastAPI(title="coe", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     app.openapi = document  # type: ignore[method-assign]
-    app.add_middleware(Gate, door=door or build_door(AccessConfig(), "127.0.0.1", {}))
+    counts = HttpCounts()
+    app.add_middleware(Gate, door=door or build_door(AccessConfig(), "127.0.0.1", {}), counts=counts)
     app.add_exception_handler(HTTPException, _on_unknown_url)
     read_body = BodyReader(max_body_bytes, body_timeout_s)
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
@@ -71,7 +73,7 @@ def create_app(
     app.include_router(admin_routes(runtime, end))
     app.include_router(decision_routes(runtime))
     app.include_router(event_routes(runtime, keep_alive_s))
-    app.include_router(health_routes(runtime))
+    app.include_router(health_routes(runtime, counts))
     return app
 
 

@@ -245,13 +245,14 @@ class Engine:
             return
         kind = self._cache.report.switch_kind(lease)
         lease.has_run = True
-        self._metrics.switched(kind)
+        self._metrics.switched(expert, kind)
         cost = lease.cost
         self._publish(Switched(expert, self._last_expert, kind, cost.loaded_bytes, cost.load_s))
         self._last_expert = expert
 
     def _preempt(self, sequence: Sequence) -> None:
         log.info("preempt request=%s expert=%s tokens=%d", sequence.id, sequence.expert, sequence.job.num_known)
+        self._metrics.preempted(sequence.expert)
         self._publish(Preempted(sequence.job.request.partition("~")[0], sequence.expert, sequence.job.num_known))
         sequence.free_kv()
 

@@ -61,6 +61,7 @@ class Sequence:
     output_ids: list[int] = field(default_factory=list)
     started_s: float | None = None
     first_token_s: float | None = None
+    last_token_s: float | None = None
     lease: Lease | None = None  # of its first step
     num_cached: int = 0  # tokens of the prompt whose KV was copied when it began
     _scored: list[TokenLogprob] = field(default_factory=list)
@@ -150,6 +151,7 @@ class Sequence:
         """Take a sampled token and send what it adds; True if the sequence has ended with it."""
         if self.first_token_s is None:
             self.first_token_s = now_s
+        self.last_token_s = now_s
         token_id, may_stop = sampled.token_id, len(self.output_ids) >= self.min_tokens
         self.output_ids.append(token_id)
         if token_id in self.eos_ids:

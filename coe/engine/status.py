@@ -16,8 +16,11 @@ from coe.telemetry.metrics import Gauges
 from coe.types import BreakerState
 from coe.weights.cache import WeightCache
 from coe.weights.report import CacheReport, ExpertResidency
+from coe.weights.tier_log import Moved
 
 __all__ = ["EngineStatus"]
+
+NONE = RequestCounts(0, 0)
 
 
 class EngineStatus:
@@ -86,9 +89,31 @@ class EngineStatus:
         return self._scheduler.kv_used_bytes
 
     def gauges(self) -> Gauges:
+        """Return what the metrics read from here, every expert with its zeros."""
+        report, breakers = self._cache.report, self._breakers.states(time.monotonic())
+        requests = dict.fromkeys(breakers, NONE) | self.requests()
         return Gauges(
-            queued=self._scheduler.queue_lengths(),
-            used_bytes=self._cache.report.used_bytes(),
-            budget_bytes=self._cache.report.budget_bytes(),
-            breakers=self._breakers.states(time.monotonic()),
+            queued={expert: counts.num_waiting for expert, counts in requests.items()},
+            running={expert: counts.num_running for expert, counts in requests.items()},
+            used_bytes=report.used_bytes(),
+            budget_bytes=report.budget_bytes(),
+            breakers=breakers,
+            resident_bytes={
+                (expert, tier): resident.ready_bytes
+                for expert in breakers
+                for tier, resident in report.resident(expert).items()
+            },
+            loads={expert: report.num_loads(expert) for expert in breakers},
+            arrived={
+                (expert, tier): log.arrivals().get(expert, Moved())
+                for tier, log in report.logs().items()
+                for expert in breakers
+            },
+            evicted={
+                (expert, tier, why): moved
+                for tier, log in report.logs().items()
+                for (expert, why), moved in log.evictions().items()
+            },
+            kv_used_bytes=self.kv_used_bytes,
+            kv_budget_bytes=self.kv_budget_bytes,
         )

@@ -48,6 +48,8 @@ class RequestWatch:
 
     def decided(self, decision: Decision) -> None:
         """The decision is made, or made anew because an expert was passed over."""
+        if self.decision is None:
+            self._metrics.decided(decision)
         self.decision, self._phase = decision, "decided"
         self._decisions.note(self._request, decision)
         likeliest = sorted(decision.probabilities.items(), key=lambda item: -item[1])[:MAX_SHOWN]
@@ -85,7 +87,8 @@ class RequestWatch:
         """Count the request for the last expert that it was given to, and tell of its end."""
         self.outcome, self._phase = outcome, "finished" if outcome == "ok" else "failed"
         if self.decision is not None:
-            self._metrics.finished(self.decision.expert, outcome)
+            wait_s = self._wait_s if self._cached is None else None
+            self._metrics.finished(self.decision.expert, outcome, time.monotonic() - self._arrived_s, wait_s)
         self._publish(self.now())
 
     def now(self) -> RequestChanged:
@@ -112,7 +115,8 @@ class RequestWatch:
 
     def _first_token_came(self) -> None:
         self._first_token_s = time.monotonic() - self._arrived_s
-        self._metrics.first_token(self._first_token_s)
+        if self._cached is None:
+            self._metrics.first_token(self._first_token_s)
         self._phase = "first_token"
         self._publish(self.now())
 

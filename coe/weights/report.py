@@ -146,6 +146,10 @@ class CacheReport:
             return SwitchKind.DISK_MISS
         return SwitchKind.HOST_HIT if missing else lease.cost.kind
 
+    def num_loads(self, expert: str) -> int:
+        """Return how many leases of the expert had to move bytes."""
+        return self._loads.of(expert).num_loads
+
     # -- for who watches
 
     @property

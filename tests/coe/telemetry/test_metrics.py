@@ -15,13 +15,13 @@ def test_snapshot_has_what_was_counted_and_stays_as_it_was() -> None:
     metrics.passed_over("sql", "queue")
     metrics.stepped(10, 2)
     metrics.stepped(0, 3)
-    metrics.switched(SwitchKind.HOST_HIT)
+    metrics.switched("code", SwitchKind.HOST_HIT)
     before = metrics.snapshot()
     metrics.finished("code", "ok")
     assert before.requests == {("code", "ok"): 1}
     assert before.passed_over == {("sql", "queue"): 1}
     assert (before.prompt_tokens, before.completion_tokens, before.steps) == (10, 5, 2)
-    assert before.switches == {SwitchKind.HOST_HIT: 1}
+    assert before.switches == {("code", SwitchKind.HOST_HIT): 1}
     assert metrics.snapshot().requests == {("code", "ok"): 2}
 
 

@@ -19,6 +19,7 @@ from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
 from server.telemetry.events import event_routes
 from server.telemetry.feedback import feedback_routes
+from server.telemetry.http_counts import HttpCounts
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -31,7 +32,7 @@ def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
         event_routes(live.runtime, 1.0),
         decision_routes(live.runtime),
         feedback_routes(live.runtime, None, {}),  # type: ignore[arg-type]
-        health_routes(live.runtime),
+        health_routes(live.runtime, HttpCounts()),
     )
     routes = [route for room in rooms for route in room.routes if isinstance(route, APIRoute)]
     there = {(method.lower(), route.path) for route in routes for method in route.methods}
