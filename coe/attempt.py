@@ -17,7 +17,7 @@ from coe.fallback import Patience
 from coe.lifecycle import Lifecycle
 from coe.preparation import PreparedPrompt, sequence_of
 from coe.scheduling.effects import CANCELLED
-from coe.telemetry.metrics import Metrics, RequestCount
+from coe.telemetry.request_watch import RequestWatch
 from coe.types import Admitted, Delta, Finished, GenerateEvent, PromptScored, Routed
 
 __all__ = ["attempt"]
@@ -30,9 +30,8 @@ MAX_UNREAD = 512  # events of each choice that wait for a caller, for example on
 async def attempt(
     engine: Engine,
     life: Lifecycle,
-    metrics: Metrics,
     choices: Sequence[PreparedPrompt],
-    count: RequestCount,
+    count: RequestWatch,
     patience: Patience,
 ) -> AsyncGenerator[GenerateEvent, None]:
     """Yield Routed, then the events of one sequence per choice until the last has finished; if one fails, all end.
@@ -56,6 +55,7 @@ async def attempt(
             except CoeError:
                 num_left = 0  # none was taken in
                 raise
+            count.admitted()
             event = await events.get_within(patience.wait_s)
             if event is None and patience.gives_up:
                 expert, wait_s = first.decision.expert, patience.wait_s
@@ -68,8 +68,6 @@ async def attempt(
                     num_left -= 1
                     if not num_left:
                         count.outcome = "ok"  # before the caller sees it, who may stop listening
-                    if event.usage.completion_tokens:
-                        metrics.first_token(event.switch.first_token_s)
                 yield event
                 event = None
     finally:

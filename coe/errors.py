@@ -17,13 +17,15 @@ table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes
     │   ├── ContextLengthError
     │   ├── TooLargeError      its body is larger than the server takes
     │   ├── SlowRequestError   its body did not arrive in time
-    │   └── ContentTypeError   its body is not said to be JSON
+    │   ├── ContentTypeError   its body is not said to be JSON
+    │   └── UnknownRequestError  it names a request that is not known
     ├── AuthenticationError    the request has no API key, or an unknown one
     ├── PermissionDeniedError  the key, the page or the host that the request comes with may not do this
     ├── RateLimitError         the key has used up what it may use for now
     ├── OverloadedError        a queue limit is reached: try again later
     ├── DeadlineError          no token came within the deadline
     ├── CancelledError         the client closed the connection or asked to stop
+    ├── FeedbackError          a word on a decision cannot be kept
     ├── StartingError          the server imports its experts and is not ready yet
     ├── ShutdownError          the runtime is closing
     └── EngineError            the engine has failed: the process ends and has to be started again
@@ -47,6 +49,7 @@ __all__ = [
     "EngineError",
     "ExpertError",
     "ExpertTooLargeError",
+    "FeedbackError",
     "InvalidRequestError",
     "OverloadedError",
     "PermissionDeniedError",
@@ -59,6 +62,7 @@ __all__ = [
     "StartingError",
     "TooLargeError",
     "UnknownExpertError",
+    "UnknownRequestError",
     "WeightsError",
     "reason_of",
     "shown",
@@ -148,6 +152,10 @@ class SlowRequestError(RequestError):
     """The body of the request did not arrive in time."""
 
 
+class UnknownRequestError(RequestError):
+    """It names a request that is not known, or another's."""
+
+
 class ContentTypeError(RequestError):
     """The request does not say that its body is JSON."""
 
@@ -186,6 +194,10 @@ class DeadlineError(CoeError):
 
 class CancelledError(CoeError):
     """The request was cancelled before it ended."""
+
+
+class FeedbackError(CoeError):
+    """A word on a decision cannot be kept: the file is full or cannot be written."""
 
 
 class StartingError(CoeError):

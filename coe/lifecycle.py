@@ -20,15 +20,18 @@ T = TypeVar("T")
 
 
 class Lifecycle:
-    """One event loop's. `loading` names the expert that the start waits for; `failed` is set when the engine failed."""
+    """One event loop's. `loading` names the expert that the start waits for; `failed` is set when the engine failed.
 
-    def __init__(self) -> None:
+    `hear_end` is called with what ends the runtime.
+    """
+
+    def __init__(self, hear_end: Callable[[CoeError], object] | None = None) -> None:
         self.state: State = "starting"
         self.loading: str | None = None
         self.num_running = 0
         self.failed = asyncio.Event()
         self._end: CoeError | None = None
-        self._on_end: set[Callable[[CoeError], object]] = set()
+        self._on_end: set[Callable[[CoeError], object]] = set() if hear_end is None else {hear_end}
         self._idle = asyncio.Event()
 
     @property

@@ -1,4 +1,4 @@
-"""An operator's view of a runtime, and an operator's commands: load, unload, pin, unpin."""
+"""An operator's view of a runtime, and an operator's commands: load, unload, pin, unpin, drain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import asyncio
 
 from coe.engine.loop import Engine
 from coe.experts import Experts, ServedExpert
+from coe.lifecycle import Lifecycle
 from coe.statuses import ExpertStatus, StoreStatus
+from coe.telemetry.events import Pinned
+from coe.telemetry.hub import Publish
 from coe.types import Tier
 from coe.weights.store.unit_store import UnitStore
 
@@ -14,10 +17,11 @@ __all__ = ["Operator"]
 
 
 class Operator:
-    """Every method takes an expert's name or alias; all raise UnknownExpertError or the expert's own error."""
+    """Methods about one expert take its name or alias, and raise UnknownExpertError or the expert's own error."""
 
-    def __init__(self, experts: Experts, engine: Engine, store: UnitStore) -> None:
+    def __init__(self, experts: Experts, engine: Engine, store: UnitStore, life: Lifecycle, publish: Publish) -> None:
         self._experts, self._engine, self._store = experts, engine, store
+        self._life, self._publish = life, publish
 
     def experts(self) -> list[ExpertStatus]:
         """Return every expert of the catalogue, those that could not be had last, with their error."""
@@ -40,11 +44,19 @@ class Operator:
         """Load an expert and keep it."""
         name = self._name(expert)
         await asyncio.wrap_future(self._engine.operator.pin(name))
+        self._publish(Pinned(name, is_pinned=True))
         await asyncio.wrap_future(self._engine.operator.load(name))
 
     async def unpin(self, expert: str) -> None:
         """Let an expert be evicted when others need the room."""
-        await asyncio.wrap_future(self._engine.operator.unpin(self._name(expert)))
+        name = self._name(expert)
+        await asyncio.wrap_future(self._engine.operator.unpin(name))
+        self._publish(Pinned(name, is_pinned=False))
+
+    def drain(self) -> int:
+        """Take no more requests; returns how many are running, which come to their end."""
+        self._life.stop_accepting()
+        return self._life.num_running
 
     def _name(self, word: str) -> str:
         return self._experts.find(word).loaded.name

@@ -37,7 +37,9 @@ from coe.preparation import (
     settle,
 )
 from coe.routing import RoutingBatcher, TextWorker
-from coe.telemetry.metrics import Metrics, RequestCount
+from coe.telemetry.feed import feed_of
+from coe.telemetry.request_watch import RequestWatch
+from coe.telemetry.telemetry import Telemetry
 from coe.text.output.reading import read_answers
 from coe.text.templates import ChatTokens
 from coe.types import (
@@ -75,7 +77,7 @@ class Runtime:
         experts: Experts,
         router: Router,
         engine: Engine,
-        metrics: Metrics,
+        telemetry: Telemetry,
         store: UnitStore,
         answers: AnswerCache,
         *,
@@ -84,16 +86,17 @@ class Runtime:
         self.answers = answers
         self.experts = experts
         self.engine = engine
-        self.metrics = metrics
-        self.operator = Operator(experts, engine, store)
+        self.telemetry, self.metrics = telemetry, telemetry.metrics
+        self._life = Lifecycle(lambda _: self.feed.close())
+        self.operator = Operator(experts, engine, store, self._life, telemetry.hub.publish)
         self.text = TextWorker()
         self._grammars = Grammars()
-        self._routing = RoutingBatcher(self.text, router, metrics, self._snapshot)
+        self._routing = RoutingBatcher(self.text, router, self.metrics, self._snapshot)
         self._weighs_loads = weighs_loads
         self._store = store
-        self._life = Lifecycle()
-        metrics.read_gauges_with(engine.status.gauges)
-        metrics.read_answers_with(answers.status)
+        self.feed = feed_of(telemetry, engine.status, self.operator.experts, lambda: self._life.state)
+        self.metrics.read_gauges_with(engine.status.gauges)
+        self.metrics.read_answers_with(answers.status)
 
     # -- the path of a prompt
 
@@ -105,11 +108,13 @@ class Runtime:
         Before Routed an expert that cannot answer is passed over (coe/fallback.py says for which). Routed comes with
         the first token, or `commit_s` after an expert has taken the request: from then on no other one answers.
         """
-        with self._life.accepted(), self.metrics.counted() as count:
+        with self._life.accepted(), self.telemetry.requests.watched(request) as count:
             async with AsyncExitStack() as stack:  # a caller that goes away leaves no attempt behind
                 routed, events = await self._life.run(self._first_able(request, count, commit_s, stack))
+                count.took(routed)
                 yield routed
                 async for event in events:
+                    count.took(event)
                     yield event
 
     async def likelihoods(self, request: GenerateRequest, continuations: Iterable[str]) -> list[Likelihood]:
@@ -117,14 +122,15 @@ class Runtime:
 
         Raises CoeError as `generate` does, and InvalidRequestError for an empty continuation; passes no expert over.
         """
-        with self._life.accepted(), self.metrics.counted() as count:
+        with self._life.accepted(), self.telemetry.requests.watched(request) as count:
             scored = await self._life.run(self._prepare_scored(request, continuations, count))
             found: dict[int, Likelihood] = {}
             if not scored:
                 count.outcome = "ok"
                 return []
-            async with aclosing(attempt(self.engine, self._life, self.metrics, scored, count, Patience())) as events:
+            async with aclosing(attempt(self.engine, self._life, scored, count, Patience())) as events:
                 async for event in events:
+                    count.took(event)
                     if isinstance(event, PromptScored):
                         found[event.index] = likelihood_of(event)
             return [found[index] for index in range(len(scored))]
@@ -145,19 +151,19 @@ class Runtime:
         return with_fallbacks(await self._routing.route(query), self.experts.fallbacks)
 
     async def _prepare_scored(
-        self, request: GenerateRequest, continuations: Iterable[str], count: RequestCount
+        self, request: GenerateRequest, continuations: Iterable[str], count: RequestWatch
     ) -> list[PreparedPrompt]:
         submitted_s = time.monotonic()
         check_length(request, self.experts)
         request = replace(request, sampling=Sampling(), scores_prompt=False, grammar=None)
         decision = await self._decide(query_of(request))
-        count.expert = decision.expert
+        count.decided(decision)
         prompt = await self._prepare(request, decision, submitted_s)
         encode_next = prompt.expert.text.encode_continuation
         return [prompt.followed_by(await self.text.run(encode_next, text)) for text in continuations]
 
     async def _first_able(
-        self, request: GenerateRequest, count: RequestCount, commit_s: float | None, stack: AsyncExitStack
+        self, request: GenerateRequest, count: RequestWatch, commit_s: float | None, stack: AsyncExitStack
     ) -> _Begun:
         """Ask the decision's expert and then its alternatives, until one begins to answer; `stack` closes them all."""
         cause: CoeError | None = None  # what was wrong with the first one
@@ -168,7 +174,7 @@ class Runtime:
         if not request.passes_over:
             decision = replace(decision, alternatives=())
         while True:
-            count.expert = decision.expert
+            count.decided(decision)
             try:
                 events = await self._begin(request, decision, submitted_s, count, commit_s)
                 await stack.enter_async_context(aclosing(events))
@@ -188,7 +194,7 @@ class Runtime:
         request: GenerateRequest,
         decision: Decision,
         submitted_s: float,
-        count: RequestCount,
+        count: RequestWatch,
         commit_s: float | None,
     ) -> AsyncGenerator[GenerateEvent, None]:
         """Return the events of a kept answer, else those of the decision's expert, whose answer may then be kept.
@@ -204,7 +210,7 @@ class Runtime:
         left_s = submitted_s + (request.deadline_s or self.engine.status.deadline_s) - time.monotonic()
         patience = patience_for(decision, left_s, commit_s)
         choices = [prompt] * request.num_choices
-        events = attempt(self.engine, self._life, self.metrics, choices, count, patience)
+        events = attempt(self.engine, self._life, choices, count, patience)
         events = self.answers.keeping(question, prompt, request.num_choices, events) if question else events
         return read_answers(request, prompt.expert.text, prompt.is_thinking, events)
 

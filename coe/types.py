@@ -252,6 +252,7 @@ class GenerateRequest:
     no other expert answers in the place of one that cannot: a score must not be another's.
     An answer that was kept answers it only if it is younger than `max_age_s` (None: of any age). With `is_kept` False
     its answer is not kept, nor answered by one that was. `grammar` is the form that the answer must have.
+    `request_id` is the client's own name for it.
     `prompt_ids` are the tokens of `prompt` where the client chose them itself; then it names the expert.
     `exclude` and `prefer` are as in RouteQuery. `deadline_s` is the time to the first token, None for the server's own;
     `keep_alive_s` are the idle seconds after which the expert is unloaded from now on (inf: never; None: as before).
@@ -272,6 +273,7 @@ class GenerateRequest:
     prefix_group: str = ""
     max_age_s: float | None = None
     is_kept: bool = True
+    request_id: str = ""
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     allows_parallel_calls: bool = True

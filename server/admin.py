@@ -1,4 +1,4 @@
-"""The operator's endpoints under /admin: which expert is where, the store, the answer cache, and commands."""
+"""The operator's endpoints under /admin: which expert is where, the store, the answer cache, commands, the drain."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from coe.runtime import Runtime
 __all__ = ["admin_routes"]
 
 
-def admin_routes(runtime: Runtime) -> APIRouter:
-    """Return the endpoints. A command is answered when it is done, with the expert's status after it."""
+def admin_routes(runtime: Runtime, end: Callable[[], None] | None = None) -> APIRouter:
+    """Return the endpoints. A command is answered when it is done, with the expert's status after it.
+
+    `end` asks for the end of the process; without it a drained server goes on to answer that it takes no requests.
+    """
     routes = APIRouter(prefix="/admin")
     commands: dict[str, Callable[[str], Awaitable[None]]] = {
         "load": runtime.operator.load,
@@ -39,6 +42,13 @@ def admin_routes(runtime: Runtime) -> APIRouter:
     @routes.post("/answers/clear")
     async def clear_answers() -> dict[str, Any]:
         return {"ok": True, "num_cleared": runtime.answers.clear()}
+
+    @routes.post("/drain")
+    async def drain() -> dict[str, Any]:
+        num_running = runtime.operator.drain()
+        if end is not None:
+            end()
+        return {"ok": True, "num_running": num_running, "ends": end is not None}
 
     @routes.post("/experts/{name}/{command}")
     async def run_command(name: str, command: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ in openai/, routing.py, admin.py and health.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -27,6 +27,10 @@ from server.openai.tokens import token_routes
 from server.openapi.document import document
 from server.process.ending import CLOSE_S
 from server.routing import routing_routes
+from server.telemetry.decisions import decision_routes
+from server.telemetry.events import event_routes
+from server.telemetry.feedback import feedback_routes
+from server.telemetry.http_counts import HttpCounts
 
 __all__ = ["create_app"]
 
@@ -38,11 +42,14 @@ def create_app(
     max_body_bytes: int = 8 << 20,
     body_timeout_s: float = 60.0,
     keep_alive_s: float = 1.0,
+    end: Callable[[], None] | None = None,
+    category_experts: Mapping[str, str] | None = None,
 ) -> FastAPI:
     """Return the application; its lifespan starts the runtime and closes it, which ends what still runs.
 
     `door` says who may ask; by default this machine's own people, without keys. `keep_alive_s` is the time between
-    comments in a stream that has nothing else to send.
+    comments in a stream that has nothing else to send. `end` asks for the end of the process, `category_experts` is
+    which expert answers each category.
     """
 
     @asynccontextmanager
@@ -57,14 +64,18 @@ def create_app(
 
     app = FastAPI(title="coe", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     app.openapi = document  # type: ignore[method-assign]
-    app.add_middleware(Gate, door=door or build_door(AccessConfig(), "127.0.0.1", {}))
+    counts = HttpCounts()
+    app.add_middleware(Gate, door=door or build_door(AccessConfig(), "127.0.0.1", {}), counts=counts)
     app.add_exception_handler(HTTPException, _on_unknown_url)
     read_body = BodyReader(max_body_bytes, body_timeout_s)
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
     app.include_router(token_routes(runtime, read_body))
     app.include_router(routing_routes(runtime, read_body))
-    app.include_router(admin_routes(runtime))
-    app.include_router(health_routes(runtime))
+    app.include_router(feedback_routes(runtime, read_body, category_experts or {}))
+    app.include_router(admin_routes(runtime, end))
+    app.include_router(decision_routes(runtime))
+    app.include_router(event_routes(runtime, keep_alive_s))
+    app.include_router(health_routes(runtime, counts))
     return app
 
 

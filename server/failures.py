@@ -22,6 +22,7 @@ from coe.errors import (
     EngineError,
     ExpertError,
     ExpertTooLargeError,
+    FeedbackError,
     OverloadedError,
     PermissionDeniedError,
     RateLimitError,
@@ -31,6 +32,7 @@ from coe.errors import (
     StartingError,
     TooLargeError,
     UnknownExpertError,
+    UnknownRequestError,
     shown,
 )
 from server.openai.objects import error_body
@@ -58,6 +60,7 @@ class _Rule(NamedTuple):
 TABLE = (
     _Rule(ContextLengthError, 400, "invalid_request_error", "context_length_exceeded"),
     _Rule(UnknownExpertError, 404, "invalid_request_error", "model_not_found"),
+    _Rule(UnknownRequestError, 404, "invalid_request_error", "request_not_found"),
     _Rule(TooLargeError, 413, "invalid_request_error", "request_too_large"),
     _Rule(SlowRequestError, 408, "invalid_request_error", "request_timeout"),
     _Rule(ContentTypeError, 415, "invalid_request_error", "unsupported_media_type"),
@@ -69,6 +72,7 @@ TABLE = (
     _Rule(OverloadedError, 429, "rate_limit_error", "overloaded", 1),
     _Rule(DeadlineError, 504, "timeout_error", "deadline_exceeded"),
     _Rule(CancelledError, 499, "cancelled_error", "cancelled"),
+    _Rule(FeedbackError, 503, "service_unavailable_error", "feedback_unavailable"),
     _Rule(StartingError, 503, "service_unavailable_error", "starting", 5),
     _Rule(ShutdownError, 503, "service_unavailable_error", "shutting_down", 5),
     _Rule(EngineError, 503, "service_unavailable_error", "engine_failed", 5),

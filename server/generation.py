@@ -27,6 +27,7 @@ from server.access.metering import metered
 from server.cache_control import CACHE_CONTROL, wanted
 from server.decisions import decision_headers
 from server.openai.answers import Answer
+from server.request_log import current_record
 from server.stream import sse
 from server.together import together
 
@@ -52,8 +53,14 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
     """
     commit_s = keep_alive_s if asked.streams else None
     max_age_s, is_kept = wanted(request.headers.get(CACHE_CONTROL))
+    record = current_record()
+    request_id = record.id if record else ""
     generations = [
-        partial(runtime.generate, replace(each, max_age_s=max_age_s, is_kept=is_kept), commit_s=commit_s)
+        partial(
+            runtime.generate,
+            replace(each, max_age_s=max_age_s, is_kept=is_kept, request_id=request_id),
+            commit_s=commit_s,
+        )
         for each in asked.requests
     ]
     events = metered(together(generations, asked.requests[0].num_choices), caller_of(request))

@@ -12,13 +12,14 @@ from coe.runtime import Runtime
 from server.access.caller import caller_of
 from server.failures import without_paths
 from server.prometheus import exposition
+from server.telemetry.http_counts import HttpCounts
 
 __all__ = ["health_routes"]
 
 PAGE = Path(__file__).parent / "page" / "index.html"
 
 
-def health_routes(runtime: Runtime) -> APIRouter:
+def health_routes(runtime: Runtime, counts: HttpCounts) -> APIRouter:
     """Return the endpoints: /health says that the process can still answer, /ready that experts can be asked now.
 
     Both are 503 otherwise; a process that is not healthy is about to end.
@@ -40,7 +41,7 @@ def health_routes(runtime: Runtime) -> APIRouter:
 
     @routes.get("/metrics")
     async def metrics() -> Response:
-        return Response(exposition(runtime.metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(exposition(runtime.metrics, counts), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.get("/", include_in_schema=False)
     async def page() -> Response:

@@ -21,7 +21,7 @@ from coe.config.schema import AnswerCacheConfig
 from coe.experts import ServedExpert
 from coe.preparation import PreparedPrompt, filled, turns_of
 from coe.statuses import AnswersStatus
-from coe.telemetry.metrics import RequestCount
+from coe.telemetry.request_watch import RequestWatch
 from coe.types import Cached, Decision, GenerateEvent, GenerateRequest, Routed, Switch, SwitchKind
 
 __all__ = ["AnswerCache", "Found"]
@@ -83,7 +83,7 @@ class AnswerCache:
         return found
 
     async def answered(
-        self, found: Found, prompt: PreparedPrompt, count: RequestCount
+        self, found: Found, prompt: PreparedPrompt, count: RequestWatch
     ) -> AsyncGenerator[GenerateEvent, None]:
         """Yield what the engine would: Routed, then the kept events, and a switch that moved nothing."""
         took_s = time.monotonic() - prompt.submitted_s

@@ -27,7 +27,7 @@ from router.rules import Rule, Rules
 from router.stickiness import DEFAULT_STICKINESS
 from router.switch_price import SwitchPrice
 
-__all__ = ["build_router", "check_answer_cache", "check_router"]
+__all__ = ["build_router", "category_experts", "check_answer_cache", "check_router"]
 
 if TYPE_CHECKING:
     from router.encoding.encoder import Encoder
@@ -95,6 +95,16 @@ def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
             _shadow(shadow, names, artefact)
     except (ValueError, OSError) as error:
         raise ConfigError(f"[router] {error}") from error
+
+
+def category_experts(config: RouterConfig, names: Mapping[str, str]) -> dict[str, str]:
+    """Return each category that has an expert of its own, with that expert; empty where nothing is classified."""
+    if not _classifies(config, names):
+        return {}
+    config, _ = _resolved(config, names)
+    policy, artefact = _configured(config, names)
+    known = _categories(config, artefact)
+    return {category: expert for category, expert in policy.mapping.items() if category in known}
 
 
 def check_answer_cache(answer_cache: AnswerCacheConfig, config: RouterConfig, names: Mapping[str, str]) -> None:

@@ -31,7 +31,8 @@ from coe.scheduling.fcfs import FcfsPolicy
 from coe.scheduling.limits import Limits
 from coe.scheduling.policy import SchedulingPolicy
 from coe.scheduling.value import ValuePolicy
-from coe.telemetry.metrics import Metrics
+from coe.telemetry.hub import Publish
+from coe.telemetry.telemetry import Telemetry
 from coe.types import Router
 from coe.weights.cache import WeightCache
 from coe.weights.memory.allocation import PinnedMemory
@@ -89,22 +90,23 @@ def wire(
     errors = {**errors, **refused, **unbound}
     _check_served(served, errors, config.router.general)
     copy_device = _copy_device(device, config.engine, budgets, processor, graphs)
-    metrics = Metrics()
+    telemetry = Telemetry(config.telemetry)
     engine = Engine(
         {name: expert.loaded for name, expert in served.items()},
-        partial(_make_cache, source or store, config.cache, budgets, copy_device, progress),
+        partial(_make_cache, source or store, config.cache, budgets, copy_device, progress, telemetry.hub.publish),
         _limits(config.scheduler, config.engine, budgets.kv_bytes if pages is None else pages.budget_bytes),
         POLICIES[config.scheduler.policy](),
-        metrics,
+        telemetry.metrics,
         num_threads=config.engine.num_threads or usable_cpus(),
         prefix_reuse=config.engine.prefix_reuse,
+        publish=telemetry.hub.publish,
     )
     weighs_loads = config.router.score_per_second > 0
     fallbacks = _fallbacks(config.experts, {*served, *errors})
     experts = Experts(served, errors, names, fallbacks, config.router.descriptions)
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     answers = AnswerCache(config.answer_cache, _identities(config.answer_cache, experts))
-    return Runtime(experts, router, engine, metrics, store, answers, weighs_loads=weighs_loads)
+    return Runtime(experts, router, engine, telemetry, store, answers, weighs_loads=weighs_loads)
 
 
 def _identities(answer_cache: AnswerCacheConfig, experts: Experts) -> dict[str, str]:
@@ -155,6 +157,7 @@ def _make_cache(
     budgets: Budgets,
     copy_device: CopyDevice | None,
     progress: Progress | None,
+    publish: Publish,
     post: Callable[[Arrived], None],
 ) -> WeightCache:
     pinning = None if progress is None else partial(progress, "pin host memory")
@@ -166,6 +169,7 @@ def _make_cache(
         post=post,
         host_memory=PinnedMemory(budgets.host_bytes, pinning) if isinstance(copy_device, StreamDevice) else None,
         eviction=cache.eviction,
+        publish=publish,
     )
 
 

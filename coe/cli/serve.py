@@ -53,9 +53,17 @@ def run(arguments: argparse.Namespace) -> int:
     num_served, num_experts = len(runtime.experts.served), len(config.experts)
     log.info("serving %d of %d experts on http://%s:%d (Ctrl-C ends)", num_served, num_experts, host, port)
     log.info("access %s", door)
+    from coe.assembly.router import category_experts
     from server.app import create_app
 
-    app = create_app(runtime, door, max_body_bytes=settings.max_body_bytes, body_timeout_s=settings.body_timeout_s)
+    app = create_app(
+        runtime,
+        door,
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.body_timeout_s,
+        end=ending.ask,
+        category_experts=category_experts(config.router, config.names),
+    )
     limits = ConnectionLimits(settings.max_connections, settings.header_timeout_s, settings.reader_timeout_s)
     return serve(app, runtime, listener, ending, limits)
 

@@ -18,6 +18,7 @@ from coe.errors import (
     ContextLengthError,
     DeadlineError,
     EngineError,
+    FeedbackError,
     InvalidRequestError,
     OverloadedError,
     PermissionDeniedError,
@@ -28,6 +29,7 @@ from coe.errors import (
     StartingError,
     TooLargeError,
     UnknownExpertError,
+    UnknownRequestError,
 )
 
 __all__ = ["connection_errors", "error_in", "raise_for", "read_json"]
@@ -35,6 +37,7 @@ __all__ = ["connection_errors", "error_in", "raise_for", "read_json"]
 OF_THE_REQUEST: Mapping[str, type[RequestError]] = {
     "context_length_exceeded": ContextLengthError,
     "model_not_found": UnknownExpertError,
+    "request_not_found": UnknownRequestError,
     "request_too_large": TooLargeError,
     "request_timeout": SlowRequestError,
     "unsupported_media_type": ContentTypeError,
@@ -46,6 +49,7 @@ OF_THE_SERVER: Mapping[str, type[CoeError]] = {
     "permission_denied": PermissionDeniedError,
     "rate_limit_exceeded": RateLimitError,
     "deadline_exceeded": DeadlineError,
+    "feedback_unavailable": FeedbackError,
     "starting": StartingError,
     "shutting_down": ShutdownError,
     "engine_failed": EngineError,

@@ -16,10 +16,10 @@ def describe(config: Config) -> str:
     """Return every expert and every setting, defaults included, one a line."""
     lines = [f"configuration {config.file}", f"experts ({len(config.experts)})"]
     lines += [f"  {_expert_line(expert)}" for expert in config.experts]
-    for name in ("router", "cache", "engine", "scheduler", "server", "access", "answer_cache"):
+    for name in ("router", "cache", "engine", "scheduler", "server", "access", "answer_cache", "telemetry"):
         table = getattr(config, name)
         lines.append(name)
-        absent = {"access": "(none)", "answer_cache": "(off)"}.get(name, "(derived at start)")
+        absent = {"access": "(none)", "answer_cache": "(off)", "telemetry": "(off)"}.get(name, "(derived at start)")
         lines += [
             f"  {item.name} = {_in_words(getattr(table, item.name), _EMPTY.get(item.name, absent))}"
             for item in fields(table)

@@ -138,4 +138,9 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "exact": boolean,
         "semantic": nested,
     },
+    "telemetry": {
+        "keep_prompts": boolean,
+        "num_decisions": whole(0, 1_000_000),
+        "feedback_file": file_path,
+    },
 }

@@ -25,6 +25,7 @@ from coe.config.schema import (
     ExpertConfig,
     SchedulerConfig,
     ServerConfig,
+    TelemetryConfig,
 )
 from coe.config.toml_fields import Checked, nearest, read_table
 from coe.errors import ConfigError
@@ -64,9 +65,9 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
     experts = read_experts(raw.get("experts", {}), folder)
     router = read_router(raw.get("router", {}), folder, experts.names)
     answer_cache = read_answer_cache(raw.get("answer_cache", {}), folder)
-    cache, engine, scheduler, server, access = (
+    cache, engine, scheduler, server, access, telemetry = (
         read_table(raw.get(name, {}), f"[{name}]", KEYS[name], folder)
-        for name in ("cache", "engine", "scheduler", "server", "access")
+        for name in ("cache", "engine", "scheduler", "server", "access", "telemetry")
     )
     general = "" if router.value is None else router.value.general
     descriptions = _descriptions(experts.experts, general)
@@ -82,6 +83,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
         *access.problems,
         *_access_problems(access.value),
         *answer_cache.problems,
+        *telemetry.problems,
         *descriptions.problems,
     )
     if problems or router.value is None:
@@ -97,6 +99,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
             ServerConfig(**server.value),
             AccessConfig(**access.value),
             answer_cache.value,
+            TelemetryConfig(**telemetry.value),
         )
     )
 

@@ -36,6 +36,7 @@ __all__ = [
     "ServerConfig",
     "Source",
     "StoreKind",
+    "TelemetryConfig",
     "Weights",
     "names_of",
 ]
@@ -212,6 +213,15 @@ class AnswerCacheConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryConfig:
+    """`[telemetry]`: the last decisions, with or without the prompts, and the file of what people say of them."""
+
+    keep_prompts: bool = False
+    num_decisions: int = 1000
+    feedback_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All tables of a configuration that has no problems."""
 
@@ -224,6 +234,7 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
     answer_cache: AnswerCacheConfig = field(default_factory=AnswerCacheConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
 
     @property
     def names(self) -> dict[str, str]:

@@ -32,8 +32,10 @@ from coe.scheduling.effects import CANCELLED, Abandon, Acquire, Effect, Expect, 
 from coe.scheduling.limits import Limits
 from coe.scheduling.policy import SchedulingPolicy
 from coe.scheduling.scheduler import Scheduler
+from coe.telemetry.events import BreakerChanged, Preempted, Switched
+from coe.telemetry.hub import Publish, unheard
 from coe.telemetry.metrics import Metrics
-from coe.types import Admitted, SwitchKind, Tier
+from coe.types import Admitted, Tier
 from coe.weights.cache import WeightCache
 from coe.weights.lease import Lease
 from coe.weights.transfer import Arrived
@@ -62,8 +64,9 @@ class Engine:
         *,
         num_threads: int | None = None,
         prefix_reuse: bool = True,
+        publish: Publish = unheard,
     ) -> None:
-        self._experts, self._metrics = experts, metrics
+        self._experts, self._metrics, self._publish = experts, metrics, publish
         self._inbox = Inbox()
         self._cache = make_cache(self._inbox.put)
         self._leases: dict[str, Lease] = {}
@@ -79,7 +82,7 @@ class Engine:
             experts, self._cache, self.call, self._release_idle, self._end_pinned_out, self._note_success
         )
         self._idle = IdleExperts(experts, self._cache.report.last_used_s)
-        self.status = EngineStatus(self._cache, self._scheduler, self._breakers)
+        self.status = EngineStatus(self._cache, self._scheduler, self._breakers, limits.kv_bytes)
         self._last_expert: str | None = None
         self._is_closing = False
         self._end: CoeError | None = None  # once the inbox has no reader any more: what later events are answered with
@@ -242,12 +245,17 @@ class Engine:
     def _note_switch(self, expert: str, lease: Lease) -> None:
         if expert == self._last_expert:
             return
-        kind = SwitchKind.DEVICE_HIT if lease.is_ready and not lease.cost.loaded_bytes else lease.cost.kind
-        self._metrics.switched(kind)
+        kind = self._cache.report.switch_kind(lease)
+        lease.has_run = True
+        self._metrics.switched(expert, kind)
+        cost = lease.cost
+        self._publish(Switched(expert, self._last_expert, kind, cost.loaded_bytes, cost.load_s))
         self._last_expert = expert
 
     def _preempt(self, sequence: Sequence) -> None:
         log.info("preempt request=%s expert=%s tokens=%d", sequence.id, sequence.expert, sequence.job.num_known)
+        self._metrics.preempted(sequence.expert)
+        self._publish(Preempted(sequence.job.request.partition("~")[0], sequence.expert, sequence.job.num_known))
         sequence.free_kv()
 
     # -- ends
@@ -267,10 +275,13 @@ class Engine:
         log.error("fail expert=%s faults=%d error=%s", expert, breaker.num_faults, error)
         if breaker.is_open:
             log.error("breaker open expert=%s for_s=%g", expert, breaker.open_s)
+        state = breaker.state(time.monotonic())
+        self._publish(BreakerChanged(expert, state, breaker.num_faults, breaker.open_s, str(error)))
 
     def _note_success(self, expert: str) -> None:
         if self._breakers.succeeded(expert):
             log.info("breaker closed expert=%s", expert)
+            self._publish(BreakerChanged(expert, "closed", 0, 0.0, None))
 
     def _end_all(self, error: CoeError) -> None:
         """Say that the engine has ended, answer everybody, and only then close what may hang or fail."""

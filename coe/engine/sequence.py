@@ -62,6 +62,7 @@ class Sequence:
     output_ids: list[int] = field(default_factory=list)
     started_s: float | None = None
     first_token_s: float | None = None
+    last_token_s: float | None = None
     lease: Lease | None = None  # of its first step
     num_cached: int = 0  # tokens of the prompt whose KV was copied when it began
     _scored: list[TokenLogprob] = field(default_factory=list)
@@ -70,7 +71,9 @@ class Sequence:
     def new_job(self, kv_bytes: Callable[[int], int]) -> Job:
         """Make its job, which counts its tokens from now on; `kv_bytes` maps a number of tokens to bytes of KV."""
         num_tokens_max = len(self.prompt_ids) + max(self.max_tokens - 1, 0)  # the last sampled token is never run
-        self.job = Job(self.id, self.expert, len(self.prompt_ids), num_tokens_max, kv_bytes, self.submitted_s)
+        request = self.prompt_donor or self.id
+        num_tokens = len(self.prompt_ids)
+        self.job = Job(self.id, self.expert, num_tokens, num_tokens_max, kv_bytes, self.submitted_s, request=request)
         self.job.deadline_s = self.deadline_s
         return self.job
 
@@ -154,6 +157,7 @@ class Sequence:
         """Take a sampled token and send what it adds; True if the sequence has ended with it."""
         if self.first_token_s is None:
             self.first_token_s = now_s
+        self.last_token_s = now_s
         token_id, may_stop = sampled.token_id, len(self.output_ids) >= self.min_tokens
         self.output_ids.append(token_id)
         if token_id in self.eos_ids:

@@ -9,21 +9,26 @@ import time
 
 from coe.errors import BreakerOpenError
 from coe.scheduling.breakers import Breakers
+from coe.scheduling.queues import RequestCounts
 from coe.scheduling.scheduler import Scheduler
 from coe.statuses import UnitStatus, WaitingStatus
 from coe.telemetry.metrics import Gauges
 from coe.types import BreakerState
 from coe.weights.cache import WeightCache
-from coe.weights.report import ExpertResidency
+from coe.weights.report import CacheReport, ExpertResidency
+from coe.weights.tier_log import Moved
 
 __all__ = ["EngineStatus"]
+
+NONE = RequestCounts(0, 0)
 
 
 class EngineStatus:
     """What the engine is doing, expert by expert."""
 
-    def __init__(self, cache: WeightCache, scheduler: Scheduler, breakers: Breakers) -> None:
+    def __init__(self, cache: WeightCache, scheduler: Scheduler, breakers: Breakers, kv_budget_bytes: int) -> None:
         self._cache, self._scheduler, self._breakers = cache, scheduler, breakers
+        self.kv_budget_bytes = kv_budget_bytes
 
     @property
     def deadline_s(self) -> float:
@@ -76,10 +81,46 @@ class EngineStatus:
         last_s = self._cache.report.last_used_s(expert)
         return None if last_s is None else time.monotonic() - last_s
 
+    # -- for who watches
+
+    @property
+    def weights(self) -> CacheReport:
+        return self._cache.report
+
+    def requests(self) -> dict[str, RequestCounts]:
+        """Requests that wait for their first step and that run, of every expert that had one."""
+        return self._scheduler.queues.request_counts()
+
+    @property
+    def kv_used_bytes(self) -> int:
+        return self._scheduler.kv_used_bytes
+
     def gauges(self) -> Gauges:
+        """Return what the metrics read from here, every expert with its zeros."""
+        report, breakers = self._cache.report, self._breakers.states(time.monotonic())
+        requests = dict.fromkeys(breakers, NONE) | self.requests()
         return Gauges(
-            queued=self._scheduler.queue_lengths(),
-            used_bytes=self._cache.report.used_bytes(),
-            budget_bytes=self._cache.report.budget_bytes(),
-            breakers=self._breakers.states(time.monotonic()),
+            queued={expert: counts.num_waiting for expert, counts in requests.items()},
+            running={expert: counts.num_running for expert, counts in requests.items()},
+            used_bytes=report.used_bytes(),
+            budget_bytes=report.budget_bytes(),
+            breakers=breakers,
+            resident_bytes={
+                (expert, tier): resident.ready_bytes
+                for expert in breakers
+                for tier, resident in report.resident(expert).items()
+            },
+            loads={expert: report.num_loads(expert) for expert in breakers},
+            arrived={
+                (expert, tier): log.arrivals().get(expert, Moved())
+                for tier, log in report.logs().items()
+                for expert in breakers
+            },
+            evicted={
+                (expert, tier, why): moved
+                for tier, log in report.logs().items()
+                for (expert, why), moved in log.evictions().items()
+            },
+            kv_used_bytes=self.kv_used_bytes,
+            kv_budget_bytes=self.kv_budget_bytes,
         )

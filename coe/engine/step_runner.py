@@ -119,7 +119,7 @@ class StepRunner:
         logits = running.step.logits()
         now_s = time.monotonic()
         failed: dict[str, CoeError] = {}
-        ended, sampling, last, num_prefilled = [], [], [], 0
+        ended, sampling, last, num_prefilled, num_cached = [], [], [], 0, 0
         for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
             if sequence.id not in self._sequences:
                 continue  # failed while the step waited for weights
@@ -128,7 +128,9 @@ class StepRunner:
                 continue
             if not sequence.is_prefilled:
                 continue  # a chunk of the prompt: nothing to sample yet
-            num_prefilled += 0 if sequence.output_ids else len(sequence.prompt_ids) - sequence.num_cached
+            if not sequence.output_ids:
+                num_prefilled += len(sequence.prompt_ids) - sequence.num_cached
+                num_cached += sequence.num_cached
             if (failure := sequence.grammar_failure()) is not None:
                 failed[sequence.id] = failure
             elif sequence.max_tokens:
@@ -139,12 +141,13 @@ class StepRunner:
                 ended.append(sequence.id)
         rows = logits if len(last) == len(logits) else torch.cat([logits[:0], *last])
         sampled = sample(rows, [sequence.waiting for sequence in sampling])
+        gaps_s = [now_s - sequence.last_token_s for sequence in sampling if sequence.last_token_s is not None]
         for sequence, token in zip(sampling, sampled, strict=True):
             if token is None:
                 failed[sequence.id] = ExpertError(expert, DAMAGED)
             elif sequence.take(token, now_s):
                 ended.append(sequence.id)
-        self._metrics.stepped(num_prefilled, len(sampled))
+        self._metrics.stepped(num_prefilled, len(sampled), num_cached, gaps_s)
         self._end(expert, ended, failed, now_s)
         return StepEnd(next((error for error in failed.values() if isinstance(error, ExpertError)), None))
 

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
 
-__all__ = ["HINT_S", "ExpertQueue", "JobQueues"]
+__all__ = ["HINT_S", "ExpertQueue", "JobQueues", "RequestCounts"]
 
 HINT_S = 5.0  # a routed prompt that has not arrived as a job by then is forgotten
+
+
+class RequestCounts(NamedTuple):
+    """Requests of which no choice has begun, and those of which one has."""
+
+    num_waiting: int
+    num_running: int
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +46,13 @@ class ExpertQueue:
     def num_waiting(self) -> int:
         """Jobs that have not begun. Any thread may ask: the list is copied in one atomic operation."""
         return sum(not job.is_started for job in list(self.jobs.values()))
+
+    @property
+    def request_counts(self) -> RequestCounts:
+        """Requests, whatever their number of choices. Any thread may ask."""
+        jobs = list(self.jobs.values())
+        begun = {job.request for job in jobs if job.is_started}
+        return RequestCounts(len({job.request for job in jobs} - begun), len(begun))
 
     @property
     def is_in_step(self) -> bool:
@@ -100,6 +115,10 @@ class JobQueues:
     def lengths(self) -> dict[str, int]:
         """Jobs that have not begun, by expert. Any thread may ask: each table is copied in one atomic operation."""
         return {expert: queue.num_waiting for expert, queue in list(self.by_expert.items()) if queue.jobs}
+
+    def request_counts(self) -> dict[str, RequestCounts]:
+        """Requests that wait and that run, of each expert that had one since the start. Any thread may ask."""
+        return {expert: queue.request_counts for expert, queue in list(self.by_expert.items())}
 
     def num_requests(self, expert: str) -> int:
         """Jobs of an expert, begun or not. Any thread may ask."""

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from coe.errors import WeightsError
+from coe.telemetry.hub import Publish, unheard
 from coe.weights.lease import Lease
+from coe.weights.load_watch import LoadWatch
 from coe.weights.loader import Loader
 from coe.weights.memory.allocation import Memory, SystemMemory
 from coe.weights.memory.arena import Arena
@@ -39,7 +41,7 @@ class WeightCache:
     """Units in host and device memory under byte budgets.
 
     `host_memory`, of `host_bytes`, is pinned where there is a GPU; by default it is the system's. `eviction` is "value"
-    or "lru". `report` answers questions from any thread.
+    or "lru". `publish` is told of loads. `report` answers questions from any thread.
     """
 
     def __init__(
@@ -52,10 +54,11 @@ class WeightCache:
         post: Callable[[Arrived], None],
         host_memory: Memory | None = None,
         eviction: str = "value",
+        publish: Publish = unheard,
     ) -> None:
         self._units = UnitIndex()
         self._popularity, self._recency, self._speeds = Popularity(), Recency(), LinkSpeeds()
-        self._loads = LoadHistory()
+        self._loads, self._load_watch = LoadHistory(), LoadWatch(publish)
         host_eviction = self._eviction(eviction, lambda _: self._speeds.host_s_per_byte())
         host_books = TierBooks.of(host_bytes, self._units, host_eviction)
         self._host = TierMemory(host_books, Frames(Arena(host_memory or SystemMemory(host_bytes))))
@@ -70,7 +73,7 @@ class WeightCache:
         )
         self._prefetcher = Prefetcher(self._units, self._host.books, self._front.books, self._loader)
         self.report = CacheReport(
-            self._units, self._host.books, self._front.books, self._leases, self._loads, self._speeds, self._recency
+            self._units, self._host, self._front, self._leases, self._loads, self._speeds, self._recency
         )
 
     def register(self, expert: str, manifest: Manifest, *, is_streamable: bool = False) -> None:
@@ -100,6 +103,8 @@ class WeightCache:
     def lease(self, expert: str) -> Lease:
         """Take the right to run an expert that `can_lease`; absent units start moving at once, in execution order."""
         lease = self._leases.open(expert)
+        if not lease.is_ready:
+            self._load_watch.opened(lease, self.report.residency(expert).tier, self.report.missing_bytes(expert))
         self._load()
         return lease
 
@@ -113,6 +118,7 @@ class WeightCache:
         else:
             busy_s = self._speeds.note(event.tier, event.size_bytes, event.started_s, event.ended_s)
             self._leases.add_cost(event, busy_s)
+            self._load_watch.arrived()
             failures = []
         if not failures:  # else closing the failed leases starts the next transfers
             self._load()
@@ -212,6 +218,7 @@ class WeightCache:
             self._prefetcher.load()
 
     def _on_close(self, lease: Lease) -> None:
+        self._load_watch.closed(lease)
         self._loads.add(lease.expert, lease.cost)
         self._load()
 

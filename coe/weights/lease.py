@@ -80,6 +80,7 @@ class Lease:
         self.cost = LoadCost()
         self.is_open = True
         self.is_failed = False
+        self.has_run = False  # a step has begun under it
         self._tier, self._runs_whole = tier, runs_whole
         self._on_move, self._on_close = on_move, on_close
         self._num_ready = 0  # all units from the step's position up to here are ready

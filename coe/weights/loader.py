@@ -78,9 +78,9 @@ class Loader:
             tier = self._device
             self._host.books.claims.unhold(unit)
         if event.error is not None:
-            tier.evict([unit.hash])
+            tier.evict([unit.hash], "failed")
             return
-        tier.books.residents.commit(unit)
+        tier.commit(unit)
         if tier is self._device and self._copy_device is not None:
             self._copy_device.join(tier.frames[unit.hash].bytes)
 

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from coe.statuses import UnitStatus
-from coe.types import Tier
-from coe.weights.lease import LoadCost
+from coe.telemetry.events import Resident
+from coe.types import SwitchKind, Tier
+from coe.weights.lease import Lease, LoadCost
 from coe.weights.open_leases import OpenLeases
 from coe.weights.residency.link_speeds import LinkSpeeds
 from coe.weights.residency.recency import Recency
 from coe.weights.residency.tier_books import TierBooks
-from coe.weights.residency.unit_index import UnitIndex
+from coe.weights.residency.unit_index import UnitIndex, distinct
+from coe.weights.tier import TierMemory
+from coe.weights.tier_log import TierLog
 from coe.weights.unit import Unit
 
 __all__ = ["CacheReport", "ExpertResidency", "LoadHistory"]
@@ -64,19 +67,20 @@ class LoadHistory:
 
 
 class CacheReport:
-    """Answers questions about the cache; `front` are the books of the tier that the engine computes from."""
+    """Answers questions about the cache; `front` is the tier that the engine computes from."""
 
     def __init__(
         self,
         units: UnitIndex,
-        host: TierBooks,
-        front: TierBooks,
+        host: TierMemory,
+        front: TierMemory,
         leases: OpenLeases,
         loads: LoadHistory,
         speeds: LinkSpeeds,
         recency: Recency,
     ) -> None:
-        self._units, self._host, self._front = units, host, front
+        self._units, self._host, self._front = units, host.books, front.books
+        self._logs = {Tier.HOST: host.log} if front is host else {Tier.HOST: host.log, Tier.DEVICE: front.log}
         self._leases, self._loads, self._speeds, self._recency = leases, loads, speeds, recency
 
     def residency(self, expert: str) -> ExpertResidency:
@@ -129,6 +133,53 @@ class CacheReport:
 
     def budget_bytes(self) -> Mapping[Tier, int]:
         return {tier: books.residents.budget_bytes for tier, books in self._tiers.items()}
+
+    def switch_kind(self, lease: Lease) -> SwitchKind:
+        """Return what a switch to a leased expert takes: what its lease has moved, or is still to move, for it.
+
+        A lease that has run before has moved its bytes for an earlier switch, unless the expert streams.
+        """
+        if lease.has_run and lease.is_ready and not lease.is_streaming:
+            return SwitchKind.DEVICE_HIT
+        missing = [unit for unit in lease.claim.units if not self._front.residents.is_ready(unit)]
+        if lease.cost.disk_bytes or not all(self._host.residents.is_ready(unit) for unit in missing):
+            return SwitchKind.DISK_MISS
+        return SwitchKind.HOST_HIT if missing else lease.cost.kind
+
+    def num_loads(self, expert: str) -> int:
+        """Return how many leases of the expert had to move bytes."""
+        return self._loads.of(expert).num_loads
+
+    # -- for who watches
+
+    @property
+    def has_one_memory(self) -> bool:
+        """Whether the engine computes from the host bytes themselves."""
+        return self._front is self._host
+
+    def logs(self) -> Mapping[Tier, TierLog]:
+        """Return what has come and left, by tier; one memory is the host's."""
+        return self._logs
+
+    def take_changed(self) -> set[str]:
+        """Return the experts whose bytes have come, gone or begun to move since the last call. One reader alone."""
+        return set().union(*(log.take_changed() for log in self._logs.values()))
+
+    def resident(self, expert: str) -> Mapping[Tier, Resident]:
+        """Return the expert's bytes that are ready in each tier, and those on their way there."""
+        return {
+            tier: Resident(books.resident_bytes(expert), books.moving_bytes(expert))
+            for tier, books in self._tiers.items()
+        }
+
+    def sharers(self, expert: str) -> Mapping[tuple[str, ...], int]:
+        """Return the bytes that the expert shares, by all who use them, itself left out."""
+        shared: dict[tuple[str, ...], int] = {}
+        for unit in distinct(self._units.of(expert)):
+            others = tuple(sorted({use.expert for use in self._units.uses(unit.hash)} - {expert}))
+            if others:
+                shared[others] = shared.get(others, 0) + unit.size_bytes
+        return shared
 
     @property
     def _tiers(self) -> Mapping[Tier, TierBooks]:

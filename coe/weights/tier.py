@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import torch
 
+from coe.telemetry.events import EvictedWhy
 from coe.weights.memory.frames import Frames
 from coe.weights.residency.tier_books import TierBooks
+from coe.weights.tier_log import TierLog
 from coe.weights.unit import Unit
 
 __all__ = ["Incoming", "TierMemory"]
@@ -36,10 +38,10 @@ class Incoming(NamedTuple):
 
 
 class TierMemory:
-    """The books of a tier and the frames that its units lie in."""
+    """The books of a tier and the frames that its units lie in; `log` is what has come and left."""
 
     def __init__(self, books: TierBooks, frames: Frames) -> None:
-        self.books, self.frames = books, frames
+        self.books, self.frames, self.log = books, frames, TierLog(books.units)
 
     def reserve(self, incoming: Incoming, is_movable: Callable[[str], bool]) -> torch.Tensor | None:
         """Book a unit and return memory for it, evicting what the books name; None if it cannot be had now.
@@ -51,18 +53,25 @@ class TierMemory:
         frame = self._make_room(incoming, is_movable)
         if frame is not None:
             self.books.residents.reserve(incoming.unit)
+            self.log.reserved(incoming.unit)
         return frame
 
-    def evict(self, unit_hashes: Sequence[str]) -> None:
+    def commit(self, unit: Unit) -> None:
+        """Note that a unit has arrived."""
+        self.books.residents.commit(unit)
+        self.log.arrived(unit)
+
+    def evict(self, unit_hashes: Sequence[str], why: EvictedWhy = "room") -> None:
         for unit_hash in unit_hashes:
             self.books.residents.drop(unit_hash)
             self.frames.drop(unit_hash)
+            self.log.evicted(unit_hash, why)
 
     def unload(self, expert: str) -> int:
         """Evict what only this expert needs and nothing protects; returns the bytes freed."""
         unit_hashes = self.books.eviction.unloadable(expert)
         before = self.books.residents.used_bytes
-        self.evict(unit_hashes)
+        self.evict(unit_hashes, "unload")
         return before - self.books.residents.used_bytes
 
     def close(self) -> None:

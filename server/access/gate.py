@@ -1,8 +1,8 @@
 """The gate: the ASGI layer that every request goes through, and through which every answer comes back.
 
-Gives the request its id and its record, asks the door, counts what the key uses, tells browsers what the door allows,
-and answers with a failure in OpenAI's shape for whatever ends a request before its headers. Nothing that an endpoint
-raises gets past it.
+Gives the request its id and its record, counts it, asks the door, counts what the key uses, tells browsers what the
+door allows, and answers with a failure in OpenAI's shape for whatever ends a request before its headers. Nothing that
+an endpoint raises gets past it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from server.access.caller import SCOPE, Caller
 from server.access.door import Asked, Door
 from server.failures import failure_of
 from server.request_log import RequestRecord, record_as_current
+from server.telemetry.http_counts import HttpCounts
 
 __all__ = ["Gate"]
 
@@ -28,6 +29,7 @@ EXPOSED = (
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 PREFLIGHT_S = "600"
+LEFT = 499  # the status of a request whose client was gone before its answer
 # no page may guess an answer's type, nor put ours into a frame and have it clicked
 GUARDS = {
     "x-content-type-options": "nosniff",
@@ -39,8 +41,9 @@ GUARDS = {
 class Gate:
     """Middleware over the whole application."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Door, counts: HttpCounts | None = None) -> None:
         self._app, self._door = app, door
+        self._counts = counts or HttpCounts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,7 +53,8 @@ class Gate:
         asked = Asked(scope["method"], scope["path"], _once(headers))
         record = RequestRecord.of(asked.method, asked.path, headers.get("x-request-id"))
         record_as_current(record)
-        answering = _Answering(record, self._cors(asked), send)
+        answering, began_s = _Answering(record, self._cors(asked), send), time.monotonic()
+        self._counts.began()
         try:
             await self._serve(asked, scope, receive, answering)
         except Exception as error:  # HTTP edge
@@ -59,6 +63,7 @@ class Gate:
             else:
                 await answering.fail(error, scope, receive, asked)
         finally:
+            self._counts.ended(asked.method, _route(scope), answering.status, time.monotonic() - began_s)
             record.write()
 
     async def _serve(self, asked: Asked, scope: Scope, receive: Receive, answering: _Answering) -> None:
@@ -92,12 +97,13 @@ class _Answering:
     def __init__(self, record: RequestRecord, cors: dict[str, str], send: Send) -> None:
         self.record = record
         self.has_begun = False
+        self.status = LEFT
         self.caller: Caller | None = None
         self._cors, self._send = cors, send
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.has_begun = True
+            self.has_begun, self.status = True, message["status"]
             headers = MutableHeaders(scope=message)
             for name, value in self._every_answers().items():
                 headers[name] = value
@@ -113,6 +119,12 @@ class _Answering:
         allowance = self.caller.allowance if self.caller else None
         limits = allowance.headers(time.monotonic()) if allowance else {}
         return {"x-request-id": self.record.id, **GUARDS, **self._cors, **limits}
+
+
+def _route(scope: Scope) -> str | None:
+    """Return the template of the URL that was asked for; None before the routing, or for one that there is not."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else None
 
 
 def _preflight(asked: Asked) -> Response:

@@ -18,9 +18,12 @@ __all__ = [
     "ChatCompletion",
     "Completion",
     "Decision",
+    "Decisions",
+    "Drained",
     "Error",
     "ExpertCommanded",
     "Experts",
+    "FeedbackKept",
     "Health",
     "ModelList",
     "ModelObject",
@@ -248,6 +251,38 @@ class Answers(BaseModel):
 class AnswersCleared(BaseModel):
     ok: Literal[True]
     num_cleared: int = Field(ge=0)
+
+
+class DecisionRow(BaseModel):
+    """A decision that answered a request; it has its prompt where the server may keep prompts."""
+
+    id: str
+    time: str = Field(description="RFC 3339")
+    prompt: str | None = None
+    category: str | None
+    expert: str
+    confidence: float | None
+    why: str
+    passed_over: list[str]
+    request_id: str
+    key: str
+
+
+class Decisions(BaseModel):
+    decisions: list[DecisionRow]
+    num_kept: int = Field(ge=0)
+
+
+class Drained(BaseModel):
+    ok: Literal[True]
+    num_running: int = Field(ge=0)
+    ends: bool = Field(description="false where the server is part of another program, which has to end it")
+
+
+class FeedbackKept(BaseModel):
+    ok: Literal[True]
+    id: str
+    category: str | None = Field(description="the right one, as it was kept")
 
 
 class Health(BaseModel):

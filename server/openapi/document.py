@@ -13,16 +13,20 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from coe.telemetry.events import KINDS
 from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
 from server.openai.tokens import DetokenizeRequest, TokenizeRequest
 from server.openapi import answers
 from server.routing import CONVERSATION, RouteRequest
+from server.telemetry.events import LAST_EVENT_ID
+from server.telemetry.feedback import FeedbackRequest
 
 __all__ = ["document"]
 
 JSON, TEXT, EVENTS, HTML = "application/json", "text/plain", "text/event-stream", "text/html"
+JSONL = "application/jsonl"
 REFUSED = (401, 403)  # at the door, for whoever needs a key
 FORGED = (403, 415)  # a foreign page's
 BODY = (400, 408, 413)
@@ -60,6 +64,10 @@ CACHE_HEADER = _in(
 )
 NAME = _in("path", "name", {"type": "string", "minLength": 1, "pattern": r"^[^/]+$"}, "an expert, or an alias of one")
 COMMAND = _in("path", "command", {"enum": ["load", "unload", "pin", "unpin"]}, "what to do with it")
+KINDS_WANTED = _in("query", "kinds", {"type": "string"}, f"only these, joined by commas: {', '.join(KINDS)}")
+FORMAT = _in("query", "format", {"enum": ["json", "jsonl"]}, "jsonl: what `coe router retrain --decisions` reads")
+LIMIT = _in("query", "limit", {"type": "integer", "minimum": 0}, "only so many, the newest")
+LAST_EVENT = _in("header", LAST_EVENT_ID, {"type": "string"}, "the id of the last event that the client has")
 ASKED = (*BODY, *REFUSED, 415)
 
 OPERATIONS = (
@@ -93,6 +101,11 @@ OPERATIONS = (
         errors=(*ASKED, 404, 503),
         body=DetokenizeRequest,
     ),
+    _Operation(
+        *("post", "/v1/feedback", "Say whether the decision on a request of yours was right", answers.FeedbackKept),
+        errors=(*ASKED, 404, 429, 503),
+        body=FeedbackRequest,
+    ),
     _Operation("get", "/v1/models", "The composition and its experts", answers.ModelList, REFUSED),
     _Operation("get", "/v1/models/{name}", "One of them", answers.ModelObject, (*REFUSED, 404), parameters=(NAME,)),
     _Operation("get", "/admin/experts", "Where every expert is", answers.Experts, REFUSED, who="admin"),
@@ -101,6 +114,26 @@ OPERATIONS = (
         errors=(400, *REFUSED, 404, 415, 503),
         who="admin",
         parameters=(NAME, COMMAND),
+    ),
+    _Operation(
+        *("get", "/admin/events", "A snapshot, and then what happens, as server-sent events", None),
+        errors=(400, *REFUSED),
+        who="admin",
+        media=(EVENTS,),
+        parameters=(KINDS_WANTED, LAST_EVENT),
+    ),
+    _Operation(
+        *("get", "/admin/decisions", "The last decisions, the oldest first", answers.Decisions),
+        errors=(400, *REFUSED),
+        who="admin",
+        media=(JSON, JSONL),
+        parameters=(LIMIT, FORMAT),
+    ),
+    _Operation(
+        *("post", "/admin/drain", "Take no more requests; when those that run have ended, the process ends"),
+        answer=answers.Drained,
+        errors=(*REFUSED, 415),
+        who="admin",
     ),
     _Operation("get", "/admin/store", "The folder of imported weights", answers.Store, REFUSED, who="admin"),
     _Operation("get", "/admin/answers", "The answer cache", answers.Answers, REFUSED, who="admin"),
@@ -166,7 +199,10 @@ def _described(operation: _Operation) -> dict[str, Any]:
 
 def _answer(operation: _Operation) -> dict[str, Any]:
     schema = _ref(operation.answer) if operation.answer else {"type": "string"}
-    content = {kind: {"schema": _EVENT if kind == EVENTS else schema} for kind in operation.media}
+    content = {
+        kind: {"schema": _EVENT if kind == EVENTS else {"type": "string"} if kind == JSONL else schema}
+        for kind in operation.media
+    }
     return {"description": operation.summary, "content": content, "headers": _header_refs("x-request-id")}
 
 

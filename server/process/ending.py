@@ -1,7 +1,7 @@
 """Who ends the process, and that it ends: signals, and a last resort for what hangs.
 
-The first SIGTERM or SIGINT asks for the end; a second one ends the process at once, as does the first before anything
-is served. SIGHUP is logged. Knows nothing about servers and runtimes.
+The first SIGTERM or SIGINT asks for the end, as an operator may over HTTP; a second one ends the process at once, as
+does the first before anything is served. SIGHUP is logged. Knows nothing about servers and runtimes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Ending:
         self.drain_s = drain_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = asyncio.Event()
-        self._is_asked = False
+        self._is_asked = self._is_signalled = False
         faulthandler.enable(STDERR)  # a crash in a kernel leaves the traces of all threads
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._on_end)
@@ -47,13 +47,20 @@ class Ending:
         self._loop = asyncio.get_running_loop()
         await self._asked.wait()
 
-    def _on_end(self, signum: int, _: FrameType | None) -> None:
-        if self._loop is None or self._is_asked:
-            _die(signum)
-        else:
+    def ask(self) -> None:
+        """Ask for the end, once anybody is served. A signal that follows asks for it too, and does not end at once."""
+        assert self._loop is not None
+        if not self._is_asked:
             self._is_asked = True
             end_hard_in(self.drain_s + GRACE_S + CLOSE_S)
             self._loop.call_soon_threadsafe(self._asked.set)
+
+    def _on_end(self, signum: int, _: FrameType | None) -> None:
+        if self._loop is None or self._is_signalled:
+            _die(signum)
+        else:
+            self._is_signalled = True
+            self.ask()
 
     def _on_hang_up(self, _: int, __: FrameType | None) -> None:
         log.warning("SIGHUP is ignored: the configuration is read at the start; restart to reload it")

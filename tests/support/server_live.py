@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -37,7 +38,7 @@ def live_server(
     router: Router | None = None,
     *,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 (frozen)
-    **settings: float,
+    **settings: Any,
 ) -> Iterator[Live]:
     """Serve a configuration on a free port until the block ends, by default without a classifier."""
     config = load_config(config_file)

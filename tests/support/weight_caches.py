@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
+from coe.telemetry.events import Happening
 from coe.weights.cache import WeightCache
 from coe.weights.lease import Lease
 from coe.weights.memory.device import EmulatedDevice
@@ -41,6 +42,7 @@ class RealCache:
         self.store = Store(folder)
         self.events: SimpleQueue[Arrived] = SimpleQueue()
         self.bytes: dict[str, bytes] = {}
+        self.told: list[Happening] = []
         emulated = None if device is None else EmulatedDevice(device * SIZE)
         self.cache = WeightCache(
             self.store,
@@ -48,6 +50,7 @@ class RealCache:
             device=emulated,
             device_bytes=(device or 0) * SIZE,
             post=self.events.put,
+            publish=self.told.append,
         )
         self.units = {name: tuple(self.unit(each) for each in names) for name, names in experts.items()}
         for name, units in self.units.items():

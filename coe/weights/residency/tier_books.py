@@ -35,6 +35,10 @@ class TierBooks:
         """Return the bytes of the expert's units that are ready here."""
         return total_bytes(unit for unit in self.units.of(expert) if self.residents.is_ready(unit))
 
+    def moving_bytes(self, expert: str) -> int:
+        """Return the bytes of the expert's units that are on their way here."""
+        return total_bytes(unit for unit in self.units.of(expert) if self.residents.is_moving(unit))
+
     def missing_bytes(self, expert: str) -> int:
         """Return the bytes of the expert's units that are not ready here."""
         return total_bytes(unit for unit in self.units.of(expert) if not self.residents.is_ready(unit))

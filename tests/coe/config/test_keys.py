@@ -21,6 +21,7 @@ from coe.config.schema import (
     RuleConfig,
     SchedulerConfig,
     ServerConfig,
+    TelemetryConfig,
 )
 from coe.types import Sampling
 
@@ -33,6 +34,7 @@ VALUES = {
     "server": ServerConfig,
     "access": AccessConfig,
     "answer_cache": AnswerCacheConfig,
+    "telemetry": TelemetryConfig,
     "router.rules": RuleConfig,
     "experts.*.generation": Sampling,
 }

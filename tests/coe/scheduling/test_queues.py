@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coe.scheduling.job import Job
 from coe.scheduling.limits import Limits
-from coe.scheduling.queues import HINT_S, JobQueues
+from coe.scheduling.queues import HINT_S, JobQueues, RequestCounts
 
 
 def add(queues: JobQueues, job_id: str, expert: str = "a", at_s: float = 0.0, donor: str | None = None) -> Job:
@@ -32,6 +32,18 @@ def test_begun_jobs_are_requests_but_do_not_wait() -> None:
     assert queues.lengths() == {"a": 1, "b": 1}
     assert queues.num_requests("a") == 2
     assert (queues.waited_s(5.0), queues.waited_s(5.0, "a"), queues.waited_s(5.0, "c")) == (4.0, 2.0, 0.0)
+
+
+def test_choices_of_one_request_count_once_and_run_when_one_has_begun() -> None:
+    queues = JobQueues(Limits())
+    for job_id in ("1", "1/1", "1/2", "2"):
+        add(queues, job_id).request = job_id.partition("/")[0]
+    assert queues.request_counts() == {"a": RequestCounts(2, 0)}
+    begin(queues.jobs["1/1"])
+    assert queues.request_counts() == {"a": RequestCounts(1, 1)}
+    for job in list(queues.jobs.values()):
+        queues.remove(job)
+    assert queues.request_counts() == {"a": RequestCounts(0, 0)}
 
 
 def test_a_removed_job_leaves_no_trace_in_the_lengths() -> None:

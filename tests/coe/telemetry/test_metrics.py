@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
-from coe.errors import ShutdownError
 from coe.telemetry.metrics import SECONDS, Gauges, Metrics
 from coe.types import SwitchKind, Tier
 from coe.weights.transfer import Arrived
@@ -18,36 +15,14 @@ def test_snapshot_has_what_was_counted_and_stays_as_it_was() -> None:
     metrics.passed_over("sql", "queue")
     metrics.stepped(10, 2)
     metrics.stepped(0, 3)
-    metrics.switched(SwitchKind.HOST_HIT)
+    metrics.switched("code", SwitchKind.HOST_HIT)
     before = metrics.snapshot()
     metrics.finished("code", "ok")
     assert before.requests == {("code", "ok"): 1}
     assert before.passed_over == {("sql", "queue"): 1}
     assert (before.prompt_tokens, before.completion_tokens, before.steps) == (10, 5, 2)
-    assert before.switches == {SwitchKind.HOST_HIT: 1}
+    assert before.switches == {("code", SwitchKind.HOST_HIT): 1}
     assert metrics.snapshot().requests == {("code", "ok"): 2}
-
-
-def test_a_request_counts_once_under_its_last_expert_and_outcome() -> None:
-    metrics = Metrics()
-    with metrics.counted():
-        pass  # nobody was asked
-    with metrics.counted() as request:
-        request.expert = "sql"
-        request.expert, request.outcome = "code", "ok"
-    with metrics.counted() as request:
-        request.expert = "code"  # its client left
-    for error in (ShutdownError("over"), ZeroDivisionError("a bug")):
-        with pytest.raises(type(error)):
-            failing_request(metrics, error)
-    outcomes = ("ok", "cancelled", "ShutdownError", "ZeroDivisionError")
-    assert metrics.snapshot().requests == {("code", outcome): 1 for outcome in outcomes}
-
-
-def failing_request(metrics: Metrics, error: Exception) -> None:
-    with metrics.counted() as request:
-        request.expert = "code"
-        raise error
 
 
 def test_failed_transfers_move_no_bytes() -> None:

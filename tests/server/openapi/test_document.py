@@ -17,6 +17,10 @@ from server.openai.tokens import token_routes
 from server.openapi import answers
 from server.openapi.document import document
 from server.routing import routing_routes
+from server.telemetry.decisions import decision_routes
+from server.telemetry.events import event_routes
+from server.telemetry.feedback import feedback_routes
+from server.telemetry.http_counts import HttpCounts
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -27,7 +31,10 @@ def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
         token_routes(live.runtime, None),  # type: ignore[arg-type]
         routing_routes(live.runtime, None),  # type: ignore[arg-type]
         admin_routes(live.runtime),
-        health_routes(live.runtime),
+        event_routes(live.runtime, 1.0),
+        decision_routes(live.runtime),
+        feedback_routes(live.runtime, None, {}),  # type: ignore[arg-type]
+        health_routes(live.runtime, HttpCounts()),
     )
     routes = [route for room in rooms for route in room.routes if isinstance(route, APIRoute)]
     there = {(method.lower(), route.path) for route in routes for method in route.methods}

@@ -140,3 +140,21 @@ def test_an_engine_that_dies_is_said_to_everybody_and_ends_the_process(config: P
             assert "the engine failed (SystemExit: a bug of ours)" in answer.text
         assert served.exit_code() == 1
         assert "ending with exit code 1: the engine failed" in served.log
+
+
+def test_an_operators_drain_ends_what_runs_and_then_the_process(config: Path) -> None:
+    config.write_text(config.read_text().replace("drain_s = 0.5", "drain_s = 60"))
+    with served_process(config, slow_steps) as server, ThreadPoolExecutor(2) as threads:
+        server.wait_ready()
+        begun = threading.Event()
+        running = threads.submit(server.stream, begun, max_tokens=30, ignore_eos=True)
+        assert begun.wait(60)
+        drained = httpx.post(f"{server.url}/admin/drain", timeout=60)
+        assert drained.json() == {"ok": True, "num_running": 1, "ends": True}
+        ready = server.get("/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+        refused = server.ask()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
+        server.signal(signal.SIGTERM)  # what an orchestrator sends after its hook: it does not cut off what runs
+        assert running.result()[-1] == "data: [DONE]"
+        assert server.exit_code() == 0

@@ -1,0 +1,1 @@
+"""What an operator is told over HTTP: events as they happen, decisions, and what people say of them."""
