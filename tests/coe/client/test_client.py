@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 
+from scripted_server import Reply, scripted_server
 from server_live import Live
 
 from coe import AsyncClient, Client
@@ -70,3 +71,34 @@ def test_operators_commands_show_in_the_status(live: Live) -> None:
         assert client.pin("other").is_pinned
         assert not client.unpin("other").is_pinned
         assert [status.name for status in client.experts()] == ["general", "other"]
+
+
+def test_a_completion_continues_a_text_as_it_is(live: Live) -> None:
+    async def ask() -> str:
+        async with AsyncClient(live.url) as client:
+            return (await client.complete("The capital of", model="other", **GREEDY)).text
+
+    with Client(live.url) as client:
+        whole = client.complete("The capital of", model="other", echo=True, logprobs=1, **GREEDY)
+        plain = client.complete("The capital of", model="other", **GREEDY)
+    assert whole.text == f"The capital of{plain.text}"
+    assert "".join(token["token"] for token in whole.choices[0].logprobs or ()) == whole.text
+    assert (plain.expert, plain.why, plain.finish_reason) == ("other", "model", "length")
+    assert asyncio.run(ask()) == plain.text
+
+
+def test_models_are_what_a_request_may_name(live: Live) -> None:
+    async def ask() -> list[str]:
+        async with AsyncClient(live.url) as client:
+            return await client.models()
+
+    with Client(f"{live.url}/v1") as client:
+        assert client.models() == ["coe", "general", "other"] == asyncio.run(ask())
+
+
+def test_headers_go_with_every_request_beside_the_key() -> None:
+    models = Reply(200, '{"data": []}')
+    with scripted_server([models]) as server, Client(server.url, api_key="s", headers={"x-team": "blue"}) as client:
+        assert client.models() == []
+    (asked,) = server.asked
+    assert (asked.headers["authorization"], asked.headers["x-team"]) == ("Bearer s", "blue")
