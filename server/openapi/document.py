@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
+from server.openai.tokens import DetokenizeRequest, TokenizeRequest
 from server.openapi import answers
 from server.routing import CONVERSATION, RouteRequest
 
@@ -81,6 +82,16 @@ OPERATIONS = (
         errors=(*ASKED, 404, 429, 503),
         body=RouteRequest,
         parameters=(CONVERSATION_HEADER,),
+    ),
+    _Operation(
+        *("post", "/tokenize", "The token ids that an expert would be given", answers.Tokenized),
+        errors=(*ASKED, 404, 503),
+        body=TokenizeRequest,
+    ),
+    _Operation(
+        *("post", "/detokenize", "The text of token ids", answers.Detokenized),
+        errors=(*ASKED, 404, 503),
+        body=DetokenizeRequest,
     ),
     _Operation("get", "/v1/models", "The composition and its experts", answers.ModelList, REFUSED),
     _Operation("get", "/v1/models/{name}", "One of them", answers.ModelObject, (*REFUSED, 404), parameters=(NAME,)),
@@ -184,7 +195,7 @@ def _schemas() -> dict[str, Any]:
     written: list[type[BaseModel]] = [answers.Error, *(each.answer for each in OPERATIONS if each.answer)]
     schemas = _definitions(requests, "validation") | _definitions(written, "serialization")
     for model in requests:
-        _complete(schemas[model.__name__], has_openai_fields=model is not RouteRequest)
+        _complete(schemas[model.__name__], has_openai_fields=model in (ChatRequest, CompletionRequest))
     asked = schemas["RouteRequest"]
     asked["properties"] = schemas["ChatRequest"]["properties"] | asked["properties"]  # one can be asked as it is
     return schemas
