@@ -16,7 +16,7 @@ Light: imports httpx and no torch.
 
 from __future__ import annotations
 
-from coe.client.answers import Answer, Choice, Embeddings
+from coe.client.answers import Answer, Choice, Completions, Embeddings
 from coe.client.client import AsyncClient, Client
 from coe.client.events import AsyncEvents, Event, Events
 from coe.client.fields import ChatFields, CompletionFields
@@ -31,6 +31,7 @@ __all__ = [
     "Choice",
     "Client",
     "CompletionFields",
+    "Completions",
     "Embeddings",
     "Event",
     "Events",

@@ -20,10 +20,12 @@ from coe.types import Cached, CostTerm, Decision, Neighbour, PassedOver, ShadowC
 __all__ = [
     "Answer",
     "Choice",
+    "Completions",
     "Embeddings",
     "answer_from",
     "answers_status_from",
     "completion_from",
+    "completions_from",
     "decision_from",
     "embeddings_from",
     "expert_status_from",
@@ -111,6 +113,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Completions:
+    """An answer to each prompt of a list, in its order; tokens are counted for all together."""
+
+    answers: tuple[Answer, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Embeddings:
     """A vector for each text that was sent, in its order."""
 
@@ -127,6 +137,18 @@ def whole_answer_from(body: JsonObject) -> Answer:
 def completion_from(body: JsonObject) -> Answer:
     """Return the answer in a completion; its log-probabilities become one object a token, as a chat completion's."""
     return answer_from(tuple(map(_text_choice_from, body["choices"])), body["coe"], body["usage"])
+
+
+def completions_from(body: JsonObject) -> Completions:
+    """Return the answers to a list of prompts: the choices of each stand in a row, and `prompts` has its decision."""
+    choices = sorted(body["choices"], key=lambda each: int(each["index"]))
+    decided = body["coe"].get("prompts") or [body["coe"]]
+    num_each = len(choices) // len(decided)
+    answers = tuple(
+        answer_from(tuple(map(_text_choice_from, choices[at * num_each : (at + 1) * num_each])), coe, None)
+        for at, coe in enumerate(decided)
+    )
+    return Completions(answers, _usage_from(body["usage"]))
 
 
 def embeddings_from(body: JsonObject) -> Embeddings:

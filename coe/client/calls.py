@@ -12,9 +12,11 @@ from typing import Any, Generic, Literal, TypeVar
 
 from coe.client.answers import (
     Answer,
+    Completions,
     Embeddings,
     answers_status_from,
     completion_from,
+    completions_from,
     decision_from,
     embeddings_from,
     expert_status_from,
@@ -37,6 +39,7 @@ __all__ = [
     "clear_answers",
     "command",
     "completion",
+    "completions",
     "embeddings",
     "experts",
     "headers",
@@ -79,6 +82,13 @@ def chat(prompt: Prompt, model: str, conversation: str | None, fields: Mapping[s
 
 def completion(prompt: str | Sequence[int], model: str, fields: Mapping[str, Any]) -> Call[Answer]:
     return Call("POST", "/v1/completions", completion_from, {"model": model, "prompt": prompt, **_flat(fields)})
+
+
+def completions(
+    prompts: Sequence[str] | Sequence[Sequence[int]], model: str, fields: Mapping[str, Any]
+) -> Call[Completions]:
+    body = {"model": model, "prompt": list(prompts), **_flat(fields)}
+    return Call("POST", "/v1/completions", completions_from, body)
 
 
 def embeddings(texts: str | Sequence[str], model: str, dimensions: int | None) -> Call[Embeddings]:

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from coe.client import calls
-from coe.client.answers import Answer, Embeddings
+from coe.client.answers import Answer, Completions, Embeddings
 from coe.client.calls import CHAT, Call, Prompt, chat_body, headers
 from coe.client.errors import connection_errors, read_json
 from coe.client.events import EVENTS, AsyncEvents, Events
@@ -71,6 +71,16 @@ class Client:
     ) -> Answer:
         """Have a text, or token ids of one expert, continued as it is, without a chat template."""
         return self._send(calls.completion(prompt, model, fields))
+
+    def complete_all(
+        self,
+        prompts: Sequence[str] | Sequence[Sequence[int]],
+        *,
+        model: str = "coe",
+        **fields: Unpack[CompletionFields],
+    ) -> Completions:
+        """Have each text of a list continued, by the expert that it is routed to, in one request."""
+        return self._send(calls.completions(prompts, model, fields))
 
     def embed(self, texts: str | Sequence[str], *, model: str = "coe", dimensions: int | None = None) -> Embeddings:
         """Ask for a vector of each text, of at most `dimensions` numbers."""
@@ -171,6 +181,15 @@ class AsyncClient:
         self, prompt: str | Sequence[int], *, model: str = "coe", **fields: Unpack[CompletionFields]
     ) -> Answer:
         return await self._send(calls.completion(prompt, model, fields))
+
+    async def complete_all(
+        self,
+        prompts: Sequence[str] | Sequence[Sequence[int]],
+        *,
+        model: str = "coe",
+        **fields: Unpack[CompletionFields],
+    ) -> Completions:
+        return await self._send(calls.completions(prompts, model, fields))
 
     async def embed(
         self, texts: str | Sequence[str], *, model: str = "coe", dimensions: int | None = None

@@ -13,12 +13,14 @@ __all__ = ["Asked", "Reply", "Scripted", "scripted_server"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer; one that `breaks` promises more bytes than it sends before it closes the connection."""
+    """An answer. It promises more bytes than it sends where it `breaks`, and closes the connection, and where it
+    `hangs`, until the server ends."""
 
     status: int = 200
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     breaks: bool = False
+    hangs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,18 @@ def scripted_server(replies: Sequence[Reply]) -> Iterator[Scripted]:
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(body) + reply.breaks))
+            self.send_header("content-length", str(len(body) + (reply.breaks or reply.hangs)))
             self.end_headers()
             self.wfile.write(body)
+            if reply.hangs:
+                ended.wait()
 
         do_POST = do_GET  # noqa: N815 (http.server's name)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
+    ended = threading.Event()
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server = Scripted(f"http://127.0.0.1:{listener.server_address[1]}")
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
@@ -68,6 +73,7 @@ def scripted_server(replies: Sequence[Reply]) -> Iterator[Scripted]:
     try:
         yield server
     finally:
+        ended.set()
         listener.shutdown()
         thread.join()
         listener.server_close()

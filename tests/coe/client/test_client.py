@@ -9,7 +9,7 @@ import sys
 from scripted_server import Reply, scripted_server
 from server_live import Live
 
-from coe import AsyncClient, Client
+from coe import AsyncClient, Client, Completions
 
 PROMPT = "What is the capital of France?"
 GREEDY = {"temperature": 0, "max_tokens": 12}
@@ -85,6 +85,27 @@ def test_a_completion_continues_a_text_as_it_is(live: Live) -> None:
     assert "".join(token["token"] for token in whole.choices[0].logprobs or ()) == whole.text
     assert (plain.expert, plain.why, plain.finish_reason) == ("other", "model", "length")
     assert asyncio.run(ask()) == plain.text
+
+
+def test_each_prompt_of_a_list_has_its_own_answer(live: Live) -> None:
+    """Prompts are routed one by one, so each answer has a decision."""
+    prompts = ["The capital of", "One, two,", "@other is"]
+
+    async def ask() -> Completions:
+        async with AsyncClient(live.url) as client:
+            return await client.complete_all(prompts, n=2, seed=1, max_tokens=4)
+
+    with Client(live.url) as client:
+        found = client.complete_all(prompts, n=2, seed=1, max_tokens=4)
+        alone = [client.complete(prompt, n=2, seed=1, max_tokens=4) for prompt in prompts]
+        (one,) = client.complete_all(prompts[:1], n=2, seed=1, max_tokens=4).answers
+    assert [answer.choices for answer in found.answers] == [answer.choices for answer in alone]
+    assert [answer.expert for answer in found.answers] == [answer.expert for answer in alone]
+    assert one.choices == alone[0].choices
+    used = [answer.usage for answer in alone if answer.usage is not None]
+    assert found.usage.completion_tokens == sum(usage.completion_tokens for usage in used)
+    assert found.usage.prompt_tokens == sum(usage.prompt_tokens for usage in used)
+    assert [answer.choices for answer in asyncio.run(ask()).answers] == [answer.choices for answer in found.answers]
 
 
 def test_models_are_what_a_request_may_name(live: Live) -> None:
