@@ -50,7 +50,7 @@ async def attempt(
     num_left = len(sequences)
     try:
         with life.heard(events.put):
-            engine.post(Submit(sequences))
+            engine.post(Submit(sequences, first.keep_alive_s))
             try:
                 await events.admitted()
             except CoeError:
@@ -60,7 +60,8 @@ async def attempt(
             if event is None and patience.gives_up:
                 expert, wait_s = first.decision.expert, patience.wait_s
                 raise DeadlineError(f"no token from expert '{expert}' in {wait_s:.1f} s of the deadline", expert=expert)
-            yield Routed(first.decision, first.tier, len(first.token_ids), first.changed)
+            switch = event.switch if isinstance(event, Delta | Finished) else None
+            yield Routed(first.decision, first.tier, len(first.token_ids), first.changed, switch=switch)
             while num_left:
                 event = event or await events.get()
                 if isinstance(event, Finished):

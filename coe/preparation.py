@@ -20,6 +20,8 @@ from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScor
 
 __all__ = [
     "PreparedPrompt",
+    "attempt_id",
+    "check_deadline",
     "check_length",
     "encode",
     "filled",
@@ -49,6 +51,8 @@ class PreparedPrompt(NamedTuple):
     prefix_group: str = ""
     changed: tuple[str, ...] = ()
     is_continued: bool = False
+    deadline_s: float | None = None
+    keep_alive_s: float | None = None
 
     def followed_by(self, token_ids: tuple[int, ...]) -> PreparedPrompt:
         """Return it with a continuation to score and nothing to sample after it; raises ContextLengthError."""
@@ -63,7 +67,15 @@ def query_of(request: GenerateRequest) -> RouteQuery:
     if request.prompt is None and not request.messages:
         raise InvalidRequestError("messages is empty; send at least one message", param="messages")
     messages = request.messages if request.prompt is None else (Message("user", request.prompt),)
-    return RouteQuery(messages, request.expert, request.has_tools, request.conversation, request.owner)
+    return RouteQuery(
+        messages,
+        request.expert,
+        request.has_tools,
+        request.conversation,
+        request.owner,
+        exclude=request.exclude,
+        prefer=request.prefer,
+    )
 
 
 def check_length(request: GenerateRequest, experts: Experts) -> None:
@@ -76,6 +88,22 @@ def check_length(request: GenerateRequest, experts: Experts) -> None:
     roomiest = LengthBound(max(bound.num_tokens for bound in bounds), max(bound.num_chars for bound in bounds))
     num_chars = len(request.prompt or "") + sum(len(message.content) for message in request.messages)
     roomiest.check(len(request.messages), num_chars, f"expert '{name}'" if name else "the roomiest expert")
+
+
+def check_deadline(asked_s: float | None, most_s: float) -> None:
+    """Raise InvalidRequestError for a request that asks for more time to its first token than the operator gives."""
+    if asked_s is not None and asked_s > most_s:
+        raise InvalidRequestError(
+            f"coe.deadline_s = {asked_s:g} is more than the {most_s:g} s that the server gives ([scheduler] "
+            "deadline_s); lower it, or leave it out",
+            param="coe",
+        )
+
+
+def attempt_id(request_id: str, decision: Decision) -> str:
+    """Return the id of a request at this expert: what ran for one that was passed over may end a step later."""
+    num_hops = len(decision.passed_over)
+    return f"{request_id}~{num_hops}" if num_hops else request_id
 
 
 async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest, decision: Decision) -> ChatTokens:
@@ -156,6 +184,7 @@ def sequence_of(prompt: PreparedPrompt, choice: int, sink: Sink) -> Sequence:
         min_tokens=sampling.min_tokens,
         score_from=prompt.score_from,
         prefix_group=prompt.prefix_group,
+        deadline_s=prompt.deadline_s,
     )
 
 

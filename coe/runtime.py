@@ -23,7 +23,16 @@ from coe.experts import Experts, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.lifecycle import Lifecycle
 from coe.operator import Operator
-from coe.preparation import PreparedPrompt, check_length, encode, likelihood_of, query_of, settle
+from coe.preparation import (
+    PreparedPrompt,
+    attempt_id,
+    check_deadline,
+    check_length,
+    encode,
+    likelihood_of,
+    query_of,
+    settle,
+)
 from coe.routing import RoutingBatcher, TextWorker
 from coe.telemetry.metrics import Metrics, RequestCount
 from coe.text.templates import ChatTokens
@@ -148,6 +157,7 @@ class Runtime:
         cause: CoeError | None = None  # what was wrong with the first one
         submitted_s = time.monotonic()
         check_length(request, self.experts)
+        check_deadline(request.deadline_s, self.engine.status.deadline_s)
         decision = await self._decide(query_of(request))
         if not request.passes_over:
             decision = replace(decision, alternatives=())
@@ -181,7 +191,7 @@ class Runtime:
         prompt = await self._prepare(request, decision, submitted_s, hints=found is None)
         if question and (hit := self.answers.confirmed(found, prompt.token_ids)):
             return self.answers.answered(hit, prompt, count)
-        left_s = submitted_s + self.engine.status.deadline_s - time.monotonic()
+        left_s = submitted_s + (request.deadline_s or self.engine.status.deadline_s) - time.monotonic()
         patience = patience_for(decision, left_s, commit_s)
         choices = [prompt] * request.num_choices
         events = attempt(self.engine, self._life, self.metrics, choices, count, patience)
@@ -225,10 +235,8 @@ class Runtime:
         token_ids, changed = await self._encode(expert, request, decision)
         sampling = settle(request.sampling, expert, len(token_ids))
         score_from = 0 if request.scores_prompt else None
-        num_hops = len(decision.passed_over)  # what ran for an expert that was passed over may end a step later
-        request_id = f"{request.id}~{num_hops}" if num_hops else request.id
         return PreparedPrompt(
-            request_id=request_id,
+            request_id=attempt_id(request.id, decision),
             expert=expert,
             decision=decision,
             tier=tier,
@@ -239,6 +247,8 @@ class Runtime:
             prefix_group=request.prefix_group,
             changed=changed,
             is_continued=request.prompt is not None,
+            deadline_s=request.deadline_s,
+            keep_alive_s=request.keep_alive_s,
         )
 
     async def _encode(self, expert: ServedExpert, request: GenerateRequest, decision: Decision) -> ChatTokens:

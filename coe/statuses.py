@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from coe.types import BreakerState, Tier
 
-__all__ = ["AnswersStatus", "ExpertStatus", "StoreStatus", "UnitStatus"]
+__all__ = ["AnswersStatus", "ExpertStatus", "StoreStatus", "UnitStatus", "WaitingStatus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,18 @@ class UnitStatus:
     tier: Tier
     size_bytes: int
     is_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingStatus:
+    """What a request waits for: `position` among the `queued` of its expert, from 1 (0: it has begun), and the bytes of
+    the expert that are where it runs."""
+
+    expert: str
+    position: int
+    queued: int
+    loaded_bytes: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ class RouteQuery:
     `expert` is the name or alias that the client asked for, None to be routed. `conversation` is the client's own name
     for the conversation, None if it has none; `owner` is whose conversations it may go on with. `only_explains` asks
     which expert would answer, without an answer: the decision then has the texts of training prompts whose licence
-    allows it, and the router does not remember it.
+    allows it, and the router does not remember it. `exclude` names experts that may not answer,
+    `prefer` those that are to answer, the first one first, where they are nearly as likely.
     """
 
     messages: tuple[Message, ...]
@@ -131,6 +132,8 @@ class RouteQuery:
     conversation: str | None = None
     owner: str = ""
     only_explains: bool = False
+    exclude: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
     snapshot: Snapshot = field(default_factory=Snapshot)
 
 
@@ -200,6 +203,8 @@ class Decision:
         "category"      the classifier was sure; the general expert answers for a category that has no expert
         "cost"          as "category", but another expert is worth more after the price of loading it (`cost`)
         "conversation"  a follow-up whose topic has not clearly moved stays with the conversation's expert
+        "wish"          another expert was chosen, which the request excludes, or this one is nearly as likely and it
+                        prefers this one
         "abstain"       the classifier was not sure, or the prompt is unlike everything it was trained on
         "general"       there was nothing to classify
     and `because` says it in a sentence. `text` is the last user turn as the expert is given it. `probabilities` has
@@ -245,6 +250,8 @@ class GenerateRequest:
     An answer that was kept answers it only if it is younger than `max_age_s` (None: of any age). With `is_kept` False
     its answer is not kept, nor answered by one that was. `grammar` is the form that the answer must have.
     `prompt_ids` are the tokens of `prompt` where the client chose them itself; then it names the expert.
+    `exclude` and `prefer` are as in RouteQuery. `deadline_s` is the time to the first token, None for the server's own;
+    `keep_alive_s` are the idle seconds after which the expert is unloaded from now on (inf: never; None: as before).
     `template_variables` are given to the expert's chat template beside the conversation and `tools`.
     """
 
@@ -268,6 +275,10 @@ class GenerateRequest:
     allows_parallel_calls: bool = True
     template_variables: Mapping[str, Any] = field(default_factory=dict)
     grammar: Grammar | None = None
+    exclude: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
+    deadline_s: float | None = None
+    keep_alive_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,10 +348,13 @@ class Cached:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The first event of a generation: the decision, which will not change any more. `tier` is where the expert's
-    weights were when the request asked for it; `changed` says in words what was changed in the conversation, because
-    the expert's template refuses it as it is. `cached` says which kept answer this is, None for a new one. `index` is
-    the first choice that it is about: requests that are answered together have choices in a row."""
+    """The first event of a generation: the decision, which will not change any more.
+
+    `tier` is where the expert's weights were when the request asked for it; `changed` says in words what was changed in
+    the conversation, because the expert's template refuses it as it is. `cached` says which kept answer this is, None
+    for a new one. `index` is the first choice that it is about: requests that are answered together have choices in a
+    row. `switch` is what it cost, where that is known.
+    """
 
     decision: Decision
     tier: Tier
@@ -348,6 +362,7 @@ class Routed:
     changed: tuple[str, ...] = ()
     cached: Cached | None = None
     index: int = 0
+    switch: Switch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,12 +383,14 @@ class Delta:
     """New text of one choice; empty while a character or a possible stop string is incomplete.
 
     `token_ids` are those sampled since the last Delta, `logprobs` belong to the tokens whose text begins in this one.
+    The first one of a choice has its `switch`.
     """
 
     text: str
     token_ids: tuple[int, ...]
     index: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    switch: Switch | None = None
 
 
 @dataclass(frozen=True, slots=True)

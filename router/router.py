@@ -28,6 +28,7 @@ from router.policy import RoutingPolicy
 from router.shadow import with_shadow
 from router.stickiness import ConversationMemory, earlier_requests
 from router.turn import Previous, Turn, last_user_turn, system_turn, user_turns
+from router.wishes import wished
 
 __all__ = ["GeneralOnly", "Router"]
 
@@ -222,6 +223,7 @@ class Router:
     def _decide(self, query: RouteQuery, conversation: _Conversation, turns: Mapping[_Request, Turn]) -> Decision:
         previous = self._before(query, conversation, turns)
         decision = self._decide_request(conversation.request, turns, query.snapshot, previous)
+        decision = wished(decision, query, self.policy.mapping, self.policy.directory)
         if query.only_explains:
             return replace(decision, nearest=with_texts(self.artefact, decision.nearest))
         self._memory.remember(query, decision.why, self.policy.after(decision, previous))
@@ -269,4 +271,5 @@ class GeneralOnly:
         general = self._policy.directory.general
         because = f"no expert is named, {general} answers"
         unnamed = Decision(general, None, None, "general", last_user_turn(query.messages), because=because)
-        return self._policy.before_classifying(query) or unnamed
+        decision = self._policy.before_classifying(query) or unnamed
+        return wished(decision, query, {}, self._policy.directory)

@@ -37,7 +37,7 @@ def create_app(
     *,
     max_body_bytes: int = 8 << 20,
     body_timeout_s: float = 60.0,
-    keep_alive_s: float = 5.0,
+    keep_alive_s: float = 1.0,
 ) -> FastAPI:
     """Return the application; its lifespan starts the runtime and closes it, which ends what still runs.
 

@@ -18,13 +18,15 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from coe.errors import CancelledError
+from coe.preparation import attempt_id
 from coe.runtime import Runtime
-from coe.types import GenerateEvent, GenerateRequest, Routed
+from coe.statuses import WaitingStatus
+from coe.types import Decision, GenerateEvent, GenerateRequest, Routed
 from server.access.caller import caller_of
 from server.access.metering import metered
 from server.cache_control import CACHE_CONTROL, wanted
+from server.decisions import decision_headers
 from server.openai.answers import Answer
-from server.routing import decision_headers
 from server.stream import sse
 from server.together import together
 
@@ -58,9 +60,20 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
     if not asked.streams:
         return await _unless_left(request, _whole(asked, events))
     routed = await _unless_left(request, _routed(events))
-    text = sse(asked.answer_to(routed), routed, events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
+    text = sse(
+        asked.answer_to(routed),
+        routed,
+        events,
+        waiting=partial(_waiting, runtime, asked.requests[0].id, routed.decision),
+        includes_usage=asked.includes_usage,
+        keep_alive_s=keep_alive_s,
+    )
     headers = {**decision_headers(routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)
+
+
+def _waiting(runtime: Runtime, request_id: str, decision: Decision) -> WaitingStatus:
+    return runtime.engine.status.waiting(attempt_id(request_id, decision), decision.expert)
 
 
 async def _whole(asked: Generation, events: AsyncGenerator[GenerateEvent, None]) -> Response:

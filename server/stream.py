@@ -1,17 +1,19 @@
 """Server-sent events of one generation (WHATWG HTML, "Server-sent events").
 
-Sends an answer's chunks as `data:` lines, comments while there is nothing to send, so that proxies keep the connection,
-and an `error` event for what fails after the headers; [DONE] ends every stream. Knows nothing about endpoints or
-requests.
+Sends an answer's chunks as `data:` lines; comments while there is nothing to send, so that proxies keep the connection
+and people see what they wait for; an `error` event for what fails after the headers; [DONE] ends every stream. Knows
+nothing about endpoints or requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import asdict
 from typing import Any
 
+from coe.statuses import WaitingStatus
 from coe.types import GenerateEvent, Routed
 from server.failures import failure_of
 from server.openai.answers import Answer
@@ -27,20 +29,23 @@ async def sse(
     routed: Routed,
     events: AsyncGenerator[GenerateEvent, None],
     *,
+    waiting: Callable[[], WaitingStatus] | None = None,
     includes_usage: bool,
     keep_alive_s: float,
 ) -> AsyncIterator[str]:
     """Yield the stream's text, which ends with [DONE], after an `error` event where something failed.
 
     `events` are those after `routed`; they are closed in any case. `keep_alive_s` is the time between comments.
+    Before the first event after `routed` a comment says what is waited for, if `waiting` is there to be asked.
     """
     try:
         for first in answer.opening(routed):
             yield _data(first)
         async for event in _or_nothing(events, keep_alive_s):
             if event is None:
-                yield KEEP_ALIVE
+                yield KEEP_ALIVE if waiting is None else f": waiting {json.dumps(asdict(waiting()))}\n\n"
                 continue
+            waiting = None
             if isinstance(event, Routed):  # of the next prompt of a list
                 for first in answer.opening(event):
                     yield _data(first)

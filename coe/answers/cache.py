@@ -86,9 +86,9 @@ class AnswerCache:
         self, found: Found, prompt: PreparedPrompt, count: RequestCount
     ) -> AsyncGenerator[GenerateEvent, None]:
         """Yield what the engine would: Routed, then the kept events, and a switch that moved nothing."""
-        yield Routed(prompt.decision, prompt.tier, len(prompt.token_ids), prompt.changed, found.cached)
         took_s = time.monotonic() - prompt.submitted_s
         switch = Switch(SwitchKind.DEVICE_HIT, 0, 0.0, took_s, took_s)
+        yield Routed(prompt.decision, prompt.tier, len(prompt.token_ids), prompt.changed, found.cached, switch=switch)
         events = list(events_of(found.kept.payload[DIGEST_BYTES:], len(prompt.token_ids), switch))
         for at, event in enumerate(events, 1):
             if at == len(events):

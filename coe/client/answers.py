@@ -169,7 +169,7 @@ def answer_from(choices: tuple[Choice, ...], coe: JsonObject, usage: JsonObject 
         SwitchKind(cost["kind"]),
         cost["loaded_bytes"],
         cost["load_ms"] / 1e3,
-        cost["wait_ms"] / 1e3,
+        (cost["queue_ms"] + cost["load_ms"]) / 1e3,
         cost["first_token_ms"] / 1e3,
     )
     cached = None if coe.get("cached") is None else _value_of(Cached, coe["cached"])
@@ -178,7 +178,10 @@ def answer_from(choices: tuple[Choice, ...], coe: JsonObject, usage: JsonObject 
 
 
 def decision_from(body: JsonObject) -> Decision:
-    """Return the decision in a `coe` object or in an answer of /v1/route; its `text` stays with the server."""
+    """Return the decision in a `coe` object, which may be a short one, or in an answer of /v1/route.
+
+    Its `text` stays with the server.
+    """
     known = {field.name: body[field.name] for field in fields(Decision) if field.name in body}
     cost = None if body.get("cost") is None else _value_of(CostTerm, body["cost"])
     nearest = tuple(_value_of(Neighbour, each) for each in body.get("nearest", ()))

@@ -17,9 +17,14 @@ __all__ = ["Call", "Cancel", "Event", "Fault", "Hint", "Inbox", "Shutdown", "Sub
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Take in all choices of one request, or none: the first one's sink gets Admitted, or the error."""
+    """Take in all choices of one request, or none: the first one's sink gets Admitted, or the error.
+
+    `keep_alive_s` is the expert's from then on: the idle seconds after which it is unloaded, inf for never, None to
+    leave it as it is.
+    """
 
     sequences: tuple[Sequence, ...]
+    keep_alive_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

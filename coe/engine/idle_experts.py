@@ -18,6 +18,10 @@ class IdleExperts:
         }
         self._last_used_s = last_used_s
 
+    def keep(self, expert: str, keep_alive_s: float) -> None:
+        """Give an expert another keep-alive; inf for none."""
+        self._keep_alive_s[expert] = keep_alive_s
+
     def expired(self, now_s: float) -> list[str]:
         """Return the experts that have been idle for longer than their keep-alive."""
         return [name for name, due_s in self._due() if due_s <= now_s]

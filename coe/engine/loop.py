@@ -146,8 +146,8 @@ class Engine:
 
     def _handle(self, event: Event) -> None:
         match event:
-            case Submit(sequences):
-                self._submit(sequences)
+            case Submit(sequences, keep_alive_s):
+                self._submit(sequences, keep_alive_s)
             case Hint(expert):
                 self._scheduler.hint(expert, time.monotonic())
             case Cancel(sequence_id):
@@ -187,7 +187,7 @@ class Engine:
 
     # -- events and effects
 
-    def _submit(self, sequences: tuple[Sequence, ...]) -> None:
+    def _submit(self, sequences: tuple[Sequence, ...], keep_alive_s: float | None) -> None:
         """Admit the choices of one request, all or none, and say so before anything else of them."""
         first = sequences[0]
         model, now_s = self._experts[first.expert].model, time.monotonic()
@@ -205,6 +205,8 @@ class Engine:
                 sequence.job.prompt_donor = donor.id
         self._breakers.admitted(first.expert, now_s)
         self._cache.count_request(first.expert)
+        if keep_alive_s is not None:
+            self._idle.keep(first.expert, keep_alive_s)
         first.sink(Admitted())
 
     def _acquire(self, expert: str) -> None:

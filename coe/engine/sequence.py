@@ -56,6 +56,7 @@ class Sequence:
     job: Job = field(init=False)  # the scheduler's, from `new_job` on; it counts the tokens
     prompt_donor: str | None = None  # the first choice of its request, whose prompt it shares
     prefix_group: str = ""  # whose KV it may start from, and who may start from its own
+    deadline_s: float | None = None  # seconds from submission to the first token, None: as long as any has
     score_from: int | None = None  # tokens of the prompt from here on are scored; the very first follows nothing
     kv: Kv | None = None
     output_ids: list[int] = field(default_factory=list)
@@ -70,6 +71,7 @@ class Sequence:
         """Make its job, which counts its tokens from now on; `kv_bytes` maps a number of tokens to bytes of KV."""
         num_tokens_max = len(self.prompt_ids) + max(self.max_tokens - 1, 0)  # the last sampled token is never run
         self.job = Job(self.id, self.expert, len(self.prompt_ids), num_tokens_max, kv_bytes, self.submitted_s)
+        self.job.deadline_s = self.deadline_s
         return self.job
 
     @property
@@ -161,7 +163,7 @@ class Sequence:
         if len(self.output_ids) >= self.max_tokens:
             text += self.detokenizer.finish()
             return self._finish(text, FinishReason.STOP if self.detokenizer.is_stopped else FinishReason.LENGTH)
-        self.sink(Delta(text, (token_id,), self.index, self._begun()))
+        self.sink(Delta(text, (token_id,), self.index, self._begun(), self._first_switch()))
         return False
 
     def check_integrity(self) -> None:
@@ -179,10 +181,14 @@ class Sequence:
     def _finish(self, text: str, reason: FinishReason) -> bool:
         logprobs = self._begun() if self.detokenizer.is_stopped else tuple(unsent.logprob for unsent in self._unsent)
         if self.output_ids:
-            self.sink(Delta(text, (self.output_ids[-1],), self.index, logprobs))
+            self.sink(Delta(text, (self.output_ids[-1],), self.index, logprobs, self._first_switch()))
         usage = Usage(len(self.prompt_ids), len(self.output_ids), self.num_cached)
         self.sink(Finished(reason, usage, self._switch(), self.index))
         return True
+
+    def _first_switch(self) -> Switch | None:
+        """Return what the switch cost, with the first token alone."""
+        return self._switch() if len(self.output_ids) == 1 else None
 
     def _switch(self) -> Switch:
         assert self.started_s is not None

@@ -10,7 +10,7 @@ import time
 from coe.errors import BreakerOpenError
 from coe.scheduling.breakers import Breakers
 from coe.scheduling.scheduler import Scheduler
-from coe.statuses import UnitStatus
+from coe.statuses import UnitStatus, WaitingStatus
 from coe.telemetry.metrics import Gauges
 from coe.types import BreakerState
 from coe.weights.cache import WeightCache
@@ -47,6 +47,13 @@ class EngineStatus:
 
     def num_requests(self, expert: str) -> int:
         return self._scheduler.num_requests(expert)
+
+    def waiting(self, request_id: str, expert: str) -> WaitingStatus:
+        """What a request that has given no token waits for."""
+        residency = self._cache.report.residency(expert)
+        here = residency.size_bytes - self._cache.report.missing_bytes(expert)
+        queued = self._scheduler.queue_lengths().get(expert, 0)
+        return WaitingStatus(expert, self._scheduler.position(request_id), queued, here, residency.size_bytes)
 
     def error(self, expert: str) -> str | None:
         """What the expert's last failure was, None where it has run since."""

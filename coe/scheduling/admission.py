@@ -15,7 +15,7 @@ from coe.scheduling.limits import Limits
 from coe.scheduling.queues import JobQueues
 from coe.scheduling.weights_view import WeightsView
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "more_time"]
 
 RETRY_S = (1.0, 60.0)  # the least and the most that a refused client is told to wait
 LOAD_MARGIN = 2.0  # loads are estimated: one is late for certain only where it would take so many times the time left
@@ -60,17 +60,17 @@ class Admission:
             )
 
     def _check_deadline(self, job: Job, now_s: float) -> None:
-        deadline_s, left_s = self._limits.deadline_s, self._queues.deadline_of(job) - now_s
+        deadline_s, left_s = self._queues.patience_of(job), self._queues.deadline_of(job) - now_s
         if left_s <= 0:
             raise DeadlineError(
                 f"the deadline of {deadline_s:g} s was over before expert '{job.expert}' could take the request "
-                f"({now_s - job.arrived_s:.1f} s); try again later or raise [scheduler] deadline_s"
+                f"({now_s - job.arrived_s:.1f} s); {more_time(job)}"
             )
         load_s = self._weights.load_s(job.expert)
         if load_s > left_s * LOAD_MARGIN:
             raise DeadlineError(
                 f"expert '{job.expert}' takes about {load_s:.1f} s to load, and {left_s:.1f} s of the deadline of "
-                f"{deadline_s:g} s are left; try again later or raise [scheduler] deadline_s",
+                f"{deadline_s:g} s are left; {more_time(job)}",
                 expert=job.expert,
             )
 
@@ -93,6 +93,12 @@ class Admission:
         """As long as the oldest waiting job has waited so far: what the queue takes just now."""
         least, most = RETRY_S
         return min(most, max(least, self._queues.waited_s(now_s, expert)))
+
+
+def more_time(job: Job) -> str:
+    """Return what to do about a deadline, in words for people."""
+    key = "[scheduler] deadline_s" if job.deadline_s is None else "coe.deadline_s"
+    return f"try again later or raise {key}"
 
 
 def _full(where: str, num_jobs: int, num_waiting: int, most: int, key: str) -> str:

@@ -32,6 +32,7 @@ class Job:
     kv_bytes: Callable[[int], int]
     arrived_s: float
     prompt_donor: str | None = None
+    deadline_s: float | None = None  # from arrival to the first token; None: as long as any request has
     number: int = 0  # in order of arrival: the smaller one is older
     reserved_bytes: int = 0  # of the KV budget; 0 before it begins
     num_prefilled: int = 0

@@ -7,7 +7,7 @@ Knows nothing about bytes, weights or which expert should run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from coe.scheduling.job import Job
@@ -106,6 +106,20 @@ class JobQueues:
         queue = self.by_expert.get(expert)
         return len(queue.jobs) if queue else 0
 
+    def position(self, job_id: str) -> int:
+        """How many jobs of its expert, itself included, wait up to this one; 0 once it has begun or left.
+
+        Any thread may ask: the list is copied in one atomic operation.
+        """
+        job = self.jobs.get(job_id)
+        if job is None or job.is_started:
+            return 0
+        return sum(not each.is_started and each.number <= job.number for each in list(self.jobs_of(job.expert)))
+
+    def jobs_of(self, expert: str) -> Collection[Job]:
+        queue = self.by_expert.get(expert)
+        return queue.jobs.values() if queue else ()
+
     def waited_s(self, now_s: float, expert: str | None = None) -> float:
         """Seconds that the oldest job which has not begun has waited, of one expert or of all."""
         arrived = (job.arrived_s for job in self.jobs.values() if not job.is_started and expert in (None, job.expert))
@@ -139,7 +153,11 @@ class JobQueues:
 
     def deadline_of(self, job: Job) -> float:
         """When the job's first token is due."""
-        return job.arrived_s + self._limits.deadline_s
+        return job.arrived_s + self.patience_of(job)
+
+    def patience_of(self, job: Job) -> float:
+        """Seconds from arrival that the job has to its first token."""
+        return self._limits.deadline_s if job.deadline_s is None else job.deadline_s
 
     def check_integrity(self) -> None:
         """Raise AssertionError if both tables disagree, or a step has jobs or no lease that it should not have."""

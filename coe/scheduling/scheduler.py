@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from coe.errors import CancelledError, DeadlineError, PinnedOutError
-from coe.scheduling.admission import Admission
+from coe.scheduling.admission import Admission, more_time
 from coe.scheduling.effects import (
     CANCELLED,
     Abandon,
@@ -147,6 +147,10 @@ class Scheduler:
         """Jobs of an expert, begun or not. Any thread may ask."""
         return self.queues.num_requests(expert)
 
+    def position(self, job_id: str) -> int:
+        """Its place among the waiting jobs of its expert, from 1; 0 once it has begun or left. Any thread may ask."""
+        return self.queues.position(job_id)
+
     # -- the decision
 
     def decide(self, now_s: float) -> Schedule:
@@ -173,8 +177,8 @@ class Scheduler:
 
     def _deadline_error(self, job: Job, now_s: float) -> DeadlineError:
         return DeadlineError(
-            f"no token from expert '{job.expert}' within {self._limits.deadline_s:g} s (waited "
-            f"{now_s - job.arrived_s:.1f} s); try again later or raise [scheduler] deadline_s"
+            f"no token from expert '{job.expert}' within {self.queues.patience_of(job):g} s (waited "
+            f"{now_s - job.arrived_s:.1f} s); {more_time(job)}"
         )
 
     def _abandon(self) -> list[Effect]:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models
 
 from coe.errors import ContextLengthError
 
-__all__ = ["LengthBound", "chars_per_token"]
+__all__ = ["LengthBound", "chars_per_token", "too_long"]
 
 COMPOSED = 4  # code points that a Unicode normal form joins into one at most (UAX #15, stream of NFC)
 _NORMAL_FORMS = ("NFC", "NFKC")
@@ -42,22 +42,30 @@ class LengthBound(NamedTuple):
     def check(self, num_messages: int, num_chars: int, who: str) -> None:
         """Raise ContextLengthError for a prompt that cannot fit, whatever its tokens are; `who` has the context."""
         if num_messages > self.num_tokens:
-            raise ContextLengthError(
-                f"there are {num_messages:,} messages, and {who} has {self.num_tokens:,} tokens of context, of which "
-                "each message takes one or more; send fewer messages",
-                param="messages",
+            raise too_long(
+                self.num_tokens,
+                f"{who} is sent {num_messages:,} messages, of which each takes a token or more; send fewer messages",
             )
         if num_chars > self.num_chars:
-            raise ContextLengthError(
-                f"the prompt has {num_chars:,} characters, and the {self.num_tokens:,} tokens of context of {who} hold "
-                f"{self.num_chars:,} at most; shorten the prompt",
-                param="messages",
+            raise too_long(
+                self.num_tokens,
+                f"they hold {self.num_chars:,} characters at most, and the prompt for {who} has {num_chars:,}; shorten "
+                "the prompt",
             )
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, context: int) -> LengthBound:
         longest = chars_per_token(tokenizer)
         return cls(context, math.inf if longest is None else context * longest)
+
+
+def too_long(num_tokens: int, why: str) -> ContextLengthError:
+    """Return the error for a prompt that a context of `num_tokens` cannot hold.
+
+    It begins with the words that clients look for, who then ask a model with a longer context or cut the conversation.
+    """
+    message = f"This model's maximum context length is {num_tokens} tokens: {why}"
+    return ContextLengthError(message, param="messages")
 
 
 def chars_per_token(tokenizer: Tokenizer) -> int | None:

@@ -12,8 +12,9 @@ from functools import lru_cache
 
 from tokenizers import Encoding, Tokenizer
 
-from coe.errors import ContextLengthError, InvalidRequestError
+from coe.errors import InvalidRequestError
 from coe.text.control_tokens import Piece
+from coe.text.length_bound import too_long
 
 __all__ = ["PromptEncoder", "clean"]
 
@@ -74,19 +75,19 @@ class PromptEncoder:
             return
         count = len(self._encoded(clean(head)))
         if count > self._context + CUT_TOKENS:
-            raise ContextLengthError(
-                f"the prompt has {len(text):,} characters, of which the first {len(head):,} are {count:,} tokens, and "
-                f"expert '{self._expert}' has {self._context:,} of context; shorten the prompt",
-                param="messages",
+            raise too_long(
+                self._context,
+                f"the prompt for expert '{self._expert}' has {len(text):,} characters, of which the first "
+                f"{len(head):,} are {count:,} tokens; shorten the prompt",
             )
 
     def check_count(self, num_tokens: int) -> None:
         """Raise ContextLengthError for a prompt that leaves no place for a token."""
         if num_tokens >= self._context:
-            raise ContextLengthError(
-                f"the prompt has {num_tokens} tokens and expert '{self._expert}' has {self._context} of context; "
+            raise too_long(
+                self._context,
+                f"the prompt for expert '{self._expert}' has {num_tokens} tokens, and the answer needs one or more; "
                 "shorten the prompt or choose an expert with a longer context",
-                param="messages",
             )
 
     def _checked(self, encoding: Encoding) -> tuple[int, ...]:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from coe.errors import ContextLengthError, ExpertError, InvalidRequestError
+from coe.errors import ExpertError, InvalidRequestError
 from coe.text.control_tokens import ControlTokens
-from coe.text.length_bound import LengthBound
+from coe.text.length_bound import LengthBound, too_long
 from coe.text.prompt_encoder import PromptEncoder, clean
 from coe.text.rendering import OverrunError, RefusedError, TooLongError, renderer
 from coe.text.turns import reshaped
@@ -135,10 +135,10 @@ class ExpertText:
         try:
             return renderer().render(self.template, turns, self._variables, max_chars=most, is_quick=is_quick)
         except TooLongError as error:
-            raise ContextLengthError(
-                f"the chat template of expert '{self.expert}' makes {error} of this conversation, more than its "
-                f"{self.context:,} tokens of context can hold; shorten the conversation",
-                param="messages",
+            raise too_long(
+                self.context,
+                f"the chat template of expert '{self.expert}' makes {error} of this conversation; shorten the "
+                "conversation",
             ) from error
         except OverrunError as error:
             if is_quick:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coe.types import Delta, Finished, FinishReason, GenerateEvent, PromptScored, Routed, TokenLogprob
+from coe.types import Delta, Finished, FinishReason, GenerateEvent, PromptScored, Routed, Switch, TokenLogprob
+from server.decisions import coe_object
 from server.openai.objects import usage_object
 from server.openai.requests import ChatRequest, CompletionRequest
-from server.routing import coe_object
 
 __all__ = ["Answer", "ChatAnswer", "CompletionAnswer"]
 
@@ -57,6 +57,7 @@ class Answer:
         self._id = f"{self.id_prefix}-{request_id}"
         self._routed = {routed.index: routed}  # of each prompt's first choice
         self._num_each = asked.num_choices
+        self._explains = asked.coe.explain
         self._created = int(time.time())
         self._has_logprobs = asked.num_logprobs is not None
         self._choices = [_Choice(index) for index in range(num_prompts * asked.num_choices)]
@@ -79,9 +80,9 @@ class Answer:
         choices = [self._whole_choice(choice) for choice in self._choices]
         first, ends = self._first, self._ends()
         body = {**self._head(self.whole_kind, choices, first), "usage": usage_object(ends, self._num_each)}
-        coe = coe_object(first, ends[first.index].switch)
+        coe = self._coe(first, ends[first.index].switch)
         if len(self._routed) > 1:
-            coe["prompts"] = [coe_object(each, ends[at].switch) for at, each in sorted(self._routed.items())]
+            coe["prompts"] = [self._coe(each, ends[at].switch) for at, each in sorted(self._routed.items())]
         return {**body, "coe": coe}
 
     def opening(self, routed: Routed) -> Iterator[dict[str, Any]]:
@@ -89,14 +90,14 @@ class Answer:
         self._routed[routed.index] = routed
         for index in range(routed.index, routed.index + self._num_each):
             chunk = self._chunk(_Piece(index, is_first=True))
-            yield chunk if index > routed.index else {**chunk, "coe": coe_object(routed)}
+            yield chunk if index > routed.index else {**chunk, "coe": self._coe(routed, routed.switch)}
 
     def chunk(self, event: GenerateEvent) -> dict[str, Any] | None:
         """The chunk that an event makes, None for one without content. Call it before `take`."""
         match event:
             case Finished(reason, _, switch, index):
                 chunk = self._chunk(_Piece(index, reason=reason))
-                return {**chunk, "coe": coe_object(self._routed_to(index), switch)}
+                return {**chunk, "coe": self._coe(self._routed_to(index), switch)}
             case Delta(text, _, index, logprobs) if text or logprobs:
                 return self._chunk(self._piece(index, text, logprobs))
             case PromptScored(tokens, index):
@@ -106,6 +107,9 @@ class Answer:
     def usage_chunk(self) -> dict[str, Any]:
         """The extra last chunk of a stream that asked for usage; it has no choices."""
         return {**self._head(self.chunk_kind, [], self._first), "usage": usage_object(self._ends(), self._num_each)}
+
+    def _coe(self, routed: Routed, switch: Switch | None) -> dict[str, Any]:
+        return coe_object(routed, switch, explains=self._explains)
 
     @property
     def _first(self) -> Routed:

@@ -9,17 +9,19 @@ their neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError, shown
 from coe.types import GenerateRequest, Message, Sampling
 from server.access.caller import ANYBODY, Caller
 from server.bodies import refuse_unknown
+from server.openai.fields import FromJson
+from server.openai.wishes import Wishes
 
-__all__ = ["HARMLESS", "NEUTRAL", "ChatRequest", "CompletionRequest", "FromJson", "Turn"]
+__all__ = ["HARMLESS", "NEUTRAL", "ChatRequest", "CompletionRequest", "Turn"]
 
 # fields that are accepted only at these values, or at None
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
@@ -54,17 +56,6 @@ _TokenId = Annotated[int, Field(ge=0)]
 _Bias = Annotated[float, Field(ge=-100, le=100)]
 _NumTokens = Annotated[int, Field(ge=1), BeforeValidator(_unlimited)]
 _NumTokensOrNone = Annotated[int, Field(ge=0), BeforeValidator(_unlimited)]
-
-
-class FromJson(BaseModel):
-    """A JSON object of a request: null stands for a field's default."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_null_for_the_default(cls, raw: Any) -> Any:
-        return {name: value for name, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
 
 
 class _ContentPart(BaseModel):
@@ -116,6 +107,13 @@ class _StreamOptions(FromJson):
         return raw
 
 
+class _Wishes(TypedDict):
+    exclude: tuple[str, ...]
+    prefer: tuple[str, ...]
+    deadline_s: float | None
+    keep_alive_s: float | None
+
+
 class _Request(FromJson):
     """The fields that both kinds of request share."""
 
@@ -137,6 +135,7 @@ class _Request(FromJson):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
     tools: list[Any] | None = None
+    coe: Wishes = Wishes()
 
     @model_validator(mode="before")
     @classmethod
@@ -155,7 +154,7 @@ class _Request(FromJson):
     @property
     def expert(self) -> str | None:
         """The expert that `model` names; None for the composition, whose router chooses one."""
-        return None if self.model.lower() == COMPOSITION else self.model
+        return self.coe.expert_beside(None if self.model.lower() == COMPOSITION else self.model)
 
     @property
     def includes_usage(self) -> bool:
@@ -169,6 +168,15 @@ class _Request(FromJson):
     def num_logprobs(self) -> int | None:
         """How many of the likeliest tokens are shown beside each chosen one; None: no log-probabilities at all."""
         raise NotImplementedError
+
+    @property
+    def wishes(self) -> _Wishes:
+        return {
+            "exclude": self.coe.exclude,
+            "prefer": self.coe.prefer,
+            "deadline_s": self.coe.deadline_s,
+            "keep_alive_s": self.coe.keep_alive_s,
+        }
 
     def sampling(self, max_tokens: int | None) -> Sampling:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
@@ -219,6 +227,7 @@ class ChatRequest(_Request):
             conversation=conversation,
             owner=caller.owner,
             prefix_group=caller.prefix_group,
+            **self.wishes,
         )
 
 
@@ -284,6 +293,7 @@ class CompletionRequest(_Request):
                 conversation=conversation,
                 owner=caller.owner,
                 prefix_group=caller.prefix_group,
+                **self.wishes,
             )
             for number, (prompt, text) in enumerate(zip(self.prompts, texts, strict=True))
         ]

@@ -22,7 +22,8 @@ from coe.runtime import Runtime
 from coe.types import GenerateRequest
 from server.access.caller import caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
-from server.openai.requests import CompletionRequest, FromJson, Turn
+from server.openai.fields import FromJson
+from server.openai.requests import CompletionRequest, Turn
 
 __all__ = ["DetokenizeRequest", "TokenizeRequest", "texts_of", "token_routes"]
 

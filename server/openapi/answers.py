@@ -88,10 +88,10 @@ class Route(Decision):
 
 class Switch(BaseModel):
     kind: Literal["device_hit", "host_hit", "disk_miss"]
-    loaded_bytes: int = Field(ge=0)
+    queue_ms: float = Field(ge=0)
     load_ms: float = Field(ge=0)
-    wait_ms: float = Field(ge=0)
-    first_token_ms: float = Field(ge=0)
+    first_token_ms: float = Field(ge=0, description="from submission, the queue and the load included")
+    loaded_bytes: int = Field(ge=0)
 
 
 class Cached(BaseModel):
@@ -102,13 +102,26 @@ class Cached(BaseModel):
     age_s: float = Field(ge=0)
 
 
-class Coe(Decision):
-    """The decision behind an answer, and what it cost to run the expert."""
+class Coe(BaseModel):
+    """The decision behind an answer, and what it cost to run the expert. `coe.explain` asks for the whole decision."""
 
+    expert: str
+    category: str | None
+    confidence: float | None
+    why: str
     tier: Literal["disk", "host", "device"]
-    changed: list[str]
-    cached: Cached | None = Field(description="null for a new answer")
     switch: Switch
+    passed_over: list[PassedOver] = Field([], description="those that could not answer")
+    changed: list[str] = Field([], description="what was changed in the conversation for the expert's template")
+    cached: Cached | None = Field(None, description="null for a new answer")
+    because: str | None = Field(None, description="with explain, as are the fields after it")
+    rule: int | None = None
+    instead_of: str | None = None
+    alternatives: list[str] = []
+    cost: CostTerm | None = None
+    probabilities: dict[str, float | None] = {}
+    nearest: list[Neighbour] = []
+    prompts: list[Coe] = Field([], description="of a list of prompts: each one's")
 
 
 class ModelObject(BaseModel):

@@ -18,6 +18,7 @@ import httpx
 import pytest
 import tiny_models
 from compositions import write_config
+from scripted import Scripted
 from server_live import Live, live_server, own_units
 from waits import until
 
@@ -25,38 +26,14 @@ from coe import Client
 from coe.client import Answer
 from coe.engine.step_runner import StepRunner
 from coe.scheduling.breakers import OPEN_S
-from coe.types import Decision, PassedOver, RouteQuery
+from coe.types import PassedOver
 from coe.weights.lease import Lease
 from coe.weights.report import CacheReport
 from coe.weights.store.unit_store import UnitStore
 from coe.weights.unit import Unit
-from router.directory import Directory
-from router.policy import RoutingPolicy
-from router.rules import Rule, Rules
-from router.turn import Turn, last_user_turn
 
-EXPERTS = ("general", "code", "sql", "maths", "broken")
 CODE = "code 0.6 sql 0.3 maths 0.1"
 STREAMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-
-
-class Scripted:
-    """The real policy over probabilities that the prompt itself gives: `code 0.6 sql 0.3`."""
-
-    def __init__(self) -> None:
-        names = {name: name for name in EXPERTS} | {"database": "sql"}
-        rules = Rules([Rule(expert="code", keywords=("by rule",)), Rule(expert="broken", keywords=("by bad rule",))])
-        mapping = {name: name for name in EXPERTS if name != "general"}
-        self.policy = RoutingPolicy(Directory(names, "general"), mapping, rules=rules, stickiness=0.0)
-
-    def route(self, queries: Sequence[RouteQuery]) -> list[Decision]:
-        return [self.policy.before_classifying(query) or self._decide(query) for query in queries]
-
-    def _decide(self, query: RouteQuery) -> Decision:
-        text = last_user_turn(query.messages)
-        words = text.split()
-        probabilities = {name: float(value) for name, value in zip(words[::2], words[1::2], strict=True)}
-        return self.policy.decide(Turn(text, probabilities, ""), query.snapshot)
 
 
 class Faults:
@@ -159,7 +136,7 @@ def faults(server: Live, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
 
 
 def ask(live: Live, prompt: str, *, stream: bool = False, model: str = "coe", **more: Any) -> httpx.Response:
-    body = {"model": model, "stream": stream, "max_tokens": 3, "temperature": 0, **more}
+    body = {"model": model, "stream": stream, "max_tokens": 3, "temperature": 0, "coe": {"explain": True}, **more}
     body["messages"] = [{"role": "user", "content": prompt}]
     return httpx.post(f"{live.url}/v1/chat/completions", json=body, timeout=60)
 
@@ -423,8 +400,8 @@ def test_a_named_expert_with_fallbacks_is_passed_over_in_their_order(
 def test_the_client_library_says_who_was_passed_over(server: Live, faults: Faults) -> None:
     faults.steps = {"code"}
     with Client(server.url) as client:
-        whole: Answer = client.chat(CODE, max_tokens=2)
-        streamed = client.stream(CODE, max_tokens=2)
+        whole: Answer = client.chat(CODE, max_tokens=2, coe={"explain": True})
+        streamed = client.stream(CODE, max_tokens=2, coe={"explain": True})
         assert list(streamed)
     for answer in (whole, streamed.answer):
         assert answer.decision.passed_over == (PassedOver("code", "failing"),)
@@ -568,9 +545,13 @@ def test_after_a_comments_time_the_headers_go_and_what_fails_then_is_an_event(
             assert response.headers["x-coe-expert"] == "code"
             for line in response.iter_lines():
                 lines.append(line)
-                if line == ": keep-alive":
+                if line.startswith(": waiting"):
                     faults.steps = {"code"}
                     faults.let_go()
+        waiting = [line for line in lines if line.startswith(": waiting")]
+        told = json.loads(waiting[0].removeprefix(": waiting "))
+        assert (told["expert"], told["position"], told["queued"]) == ("code", 1, 1)
+        assert 0 <= told["loaded_bytes"] < told["size_bytes"]
         *_, event, data, _, done, _ = lines
         assert (event, done) == ("event: error", "data: [DONE]")
         assert json.loads(data.removeprefix("data: "))["error"]["code"] == "expert_unavailable"

@@ -13,7 +13,7 @@ from waits import until
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
 
-def test_decision_is_in_headers_and_first_chunk_and_switch_in_the_last(live: Live) -> None:
+def test_decision_and_switch_are_in_headers_and_in_the_first_and_last_chunk(live: Live) -> None:
     body = {"model": "other", "stream": True, "max_tokens": 3, "temperature": 0, "messages": PROMPT}
     with httpx.stream("POST", f"{live.url}/v1/chat/completions", json=body) as response:
         assert response.headers["x-coe-expert"] == "other"
@@ -24,7 +24,7 @@ def test_decision_is_in_headers_and_first_chunk_and_switch_in_the_last(live: Liv
     first, last = json.loads(lines[0]), json.loads(lines[-2])
     assert first["coe"]["expert"] == "other"
     assert first["coe"]["why"] == "model"
-    assert "switch" not in first["coe"]
+    assert first["coe"]["switch"] == last["coe"]["switch"]
     assert last["coe"]["switch"]["kind"] in ("device_hit", "host_hit", "disk_miss")
     assert last["choices"][0]["finish_reason"] == "length"
 

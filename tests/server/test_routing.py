@@ -5,7 +5,7 @@ from __future__ import annotations
 from server_live import Live, post
 
 from coe.types import Decision, Routed, Tier
-from server.routing import coe_object
+from server.decisions import coe_object
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 

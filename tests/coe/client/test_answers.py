@@ -34,9 +34,9 @@ from coe.types import (
     Tier,
     Usage,
 )
+from server.decisions import decision_object, route_object
 from server.openai.answers import ChatAnswer
 from server.openai.requests import ChatRequest
-from server.routing import decision_object, route_object
 
 DECISION = Decision(
     expert="sql",
@@ -70,7 +70,7 @@ def test_fields_of_a_newer_server_are_left_out() -> None:
 
 
 def test_a_whole_answer_comes_back_as_it_was() -> None:
-    asked = ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}]})
+    asked = ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}], "coe": {"explain": True}})
     answer = ChatAnswer("id", asked, Routed(DECISION, Tier.HOST, 5))
     switch, usage = Switch(SwitchKind.HOST_HIT, 9, 0.001, 0.002, 0.003), Usage(5, 2, 1)
     answer.take(Delta("hi", (1, 2)))

@@ -53,10 +53,10 @@ def test_messages_and_mentions_work(live: Live) -> None:
     assert (answer.expert, answer.why, route.expert, route.why) == ("other", "mention", "other", "mention")
 
 
-def test_a_decision_says_why_in_every_answer(live: Live) -> None:
+def test_a_decision_says_why_in_every_answer_that_is_to_explain(live: Live) -> None:
     with Client(live.url) as client:
-        answer = client.chat(f"@other {PROMPT}", max_tokens=2)
-        stream = client.stream(f"@other {PROMPT}", max_tokens=2)
+        answer = client.chat(f"@other {PROMPT}", max_tokens=2, coe={"explain": True})
+        stream = client.stream(f"@other {PROMPT}", max_tokens=2, coe={"explain": True})
         assert list(stream)
         route = client.route(f"@other {PROMPT}")
     assert answer.decision == stream.answer.decision == route

@@ -94,3 +94,23 @@ def test_an_expert_that_has_jobs_is_not_hinted_again() -> None:
     add(queues, "1")
     queues.hint("a", 0.0)
     assert queues.hinted(0.0) == []
+
+
+def test_a_job_has_its_own_deadline_or_everybodys() -> None:
+    queues = JobQueues(Limits(deadline_s=10.0))
+    add(queues, "1")
+    hasty = add(queues, "2")
+    hasty.deadline_s = 0.5
+    assert queues.next_deadline_s() == 0.5
+    assert [job.id for job in queues.expired(1.0)] == ["2"]
+    assert [job.id for job in queues.expired(10.0)] == ["1", "2"]
+
+
+def test_a_waiting_job_has_a_place_in_its_experts_queue() -> None:
+    queues = JobQueues(Limits())
+    first = add(queues, "1")
+    add(queues, "2", "b")
+    add(queues, "3")
+    assert [queues.position(name) for name in ("1", "2", "3", "unknown")] == [1, 1, 2, 0]
+    begin(first)
+    assert [queues.position(name) for name in ("1", "3")] == [0, 1]

@@ -58,7 +58,7 @@ def test_where_text_can_vanish_there_is_no_bound(change: object) -> None:
 def test_the_bound_itself_fits() -> None:
     bound = LengthBound(10, 100)
     bound.check(10, 100, "expert 'x'")
-    with pytest.raises(ContextLengthError, match=r"11 messages.*expert 'x'.*10 tokens"):
+    with pytest.raises(ContextLengthError, match=r"is 10 tokens.*expert 'x'.*11 messages"):
         bound.check(11, 0, "expert 'x'")
-    with pytest.raises(ContextLengthError, match=r"101 characters.*10 tokens.*expert 'x'.*100"):
+    with pytest.raises(ContextLengthError, match=r"is 10 tokens.*100 characters.*expert 'x'.*101"):
         bound.check(1, 101, "expert 'x'")

@@ -115,7 +115,7 @@ def test_a_turn_without_content_says_so_with_null() -> None:
     [
         ({"max_token": 5}, "unknown field 'max_token'; did you mean 'max_tokens'?"),
         ({"Temperature": 0}, "unknown field 'Temperature'; did you mean 'temperature'?"),
-        ({"coe": {"expert": "code"}}, "unknown field 'coe'; "),
+        ({"coee": {"expert": "code"}}, "unknown field 'coee'; did you mean 'coe'"),
         ({"guided_json": {}}, "unknown field 'guided_json'; "),
         ({"x" * 10**6: None}, "unknown field 'xxx"),
         ({"stream_options": {"include_usages": True}}, "in stream_options; did you mean 'include_usage'?"),

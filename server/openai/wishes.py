@@ -1,0 +1,51 @@
+"""The `coe` object of a request: what only a composition can be asked for, the same in every dialect.
+
+Knows nothing about how wishes are met: router/wishes.py, the scheduler and the engine do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from coe.errors import InvalidRequestError
+from server.bodies import refuse_unknown
+from server.openai.fields import FromJson
+
+__all__ = ["Wishes"]
+
+
+def _never(value: Any) -> Any:
+    return math.inf if value == -1 else value
+
+
+class Wishes(FromJson):
+    """`expert` answers, as if `model` named it; `keep_alive_s` of -1 is never. With `explain` the answer's `coe` object
+    has the whole decision."""
+
+    expert: str | None = None
+    exclude: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
+    deadline_s: float | None = Field(default=None, gt=0, le=86_400)
+    keep_alive_s: Annotated[float, Field(ge=0), BeforeValidator(_never)] | None = None
+    explain: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            if raw.get("priority") is not None:
+                raise InvalidRequestError("coe.priority is not supported yet; leave it out", param="coe")
+            refuse_unknown(raw, cls.model_fields, "coe")
+        return raw
+
+    def expert_beside(self, model: str | None) -> str | None:
+        """Return who is asked for, by `model` (None: the composition) or here; raises InvalidRequestError where they
+        differ."""
+        if model is not None and self.expert is not None and model.lower() != self.expert.lower():
+            raise InvalidRequestError(
+                f"model names {model!r} and coe.expert {self.expert!r}; name one of them", param="coe"
+            )
+        return model or self.expert
