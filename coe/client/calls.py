@@ -24,7 +24,8 @@ from coe.client.answers import (
     store_status_from,
     whole_answer_from,
 )
-from coe.errors import CoeError, ConfigError
+from coe.client.errors import reading
+from coe.errors import ConfigError
 from coe.statuses import AnswersStatus, ExpertStatus, StoreStatus
 from coe.types import Decision
 
@@ -69,11 +70,8 @@ class Call(Generic[T]):
 
     def value_in(self, body: Mapping[str, Any]) -> T:
         """Return the value in the answer; raises CoeError for one of another server, or of another version."""
-        try:
+        with reading(self.path):
             return self.read(body)
-        except (KeyError, TypeError, ValueError) as error:
-            hint = "is that the URL of a coe server, and of this version?"
-            raise CoeError(f"{self.path}: the answer cannot be read ({error!r}); {hint}") from error
 
 
 def chat(prompt: Prompt, model: str, conversation: str | None, fields: Mapping[str, Any]) -> Call[Answer]:

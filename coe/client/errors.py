@@ -32,7 +32,7 @@ from coe.errors import (
     UnreachableError,
 )
 
-__all__ = ["connection_errors", "error_in", "raise_for", "read_json"]
+__all__ = ["connection_errors", "error_in", "raise_for", "read_json", "reading"]
 
 OF_THE_REQUEST: Mapping[str, type[RequestError]] = {
     "context_length_exceeded": ContextLengthError,
@@ -68,6 +68,16 @@ def connection_errors() -> Iterator[None]:
         raise DeadlineError(f"the server did not answer in time ({error!r}); raise timeout_s") from error
     except httpx.TransportError as error:
         raise UnreachableError(f"the connection to the server broke: {error!r}; ask again") from error
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn what goes wrong with an answer of another server, or of another version, into a CoeError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        hint = "is that the URL of a coe server, and of this version?"
+        raise CoeError(f"{what}: the answer cannot be read ({error!r}); {hint}") from error
 
 
 def read_json(response: httpx.Response) -> dict[str, Any]:

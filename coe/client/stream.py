@@ -15,7 +15,7 @@ from typing import Any, Self
 import httpx
 
 from coe.client.answers import Answer, Choice, answer_from, reasoning_in
-from coe.client.errors import connection_errors, error_in, raise_for
+from coe.client.errors import connection_errors, error_in, raise_for, reading
 from coe.client.once import Once
 from coe.client.sse import SseReader
 from coe.conversation import ToolCall
@@ -151,7 +151,8 @@ class StreamReader:
         event = self._events.feed(line)
         if event is None or event.data == DONE:
             return
-        data = json.loads(event.data)
+        with reading("the stream"):
+            data = json.loads(event.data)
         if event.kind == "error" or "error" in data:
             raise error_in(data, 500)
         self._coe = {**self._coe, **(data.get("coe") or {})}
@@ -166,7 +167,8 @@ class StreamReader:
         choices = [self._choices[index].choice() for index in sorted(self._choices)]
         if not choices or any(choice is None for choice in choices):
             raise StreamError("the stream has not ended; iterate over all of it first")
-        return answer_from(tuple(choice for choice in choices if choice is not None), self._coe, self._usage)
+        with reading("the stream"):
+            return answer_from(tuple(choice for choice in choices if choice is not None), self._coe, self._usage)
 
 
 class _ChoiceReader:

@@ -113,7 +113,7 @@ COE = {
     "expert": "tools",
     "why": "model",
     "tier": "device",
-    "switch": {"kind": "device_hit", "loaded_bytes": 0, "load_ms": 0.0, "wait_ms": 1.0, "first_token_ms": 2.0},
+    "switch": {"kind": "device_hit", "loaded_bytes": 0, "load_ms": 0.0, "queue_ms": 1.0, "first_token_ms": 2.0},
 }
 
 
@@ -131,3 +131,15 @@ def test_thoughts_and_calls_that_come_in_pieces_are_whole_in_the_answer() -> Non
     assert answer.tool_calls == (ToolCall("a", "add", '{"x": 1}'), ToolCall("b", "now", "{}"))
     assert (answer.text, answer.finish_reason, answer.expert) == ("", "tool_calls", "tools")
     assert deltas[3].tool_calls == (ToolCallDelta(0, arguments='{"x": '),)
+
+
+def test_a_stream_of_another_server_asks_for_the_url() -> None:
+    reader = StreamReader()
+    chunk = {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}
+    for line in (f"data: {json.dumps(chunk)}", ""):
+        list(reader.feed(line))
+    with pytest.raises(CoeError, match="URL of a coe server"):
+        reader.answer()
+    assert list(reader.feed("data: no json")) == []
+    with pytest.raises(CoeError, match="URL of a coe server"):
+        list(reader.feed(""))
