@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 # Tests of one file stay together: they share what is made for them.
 IN_PARALLEL := --numprocesses 2 --dist loadfile
 
-.PHONY: serve test check prove format lint types gpu-check setup clean demo
+.PHONY: serve test check prove clients format lint types gpu-check setup clean demo
 
 serve: setup demo
 	$(BIN)/coe serve --config examples/demo/coe.toml
@@ -26,6 +26,13 @@ check: setup demo
 # Every proof in full, hours in all; `make check` runs a sample of each. PROOFS="soak http_fuzz" chooses some.
 prove: setup
 	$(BIN)/python tests/support/proofs.py $(PROOFS)
+
+# Other people's clients against a live server, by default the demo's: make clients URL=http://127.0.0.1:8000
+URL ?= http://127.0.0.1:8000
+clients:
+	test -x $(VENV)-clients/bin/python || $(PYTHON) -m venv $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip install --quiet --requirement examples/clients/requirements.txt
+	$(PYTHON) examples/clients/check_clients.py --url $(URL) --python $(VENV)-clients/bin/python
 
 format: setup
 	$(BIN)/ruff format .

@@ -1,12 +1,107 @@
 """coe: a Composition-of-Experts serving runtime.
 
-`import coe` is light: it has the client and the root of the errors, and imports no torch.
+`import coe` is light: it has the client, what it answers with, and every error; it imports no torch.
 """
 
 from __future__ import annotations
 
-from coe.client import Answer, AsyncClient, Client
-from coe.errors import CoeError
+from coe.client import (
+    Answer,
+    AsyncClient,
+    AsyncEvents,
+    AsyncStream,
+    ChatFields,
+    Choice,
+    Client,
+    CompletionFields,
+    Completions,
+    Embeddings,
+    Event,
+    Events,
+    Stream,
+    StreamDelta,
+    ToolCallDelta,
+)
+from coe.conversation import ToolCall
+from coe.errors import (
+    AuthenticationError,
+    BreakerOpenError,
+    CancelledError,
+    CoeError,
+    ConfigError,
+    ContentTypeError,
+    ContextLengthError,
+    DeadlineError,
+    EngineError,
+    ExpertError,
+    ExpertTooLargeError,
+    InvalidRequestError,
+    OverloadedError,
+    PermissionDeniedError,
+    PinnedOutError,
+    RateLimitError,
+    RequestError,
+    ShutdownError,
+    SlowRequestError,
+    SourceError,
+    StartingError,
+    StreamError,
+    TooLargeError,
+    UnknownExpertError,
+    UnreachableError,
+    WeightsError,
+)
+from coe.statuses import ExpertStatus
+from coe.types import Decision, Switch, SwitchKind, Tier, Usage
 
-__all__ = ["Answer", "AsyncClient", "Client", "CoeError"]
+__all__ = [
+    "Answer",
+    "AsyncClient",
+    "AsyncEvents",
+    "AsyncStream",
+    "AuthenticationError",
+    "BreakerOpenError",
+    "CancelledError",
+    "ChatFields",
+    "Choice",
+    "Client",
+    "CoeError",
+    "CompletionFields",
+    "Completions",
+    "ConfigError",
+    "ContentTypeError",
+    "ContextLengthError",
+    "DeadlineError",
+    "Decision",
+    "Embeddings",
+    "EngineError",
+    "Event",
+    "Events",
+    "ExpertError",
+    "ExpertStatus",
+    "ExpertTooLargeError",
+    "InvalidRequestError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "PinnedOutError",
+    "RateLimitError",
+    "RequestError",
+    "ShutdownError",
+    "SlowRequestError",
+    "SourceError",
+    "StartingError",
+    "Stream",
+    "StreamDelta",
+    "StreamError",
+    "Switch",
+    "SwitchKind",
+    "Tier",
+    "TooLargeError",
+    "ToolCall",
+    "ToolCallDelta",
+    "UnknownExpertError",
+    "UnreachableError",
+    "Usage",
+    "WeightsError",
+]
 __version__ = "0.1.0"

@@ -28,13 +28,17 @@ table, coe/client/errors.py maps back, and coe/cli turns classes into exit codes
     ├── FeedbackError          a word on a decision cannot be kept
     ├── StartingError          the server imports its experts and is not ready yet
     ├── ShutdownError          the runtime is closing
-    └── EngineError            the engine has failed: the process ends and has to be started again
+    ├── EngineError            the engine has failed: the process ends and has to be started again
+    ├── UnreachableError       (client) there is no server, or the connection to it broke
+    └── StreamError            (client) a stream is read twice, or asked for its answer before it has ended
 """
 
 from __future__ import annotations
 
+import difflib
 import reprlib
 import traceback
+from collections.abc import Iterable
 
 __all__ = [
     "MAX_SHOWN_CHARS",
@@ -60,10 +64,13 @@ __all__ = [
     "SlowRequestError",
     "SourceError",
     "StartingError",
+    "StreamError",
     "TooLargeError",
     "UnknownExpertError",
     "UnknownRequestError",
+    "UnreachableError",
     "WeightsError",
+    "nearest",
     "reason_of",
     "shown",
 ]
@@ -210,6 +217,22 @@ class ShutdownError(CoeError):
 
 class EngineError(CoeError):
     """The engine has failed, by a fault that is no expert's and no request's; nothing more can be answered."""
+
+
+class UnreachableError(CoeError):
+    """The client finds no server at its URL, or lost the connection to it."""
+
+
+class StreamError(CoeError):
+    """A stream is read a second time or after its end, or asked for its answer before it has ended."""
+
+
+def nearest(word: str, known: Iterable[str], heading: str) -> str:
+    """Return `did you mean '…'?` for a near miss, else `heading` and the list of known words."""
+    names = sorted(set(known))
+    lowered = {name.lower(): name for name in reversed(names)}
+    matches = difflib.get_close_matches(word[:MAX_SHOWN_CHARS].lower(), lowered, n=1)
+    return f"did you mean '{lowered[matches[0]]}'?" if matches else f"{heading}: {', '.join(names)}"
 
 
 def reason_of(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from coe.engine.loaded_expert import LoadedExpert
-from coe.errors import ExpertError, UnknownExpertError, shown
+from coe.errors import ExpertError, UnknownExpertError, nearest, shown
 from coe.text.templates import ExpertText
 from coe.types import Sampling
 
@@ -64,8 +64,8 @@ class Experts:
         """Return the expert that a name or alias means, in any case; raises UnknownExpertError."""
         name = self.names.get(word.lower())
         if name is None:
-            known = ", ".join(dict.fromkeys(self.names.values()))
-            raise UnknownExpertError(f"there is no expert {shown(word)}; the experts are: {known}", param="model")
+            hint = nearest(word, self.names.values(), "the experts are")
+            raise UnknownExpertError(f"there is no expert {shown(word)}; {hint}", param="model")
         return name
 
     def get(self, name: str) -> ServedExpert:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["import_bars", "in_gib", "row_bar"]
+__all__ = ["import_bars", "in_gib", "in_mb", "row_bar"]
 
 
 @contextmanager
@@ -46,3 +46,7 @@ def row_bar(what: str, done: int, total: int) -> Iterator[Callable[[], None]]:
 
 def in_gib(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:.2f} GiB"
+
+
+def in_mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coe.errors import UnknownExpertError, shown
+from coe.errors import UnknownExpertError, nearest, shown
 
 __all__ = ["Directory", "Mention"]
 
@@ -52,7 +52,8 @@ class Directory:
         """Return the expert of a name or alias that a request gives; raises UnknownExpertError where there is none."""
         expert = self._names.get(name.casefold())
         if expert is None:
-            raise UnknownExpertError(f"there is no expert {shown(name)}; the experts are: {self._known}", param="model")
+            hint = nearest(name, self.experts, "the experts are")
+            raise UnknownExpertError(f"there is no expert {shown(name)}; {hint}", param="model")
         return expert
 
     @property

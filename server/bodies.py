@@ -14,8 +14,15 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from coe.config.toml_fields import nearest
-from coe.errors import MAX_SHOWN_CHARS, CancelledError, InvalidRequestError, SlowRequestError, TooLargeError, shown
+from coe.errors import (
+    MAX_SHOWN_CHARS,
+    CancelledError,
+    InvalidRequestError,
+    SlowRequestError,
+    TooLargeError,
+    nearest,
+    shown,
+)
 from coe.text.length_bound import LengthBound
 
 __all__ = ["BodyReader", "check_num_messages", "refuse_unknown", "validated"]

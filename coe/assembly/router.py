@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from coe.config.paths import cache_dir
 from coe.config.schema import AnswerCacheConfig, RouterConfig
-from coe.config.toml_fields import nearest
-from coe.errors import ConfigError
+from coe.errors import ConfigError, nearest
 from coe.types import Router
 from router.directory import Directory
 from router.mapping import MappingFile, read_mapping_file

@@ -1,4 +1,5 @@
-"""The command line: `coe serve`, `route`, `experts`, `answers`, `keys`, `config`, `router`, `bench`; one module a verb.
+"""The command line: `coe serve`, `chat`, `route`, `experts`, `answers`, `keys`, `config`, `router`, `bench`; one module
+a verb.
 
 Owns the list of verbs, logging and exit codes: 0 done, 1 failed, 2 a configuration or a command that cannot be used,
 130 interrupted, 141 nobody reads what it prints. Each verb's module owns its grammar beside its work and is imported
@@ -12,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from coe import __version__
 from coe.cli.commands import CommandParser, add_command
 from coe.errors import CoeError, ConfigError
 from coe.machine.allowance import usable_cpus
@@ -56,9 +58,12 @@ def _log_to_stderr(level: int) -> None:
 
 def _parser() -> CommandParser:
     parser = CommandParser(prog="coe", description="Composition-of-Experts serving")
+    parser.add_argument("--version", action="version", version=f"coe {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     verbs = parser.add_subparsers(required=True, metavar="command")
-    add_command(verbs, "serve", "serve a configuration over HTTP", "coe.cli.serve", reads_config=True)
+    add_command(verbs, "serve", "serve a configuration over HTTP", "coe.cli.serve", config_is_word=True)
+    text = "talk to a running server; see which expert answers, and why"
+    add_command(verbs, "chat", text, "coe.cli.chat.command", config_is_word=True)
     text = "say which expert would answer a prompt, and why"
     add_command(verbs, "route", text, "coe.cli.route", reads_config=True)
     add_command(verbs, "experts", "show the experts of a running server; look after the store", "coe.cli.experts")

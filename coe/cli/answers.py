@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 
 from coe.cli.commands import CommandParser
-from coe.client import Client
+from coe.cli.server_url import add_url, client_of
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
+    add_url(parser)
     text = "have a running server forget every kept answer"
     clear = parser.add_subparsers(metavar="clear").add_parser("clear", help=text, description=text)
-    clear.add_argument("--url", default=argparse.SUPPRESS, help="the server to ask")
+    add_url(clear, default=argparse.SUPPRESS)
     clear.set_defaults(run=_clear)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what is kept, and how often it answered."""
-    with Client(arguments.url) as client:
+    with client_of(arguments) as client:
         now = client.answers()
     if not now.is_enabled:
         print("the answer cache is off; [answer_cache] enabled = true turns it on")
@@ -35,6 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _clear(arguments: argparse.Namespace) -> int:
-    with Client(arguments.url) as client:
+    with client_of(arguments) as client:
         print(f"{client.clear_answers()} answers forgotten")
     return 0

@@ -24,7 +24,7 @@ def add_arguments(parser: CommandParser) -> None:
         __name__,
         add_arguments=None,
         run="run_check",
-        reads_config=True,
+        config_is_word=True,
     )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from coe.cli.commands import CommandParser, add_command
-from coe.client import Client
+from coe.cli.server_url import add_url, client_of
 from coe.progress import in_gib
 from coe.statuses import ExpertStatus, UnitStatus
 
@@ -34,12 +36,15 @@ HEADERS = (
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server to ask")
+    add_url(parser)
+    text = "print the experts and the store as one JSON object"
+    parser.add_argument("--json", action="store_true", help=text)
     commands = parser.add_subparsers(metavar="load|unload|pin|unpin|verify|gc|quantize")
     for command, text in COMMANDS.items():
         command_parser = commands.add_parser(command, help=text, description=text)
         command_parser.add_argument("expert", nargs="+")
-        command_parser.add_argument("--url", default=argparse.SUPPRESS, help="the server to ask")
+        add_url(command_parser, default=argparse.SUPPRESS)
+        command_parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         command_parser.set_defaults(run=_command, command=command)
     for command, text in STORE_COMMANDS.items():
         add_command(
@@ -49,7 +54,7 @@ def add_arguments(parser: CommandParser) -> None:
             "coe.cli.store",
             add_arguments=None,
             run=f"run_{command}",
-            reads_config=True,
+            config_is_word=True,
             input_errors=(OSError,),
         )
     text = "store int8 forms; say what they cost and gain"
@@ -58,17 +63,24 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every expert of the server, and where its store is."""
-    with Client(arguments.url) as client:
-        _print_experts(client.experts())
-        store = client.store()
+    with client_of(arguments) as client:
+        statuses, store = client.experts(), client.store()
+    if arguments.json:
+        print(json.dumps({"experts": [asdict(status) for status in statuses], "store": asdict(store)}))
+        return 0
+    _print_experts(statuses)
     print(f"store: {in_gib(store.disk_bytes)} in {store.folder}")
     return 0
 
 
 def _command(arguments: argparse.Namespace) -> int:
     """Have the server load, unload, pin or unpin experts, and print where that leaves them."""
-    with Client(arguments.url) as client:
-        _print_experts([getattr(client, arguments.command)(expert) for expert in arguments.expert])
+    with client_of(arguments) as client:
+        statuses = [getattr(client, arguments.command)(expert) for expert in arguments.expert]
+    if arguments.json:
+        print(json.dumps({"experts": [asdict(status) for status in statuses]}))
+    else:
+        _print_experts(statuses)
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from coe.config.hub import DESCRIPTIONS, fetch
 from coe.config.schema import Dtype, ExpertConfig, Source, Weights, names_of
-from coe.errors import ExpertError, SourceError, UnknownExpertError
+from coe.errors import ExpertError, SourceError, UnknownExpertError, nearest
 from coe.sources.base_check import check_base
 from coe.sources.json_files import INDEX_BYTES, check_folder, json_object
 from coe.sources.model_fields import check_adapter_config, check_config, check_generation_config
@@ -98,8 +98,8 @@ class Catalog:
         """
         name = self.names.get(word.lower())
         if name is None:
-            known = ", ".join(dict.fromkeys(self.names.values()))
-            raise UnknownExpertError(f"there is no expert '{word}'; the experts are: {known}", param="model")
+            hint = nearest(word, self.names.values(), "the experts are")
+            raise UnknownExpertError(f"there is no expert '{word}'; {hint}", param="model")
         if name in self.errors:
             raise self.errors[name]
         return self.experts[name]

@@ -27,8 +27,8 @@ from coe.config.schema import (
     ServerConfig,
     TelemetryConfig,
 )
-from coe.config.toml_fields import Checked, nearest, read_table
-from coe.errors import ConfigError
+from coe.config.toml_fields import Checked, read_table
+from coe.errors import ConfigError, nearest
 
 __all__ = ["load_config"]
 

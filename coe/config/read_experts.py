@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from coe.config.keys import KEYS
 from coe.config.paths import expand
 from coe.config.schema import COMPOSITION, HUB_ID, ExpertConfig, Source
-from coe.config.toml_fields import Checked, nearest, read_table
+from coe.config.toml_fields import Checked, read_table
+from coe.errors import nearest
 from coe.types import Sampling
 
 __all__ = ["START", "ExpertsTable", "read_experts"]

@@ -13,7 +13,8 @@ from typing import Any
 
 from coe.config.keys import KEYS
 from coe.config.schema import RouterConfig, RuleConfig
-from coe.config.toml_fields import Checked, nearest, read_table, text
+from coe.config.toml_fields import Checked, read_table, text
+from coe.errors import nearest
 
 __all__ = ["read_router"]
 

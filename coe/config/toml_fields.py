@@ -8,15 +8,15 @@ exists and open none.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from coe.config.paths import expand
+from coe.errors import nearest
 
 __all__ = [
     "Checked",
@@ -30,7 +30,6 @@ __all__ = [
     "folder_path",
     "list_of",
     "lower_case",
-    "nearest",
     "nested",
     "origin",
     "read_table",
@@ -70,13 +69,6 @@ def read_table(raw: object, where: str, readers: Mapping[str, Reader], folder: P
         except ValueError as error:
             problems.append(f"{where} {key} = {as_written(value)}: {error}")
     return Checked(values, tuple(problems))
-
-
-def nearest(word: str, known: Iterable[str], heading: str) -> str:
-    """Return `did you mean '…'?` for a near miss, else `heading` and the list of known words."""
-    names = sorted(known)
-    matches = difflib.get_close_matches(word.lower(), names, n=1)
-    return f"did you mean '{matches[0]}'?" if matches else f"{heading}: {', '.join(names)}"
 
 
 def as_written(value: object) -> str:

@@ -21,8 +21,7 @@ from coe.assembly.wire import build_runtime
 from coe.bench.report import table
 from coe.config.read import load_config
 from coe.config.schema import Config, RouterConfig
-from coe.config.toml_fields import nearest
-from coe.errors import ConfigError
+from coe.errors import ConfigError, nearest
 from coe.progress import import_bars, row_bar
 from coe.runtime import Runtime
 from coe.scoring.labelled import BadRow, LabelledRow, LabelledSet, labelled_rows

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from coe.config.schema import COMPOSITION
-from coe.errors import UnknownExpertError, shown
+from coe.errors import UnknownExpertError, nearest, shown
 from coe.runtime import Runtime
 from server.access.caller import caller_of
 from server.bodies import BodyReader, check_num_messages, validated
@@ -74,5 +74,5 @@ def _add_models(routes: APIRouter, runtime: Runtime) -> None:
         for status in runtime.operator.experts():
             if status.name == known:
                 return model_object(status, started_s)
-        listed = ", ".join(sorted({COMPOSITION, *runtime.experts.names.values()}))
-        raise UnknownExpertError(f"there is no model {shown(name)}; there are {listed}", param="model")
+        hint = nearest(name, {COMPOSITION, *runtime.experts.names.values()}, "the models are")
+        raise UnknownExpertError(f"there is no model {shown(name)}; {hint}", param="model")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["COE", "coe"]
+__all__ = ["COE", "coe", "imported_by"]
 
 COE = Path(sys.executable).with_name("coe")
 
@@ -17,3 +17,19 @@ def coe(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str
     return subprocess.run(
         [str(COE), *words], cwd=cwd, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
+
+
+def imported_by(*words: str) -> set[str]:
+    """Which heavy packages a command imports."""
+    code = """
+import sys
+from coe.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print()
+print(*({"torch", "transformers", "sklearn", "fastapi", "router", "server"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())

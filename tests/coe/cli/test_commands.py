@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from compositions import write_config
+from console import coe, imported_by
 
+import coe as coe_package
 from coe.cli import main
 from coe.cli.commands import CommandParser, add_command
 from coe.errors import ConfigError
 
 CONFIG_MODULE = "coe.cli.config"
-
-
-def imported_by(*words: str) -> set[str]:
-    """Which heavy packages a command imports."""
-    code = """
-import sys
-from coe.cli import main
-try:
-    main(sys.argv[1:])
-except SystemExit:
-    pass
-print()
-print(*({"torch", "transformers", "sklearn", "fastapi", "router", "server"} & set(sys.modules)))
-"""
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("words", [["--help"], ["experts", "--help"], ["router", "--help"], ["bench", "--help"], []])
@@ -57,6 +44,45 @@ def test_arguments_are_those_of_the_module_and_are_added_once() -> None:
     for _ in range(2):
         assert parser.parse_args(["check", "-c", "x.toml"]).config == "x.toml"
     assert parser.parse_args(["check"]).config == "coe.toml"
+
+
+def test_a_misspelt_command_is_said_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, said in (
+        (["srve"], "there is no command 'srve'; did you mean 'serve'?"),
+        (["experts", "laod", "x"], "there is no command 'laod'; did you mean 'load'?"),
+        (["router", "trian"], "there is no command 'trian'; did you mean 'train'?"),
+        (["zzz"], "there is no command 'zzz'; commands: answers, bench, chat, "),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_version_is_the_packages_and_costs_no_import(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"coe {version('coe-serve')}\n"
+    assert imported_by("--version") == set()
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "coe", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"coe {coe_package.__version__}\n"
+
+
+def test_a_configuration_may_stand_by_itself_and_only_once(tmp_path: Path, llama_folder: Path) -> None:
+    file = str(write_config(tmp_path, {"general": llama_folder}))
+    for words in ((file,), ("-c", file), (f"--config={file}",)):
+        done = coe("config", "check", *words)
+        assert done.returncode == 0, done.stderr
+        assert "1 of 1 experts can be served" in done.stdout
+    for words in ((file, "-c", file), ("-c", file, file), ("-c", file, "-c", file)):
+        done = coe("config", "check", *words)
+        assert (done.returncode, "two configuration files" in done.stderr) == (2, True)
+    for command in (("serve",), ("config", "check"), ("experts", "gc"), ("chat",)):
+        assert "nowhere.toml" in coe(*command, "nowhere.toml").stderr
 
 
 def test_words_that_only_look_like_a_command_choose_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from compositions import write_config
 from console import coe
 from server_live import Live, live_server
+
+from coe import Client
+from coe.client.answers import expert_status_from, store_status_from
 
 
 def test_experts_without_a_server_says_what_to_do() -> None:
@@ -49,3 +53,14 @@ def test_experts_says_what_people_should_know_of_a_template(
         assert "its chat template fails on a single user turn" in said
     assert "broken: its chat template" in shown
     assert "general: " not in shown
+
+
+def test_the_experts_and_the_store_are_json_on_demand(live: Live) -> None:
+    shown = json.loads(coe("experts", "--json", "--url", live.url).stdout)
+    with Client(live.url) as client:
+        assert [expert_status_from(each).name for each in shown["experts"]] == ["general", "other"]
+        assert store_status_from(shown["store"]) == client.store()
+    (loaded,) = json.loads(coe("experts", "load", "other", "--json", "--url", live.url).stdout)["experts"]
+    assert (loaded["name"], loaded["tier"]) == ("other", "device")
+    for words in (("experts", "load", "othr"), ("experts", "unpin", "OTHRE")):
+        assert "did you mean 'other'?" in coe(*words, "--url", live.url).stderr

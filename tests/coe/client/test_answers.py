@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from dataclasses import asdict, replace
 from typing import Any
 
-from coe.client.answers import decision_from, expert_status_from, store_status_from, whole_answer_from
+from coe.client.answers import (
+    Choice,
+    Embeddings,
+    completion_from,
+    decision_from,
+    embeddings_from,
+    expert_status_from,
+    store_status_from,
+    whole_answer_from,
+)
+from coe.conversation import ToolCall
 from coe.statuses import ExpertStatus, StoreStatus
 from coe.types import (
     CostTerm,
@@ -77,3 +89,51 @@ def test_the_status_of_an_expert_comes_back_as_it_was() -> None:
     rest = {name: () if "tuple" in kind else None for name, kind in kinds.items() if name not in plain}
     status = ExpertStatus(**{**plain, **rest, "tier": Tier.DEVICE, "aliases": ("a",)})
     assert expert_status_from({**asdict(status), "aliases": ["a"]}) == status
+
+
+CALL = {"id": "a", "type": "function", "function": {"name": "add", "arguments": '{"x": 1}'}}
+SHORT = {  # the least that a server says of its decision
+    "expert": "tools",
+    "why": "model",
+    "tier": "device",
+    "switch": {"kind": "device_hit", "loaded_bytes": 0, "load_ms": 0.0, "queue_ms": 1.0, "first_token_ms": 2.0},
+}
+
+
+def test_an_answer_has_its_thoughts_and_calls_and_is_a_turn_of_the_conversation() -> None:
+    said = {"role": "assistant", "content": None, "reasoning_content": "One more.", "tool_calls": [CALL]}
+    body = {"choices": [{"index": 0, "message": said, "finish_reason": "tool_calls"}], "usage": None, "coe": SHORT}
+    answer = whole_answer_from(body)
+    assert (answer.text, answer.reasoning, answer.finish_reason) == ("", "One more.", "tool_calls")
+    assert answer.tool_calls == (ToolCall("a", "add", '{"x": 1}'),)
+    assert answer.message == {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    assert Choice("hi", "stop").message == {"role": "assistant", "content": "hi"}
+
+
+def test_a_decision_without_its_explanation_has_what_it_has() -> None:
+    decision = decision_from(SHORT)
+    assert (decision.expert, decision.why, decision.category, decision.confidence) == ("tools", "model", None, None)
+    assert (decision.because, decision.probabilities, decision.nearest, decision.passed_over) == ("", {}, (), ())
+
+
+def test_a_completions_log_probabilities_are_one_object_a_token() -> None:
+    lists = {
+        "tokens": ["a", "b"],
+        "token_logprobs": [None, -1.0],
+        "top_logprobs": [None, {"b": -1.0}],
+        "text_offset": [0, 1],
+    }
+    choice = {"index": 0, "text": "ab", "finish_reason": "stop", "logprobs": lists}
+    (found,) = completion_from({"choices": [choice], "usage": None, "coe": SHORT}).choices
+    assert (found.text, found.finish_reason) == ("ab", "stop")
+    assert found.logprobs == (
+        {"token": "a", "logprob": None, "top_logprobs": None, "text_offset": 0},
+        {"token": "b", "logprob": -1.0, "top_logprobs": {"b": -1.0}, "text_offset": 1},
+    )
+
+
+def test_vectors_are_read_from_base64_and_from_numbers_in_the_order_of_the_texts() -> None:
+    packed = base64.b64encode(struct.pack("<2f", 0.5, -2.0)).decode()
+    data = [{"index": 1, "embedding": [1.0, 0.0]}, {"index": 0, "embedding": packed}]
+    found = embeddings_from({"data": data, "model": "coe", "usage": {"prompt_tokens": 5}})
+    assert found == Embeddings(((0.5, -2.0), (1.0, 0.0)), "coe", 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from scripted_server import Reply, scripted_server
 from server_live import Live
 
 from coe import Client
@@ -11,6 +12,7 @@ from coe.client.errors import connection_errors, error_in, raise_for
 from coe.errors import (
     CancelledError,
     CoeError,
+    ConfigError,
     ContextLengthError,
     DeadlineError,
     EngineError,
@@ -20,6 +22,7 @@ from coe.errors import (
     ShutdownError,
     StartingError,
     UnknownExpertError,
+    UnreachableError,
 )
 from server.failures import failure_of
 
@@ -39,8 +42,10 @@ def test_errors_come_back_as_their_own_classes(live: Live) -> None:
 
 
 def test_no_server_is_a_clear_error() -> None:
-    with Client("http://127.0.0.1:9") as client, pytest.raises(CoeError, match="coe serve"):
+    with Client("http://127.0.0.1:9", max_retries=0) as client, pytest.raises(UnreachableError, match="coe serve"):
         client.experts()
+    with pytest.raises(ConfigError, match="write one such as http"):
+        Client("127.0.0.1:8000")
 
 
 RAISED = [
@@ -80,12 +85,27 @@ def test_an_error_says_when_to_try_again_where_the_server_does() -> None:
     assert caught.value.retry_after_s == 7.0
     with pytest.raises(CoeError) as caught_other:
         raise_for(httpx.Response(503, text="down", headers={"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}))
-    assert caught_other.value.retry_after_s is None
+    assert caught_other.value.retry_after_s == 0.0
 
 
 def test_a_connection_that_breaks_or_stalls_says_what_to_do() -> None:
     request = httpx.Request("GET", "http://127.0.0.1:9/admin/experts")
     with pytest.raises(DeadlineError, match="raise timeout_s"), connection_errors():
         raise httpx.ReadTimeout("slow", request=request)
-    with pytest.raises(CoeError, match="ask again"), connection_errors():
+    with pytest.raises(UnreachableError, match="coe serve"), connection_errors():
+        raise httpx.ConnectTimeout("slow", request=request)
+    with pytest.raises(UnreachableError, match="ask again"), connection_errors():
         raise httpx.RemoteProtocolError("cut", request=request)
+
+
+@pytest.mark.parametrize("body", ['{"error": "no upstream"}', '{"detail": "no upstream"}', '["no upstream"]', ""])
+def test_errors_of_what_stands_between_are_errors_too(body: str) -> None:
+    with pytest.raises(CoeError, match=r"no upstream|the server answered 502"):
+        raise_for(httpx.Response(502, text=body))
+
+
+@pytest.mark.parametrize("body", ["<html>", '{"data": 1}', '{"data": [{}]}'])
+def test_an_answer_of_something_else_asks_for_the_url(body: str) -> None:
+    script = scripted_server([Reply(200, body)])
+    with script as server, Client(server.url) as client, pytest.raises(CoeError, match="URL of a coe server"):
+        client.models()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coe.config import toml_fields
-from coe.config.toml_fields import Reader, boolean, choice, list_of, nearest, read_table, real, size, text, whole
+from coe.config.toml_fields import Reader, boolean, choice, list_of, read_table, real, size, text, whole
 
 HERE = Path("/nowhere")
 
@@ -93,8 +93,3 @@ def test_what_is_no_table_is_said_with_its_value() -> None:
 def test_a_long_value_is_shortened() -> None:
     (problem,) = read_table({"host": ["x" * 200]}, "[server]", {"host": text}, HERE).problems
     assert len(problem) < 150
-
-
-def test_what_is_near_is_suggested_and_else_all_is_listed() -> None:
-    assert nearest("cash", ["cache", "server"], "known tables") == "did you mean 'cache'?"
-    assert nearest("zzz", ["cache", "server"], "known tables") == "known tables: cache, server"
