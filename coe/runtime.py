@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from coe.answers.cache import AnswerCache
 from coe.attempt import attempt
+from coe.embedding.embedder import LateEmbedder
+from coe.embedding.embeddings import Embeddings
 from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
 from coe.errors import CoeError, EngineError, ExpertError, RequestError, ShutdownError, reason_of
@@ -66,6 +68,7 @@ class Runtime:
         answers: AnswerCache,
         *,
         weighs_loads: bool = False,
+        encoder: LateEmbedder | None = None,
     ) -> None:
         self.answers = answers
         self.experts = experts
@@ -77,6 +80,7 @@ class Runtime:
         self._weighs_loads = weighs_loads
         self._store = store
         self._life = Lifecycle()
+        self.embeddings = Embeddings(experts, encoder, self.text, self._life, metrics)
         metrics.read_gauges_with(engine.status.gauges)
         metrics.read_answers_with(answers.status)
 

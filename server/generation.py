@@ -26,7 +26,7 @@ from server.openai.answers import Answer
 from server.routing import decision_headers
 from server.stream import sse
 
-__all__ = ["Generation", "respond"]
+__all__ = ["Generation", "respond", "unless_left"]
 
 T = TypeVar("T")
 
@@ -51,8 +51,8 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
     generated = replace(asked.request, max_age_s=max_age_s, is_kept=is_kept)
     events = metered(runtime.generate(generated, commit_s=commit_s), caller_of(request))
     if not asked.streams:
-        return await _unless_left(request, _whole(asked, events))
-    routed = await _unless_left(request, _routed(events))
+        return await unless_left(request, _whole(asked, events))
+    routed = await unless_left(request, _routed(events))
     text = sse(asked.answer_to(routed), events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
     headers = {**decision_headers(routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)
@@ -74,7 +74,7 @@ async def _routed(events: AsyncGenerator[GenerateEvent, None]) -> Routed:
     return routed
 
 
-async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return what `work` returns; cancels it and raises CancelledError when the client closes the connection."""
     working, leaving = asyncio.create_task(work), asyncio.create_task(_client_has_left(request))
     try:

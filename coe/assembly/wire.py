@@ -18,6 +18,7 @@ from coe.assembly.served import prepare, serve
 from coe.config.budgets import Budgets, derive_budgets
 from coe.config.catalog import load_catalog
 from coe.config.schema import AnswerCacheConfig, CacheConfig, Config, EngineConfig, ExpertConfig, SchedulerConfig
+from coe.embedding.embedder import LateEmbedder
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
 from coe.experts import Experts, ServedExpert, identity_of
@@ -47,8 +48,13 @@ log = logging.getLogger("coe.assembly")
 POLICIES: Mapping[str, Callable[[], SchedulingPolicy]] = {"value": ValuePolicy, "fcfs": FcfsPolicy}
 
 
-def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
-    """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
+def build_runtime(
+    config: Config, router: Router, *, progress: Progress | None = None, encoder: LateEmbedder | None = None
+) -> Runtime:
+    """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had.
+
+    `encoder` is what clients' texts are embedded with where they name no expert for it.
+    """
     processor, store = processor_of(choose_device(config.engine.device)), open_store(config.cache)
     note = None if progress is None else partial(_note, progress)
     catalog = load_catalog(config.experts, config.engine.dtype, note=note)
@@ -62,7 +68,9 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
         )
     if note is not None:
         note("loading tokenizers and choosing backends")
-    return wire(config, router, store, imported, errors, catalog.names, source=originals, progress=progress)
+    return wire(
+        config, router, store, imported, errors, catalog.names, source=originals, progress=progress, encoder=encoder
+    )
 
 
 def wire(
@@ -75,6 +83,7 @@ def wire(
     *,
     source: UnitSource | None = None,
     progress: Progress | None = None,
+    encoder: LateEmbedder | None = None,
 ) -> Runtime:
     """Wire a runtime over imported experts; `source`, where there is one, reads their units in the store's place."""
     device = choose_device(config.engine.device)
@@ -103,7 +112,7 @@ def wire(
     experts = Experts(served, errors, names, _fallbacks(config.experts, {*served, *errors}))
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     answers = AnswerCache(config.answer_cache, _identities(config.answer_cache, experts))
-    return Runtime(experts, router, engine, metrics, store, answers, weighs_loads=weighs_loads)
+    return Runtime(experts, router, engine, metrics, store, answers, weighs_loads=weighs_loads, encoder=encoder)
 
 
 def _identities(answer_cache: AnswerCacheConfig, experts: Experts) -> dict[str, str]:

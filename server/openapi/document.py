@@ -15,8 +15,10 @@ from pydantic.json_schema import models_json_schema
 
 from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
+from server.openai.embeddings import HARMLESS_FOR_EMBEDDINGS, EmbeddingRequest
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
 from server.openapi import answers
+from server.rerank import RerankBody
 from server.routing import CONVERSATION, RouteRequest
 
 __all__ = ["document"]
@@ -61,6 +63,13 @@ NAME = _in("path", "name", {"type": "string", "minLength": 1, "pattern": r"^[^/]
 COMMAND = _in("path", "command", {"enum": ["load", "unload", "pin", "unpin"]}, "what to do with it")
 ASKED = (*BODY, *REFUSED, 415)
 
+_OF_TEXTS: tuple[Mapping[str, tuple[Any, ...]], Iterable[str]] = ({}, HARMLESS_FOR_EMBEDDINGS)
+# what is accepted at a neutral value and what is ignored, where that is not as for a chat
+IGNORED: Mapping[type[BaseModel], tuple[Mapping[str, tuple[Any, ...]], Iterable[str]]] = {
+    RouteRequest: ({}, ()),
+    EmbeddingRequest: _OF_TEXTS,
+    RerankBody: _OF_TEXTS,
+}
 OPERATIONS = (
     _Operation(
         *("post", "/v1/chat/completions", "Answer a conversation", answers.ChatCompletion),
@@ -75,6 +84,16 @@ OPERATIONS = (
         body=CompletionRequest,
         media=(JSON, EVENTS),
         parameters=(CONVERSATION_HEADER, CACHE_HEADER),
+    ),
+    _Operation(
+        *("post", "/v1/embeddings", "Embed texts", answers.Embeddings),
+        errors=(*ASKED, *GENERATED),
+        body=EmbeddingRequest,
+    ),
+    _Operation(
+        *("post", "/v1/rerank", "Order documents by their relevance to a query", answers.Reranking),
+        errors=(*ASKED, *GENERATED),
+        body=RerankBody,
     ),
     _Operation(
         *("post", "/v1/route", "Say which expert would answer, and why", answers.Route),
@@ -184,7 +203,7 @@ def _schemas() -> dict[str, Any]:
     written: list[type[BaseModel]] = [answers.Error, *(each.answer for each in OPERATIONS if each.answer)]
     schemas = _definitions(requests, "validation") | _definitions(written, "serialization")
     for model in requests:
-        _complete(schemas[model.__name__], has_openai_fields=model is not RouteRequest)
+        _complete(schemas[model.__name__], *IGNORED.get(model, (NEUTRAL, HARMLESS)))
     asked = schemas["RouteRequest"]
     asked["properties"] = schemas["ChatRequest"]["properties"] | asked["properties"]  # one can be asked as it is
     return schemas
@@ -196,13 +215,12 @@ def _definitions(models: Iterable[type[BaseModel]], mode: Literal["validation", 
     return definitions
 
 
-def _complete(schema: dict[str, Any], *, has_openai_fields: bool) -> None:
+def _complete(schema: dict[str, Any], neutral: Mapping[str, tuple[Any, ...]], harmless: Iterable[str]) -> None:
     """Add to a request's schema what its model does not say: null for a default, and what is accepted and ignored."""
     properties, required = schema["properties"], schema.get("required", [])
     for name, value in properties.items():
         if name not in required and {"type": "null"} not in value.get("anyOf", []):
             properties[name] = {"anyOf": [value, {"type": "null"}]}
-    if has_openai_fields:
-        properties |= {name: {"enum": [*values, None]} for name, values in NEUTRAL.items()}
-        properties |= {name: {"description": "accepted, and changes no answer"} for name in sorted(HARMLESS)}
+    properties |= {name: {"enum": [*values, None]} for name, values in neutral.items()}
+    properties |= {name: {"description": "accepted, and changes no answer"} for name in sorted(harmless)}
     schema["additionalProperties"] = False
