@@ -45,13 +45,15 @@ def identity_of(expert: ServedExpert) -> str:
 class Experts:
     """`served` by name, `errors` of the others by name; `names` maps every name and alias in lower case to a name.
 
-    `fallbacks` answer, in order, where the expert of that name was asked for and cannot.
+    `fallbacks` answer, in order, where the expert of that name was asked for and cannot. `descriptions` are sentences
+    by name, of those experts that have one.
     """
 
     served: Mapping[str, ServedExpert]
     errors: Mapping[str, ExpertError]
     names: Mapping[str, str]
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def longest_context(self) -> int:

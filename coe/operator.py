@@ -64,6 +64,8 @@ class Operator:
             error=status.error(name),
             breaker=status.breaker(name),
             notes=expert.text.notes,
+            context=expert.text.context,
+            description=self._experts.descriptions.get(name, ""),
             **status.residency(name)._asdict(),
         )
 

@@ -95,6 +95,8 @@ async def encode(worker: TextWorker, text: ExpertText, request: GenerateRequest,
 def _reader_of(text: ExpertText, request: GenerateRequest, decision: Decision) -> Callable[[bool], ChatTokens]:
     """Return what reads the prompt, quickly or not, on a text thread."""
     turns = turns_of(request, decision)
+    if request.prompt_ids:
+        return lambda _: ChatTokens(text.check_ids(request.prompt_ids))
     if request.prompt is not None:
         return lambda _: ChatTokens(text.encode_prompt(turns[0].content))
     return lambda is_quick: text.read_chat(turns, is_quick=is_quick)

@@ -57,6 +57,8 @@ class ExpertStatus:
     error: str | None
     breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while
     notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template
+    context: int = 0  # tokens of prompt and answer together
+    description: str = ""  # the sentence of its category, where it has one
 
 
 @dataclass(frozen=True, slots=True)

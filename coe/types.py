@@ -244,12 +244,14 @@ class GenerateRequest:
     no other expert answers in the place of one that cannot: a score must not be another's.
     An answer that was kept answers it only if it is younger than `max_age_s` (None: of any age). With `is_kept` False
     its answer is not kept, nor answered by one that was. `grammar` is the form that the answer must have.
+    `prompt_ids` are the tokens of `prompt` where the client chose them itself; then it names the expert.
     `template_variables` are given to the expert's chat template beside the conversation and `tools`.
     """
 
     id: str
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
+    prompt_ids: tuple[int, ...] = ()
     expert: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     num_choices: int = 1
@@ -337,13 +339,15 @@ class Cached:
 class Routed:
     """The first event of a generation: the decision, which will not change any more. `tier` is where the expert's
     weights were when the request asked for it; `changed` says in words what was changed in the conversation, because
-    the expert's template refuses it as it is. `cached` says which kept answer this is, None for a new one."""
+    the expert's template refuses it as it is. `cached` says which kept answer this is, None for a new one. `index` is
+    the first choice that it is about: requests that are answered together have choices in a row."""
 
     decision: Decision
     tier: Tier
     prompt_tokens: int
     changed: tuple[str, ...] = ()
     cached: Cached | None = None
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from server.failures import failure_of
 from server.health import health_routes
 from server.openai.embeddings import embedding_routes
 from server.openai.routes import openai_routes
+from server.openai.tokens import token_routes
 from server.openapi.document import document
 from server.process.ending import CLOSE_S
 from server.rerank import rerank_routes
@@ -64,6 +65,7 @@ def create_app(
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
     app.include_router(embedding_routes(runtime, read_body))
     app.include_router(rerank_routes(runtime, read_body))
+    app.include_router(token_routes(runtime, read_body))
     app.include_router(routing_routes(runtime, read_body))
     app.include_router(admin_routes(runtime))
     app.include_router(health_routes(runtime))

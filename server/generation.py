@@ -8,9 +8,10 @@ is an event of the stream (stream.py). Knows nothing about what requests and ans
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
@@ -25,6 +26,7 @@ from server.cache_control import CACHE_CONTROL, wanted
 from server.openai.answers import Answer
 from server.routing import decision_headers
 from server.stream import sse
+from server.together import together
 
 __all__ = ["Generation", "respond", "unless_left"]
 
@@ -33,9 +35,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What an endpoint asks for: a request, and the answer that begins when its decision is known."""
+    """What an endpoint asks for: a request or several, and the answer that begins when the first decision is known."""
 
-    request: GenerateRequest
+    requests: Sequence[GenerateRequest]  # all of as many choices
     answer_to: Callable[[Routed], Answer]
     streams: bool
     includes_usage: bool  # a stream's last chunk says its usage
@@ -48,12 +50,15 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
     """
     commit_s = keep_alive_s if asked.streams else None
     max_age_s, is_kept = wanted(request.headers.get(CACHE_CONTROL))
-    generated = replace(asked.request, max_age_s=max_age_s, is_kept=is_kept)
-    events = metered(runtime.generate(generated, commit_s=commit_s), caller_of(request))
+    generations = [
+        partial(runtime.generate, replace(each, max_age_s=max_age_s, is_kept=is_kept), commit_s=commit_s)
+        for each in asked.requests
+    ]
+    events = metered(together(generations, asked.requests[0].num_choices), caller_of(request))
     if not asked.streams:
         return await unless_left(request, _whole(asked, events))
     routed = await unless_left(request, _routed(events))
-    text = sse(asked.answer_to(routed), events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
+    text = sse(asked.answer_to(routed), routed, events, includes_usage=asked.includes_usage, keep_alive_s=keep_alive_s)
     headers = {**decision_headers(routed), "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)
 

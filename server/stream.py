@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from coe.types import GenerateEvent
+from coe.types import GenerateEvent, Routed
 from server.failures import failure_of
 from server.openai.answers import Answer
 
@@ -24,6 +24,7 @@ KEEP_ALIVE = ": keep-alive\n\n"
 
 async def sse(
     answer: Answer,
+    routed: Routed,
     events: AsyncGenerator[GenerateEvent, None],
     *,
     includes_usage: bool,
@@ -31,15 +32,18 @@ async def sse(
 ) -> AsyncIterator[str]:
     """Yield the stream's text, which ends with [DONE], after an `error` event where something failed.
 
-    `events` are those after Routed; they are closed in any case. `keep_alive_s` is the time between comments.
+    `events` are those after `routed`; they are closed in any case. `keep_alive_s` is the time between comments.
     """
     try:
-        for first in answer.opening():
+        for first in answer.opening(routed):
             yield _data(first)
         async for event in _or_nothing(events, keep_alive_s):
             if event is None:
                 yield KEEP_ALIVE
                 continue
+            if isinstance(event, Routed):  # of the next prompt of a list
+                for first in answer.opening(event):
+                    yield _data(first)
             chunk = answer.chunk(event)
             answer.take(event)
             if chunk is not None:

@@ -109,7 +109,8 @@ def wire(
         prefix_reuse=config.engine.prefix_reuse,
     )
     weighs_loads = config.router.score_per_second > 0
-    experts = Experts(served, errors, names, _fallbacks(config.experts, {*served, *errors}))
+    fallbacks = _fallbacks(config.experts, {*served, *errors})
+    experts = Experts(served, errors, names, fallbacks, config.router.descriptions)
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     answers = AnswerCache(config.answer_cache, _identities(config.answer_cache, experts))
     return Runtime(experts, router, engine, metrics, store, answers, weighs_loads=weighs_loads, encoder=encoder)

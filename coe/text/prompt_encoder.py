@@ -7,7 +7,7 @@ changed, so that several threads may use it. Knows nothing about messages and te
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from tokenizers import Encoding, Tokenizer
@@ -54,6 +54,18 @@ class PromptEncoder:
                 ids += self._middle(self._tokenizer, piece.text) if number else self._encoded(piece.text).ids
             self.check_count(len(ids))
         return self._with_weights(tuple(ids))
+
+    def check_ids(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """Return ids that a client chose; raises as `encode` does."""
+        if not token_ids:
+            raise InvalidRequestError("the prompt is empty; write something to continue", param="prompt")
+        self.check_count(len(token_ids))
+        return self._with_weights(tuple(token_ids))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of tokens, control tokens included; raises InvalidRequestError for one that is unknown."""
+        text: str = self._tokenizer.decode(self._with_weights(tuple(token_ids)), skip_special_tokens=False)
+        return text
 
     def check_head(self, text: str) -> None:
         """Raise ContextLengthError for a long text whose beginning alone has more tokens than the context."""

@@ -89,6 +89,14 @@ class ExpertText:
         self.bound.check(1, len(prompt), f"expert '{self.expert}'")
         return self._encoder.encode(prompt, add_special_tokens=True)
 
+    def check_ids(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """Return the ids of a prompt that comes as tokens; raises as `encode_prompt` does."""
+        return self._encoder.check_ids(token_ids)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of tokens, control tokens included; raises InvalidRequestError for one that is unknown."""
+        return self._encoder.decode(token_ids)
+
     def encode_continuation(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text that follows a prompt, encoded by itself, as an answer's tokens are.
 

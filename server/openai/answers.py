@@ -51,16 +51,21 @@ class Answer:
     whole_kind: str
     chunk_kind: str
 
-    def __init__(self, request_id: str, asked: ChatRequest | CompletionRequest, routed: Routed) -> None:
+    def __init__(
+        self, request_id: str, asked: ChatRequest | CompletionRequest, routed: Routed, num_prompts: int = 1
+    ) -> None:
         self._id = f"{self.id_prefix}-{request_id}"
-        self._routed = routed
+        self._routed = {routed.index: routed}  # of each prompt's first choice
+        self._num_each = asked.num_choices
         self._created = int(time.time())
         self._has_logprobs = asked.num_logprobs is not None
-        self._choices = [_Choice(index) for index in range(asked.num_choices)]
+        self._choices = [_Choice(index) for index in range(num_prompts * asked.num_choices)]
 
     def take(self, event: GenerateEvent) -> None:
         """Add an event to the answer."""
         match event:
+            case Routed():
+                self._routed[event.index] = event
             case PromptScored(tokens, index):
                 self._choices[index].tokens += tokens
             case Delta(text, _, index, logprobs):
@@ -72,44 +77,58 @@ class Answer:
     def whole(self) -> dict[str, Any]:
         """The answer, after every choice has ended."""
         choices = [self._whole_choice(choice) for choice in self._choices]
-        coe = coe_object(self._routed, self._ends()[0].switch)
-        return {**self._head(self.whole_kind, choices), "usage": usage_object(self._ends()), "coe": coe}
+        first, ends = self._first, self._ends()
+        body = {**self._head(self.whole_kind, choices, first), "usage": usage_object(ends, self._num_each)}
+        coe = coe_object(first, ends[first.index].switch)
+        if len(self._routed) > 1:
+            coe["prompts"] = [coe_object(each, ends[at].switch) for at, each in sorted(self._routed.items())]
+        return {**body, "coe": coe}
 
-    def opening(self) -> Iterator[dict[str, Any]]:
-        """The first chunk of each choice; the very first has the decision."""
-        for choice in self._choices:
-            chunk = self._chunk(_Piece(choice.index, is_first=True))
-            yield chunk if choice.index else {**chunk, "coe": coe_object(self._routed)}
+    def opening(self, routed: Routed) -> Iterator[dict[str, Any]]:
+        """The first chunk of each choice of a prompt; the first of them has the decision."""
+        self._routed[routed.index] = routed
+        for index in range(routed.index, routed.index + self._num_each):
+            chunk = self._chunk(_Piece(index, is_first=True))
+            yield chunk if index > routed.index else {**chunk, "coe": coe_object(routed)}
 
     def chunk(self, event: GenerateEvent) -> dict[str, Any] | None:
         """The chunk that an event makes, None for one without content. Call it before `take`."""
         match event:
             case Finished(reason, _, switch, index):
                 chunk = self._chunk(_Piece(index, reason=reason))
-                return {**chunk, "coe": coe_object(self._routed, switch)}
+                return {**chunk, "coe": coe_object(self._routed_to(index), switch)}
             case Delta(text, _, index, logprobs) if text or logprobs:
                 return self._chunk(self._piece(index, text, logprobs))
             case PromptScored(tokens, index):
-                return self._chunk(self._piece(index, self._routed.decision.text, tokens))
+                return self._chunk(self._piece(index, self._routed_to(index).decision.text, tokens))
         return None
 
     def usage_chunk(self) -> dict[str, Any]:
         """The extra last chunk of a stream that asked for usage; it has no choices."""
-        return {**self._head(self.chunk_kind, []), "usage": usage_object(self._ends())}
+        return {**self._head(self.chunk_kind, [], self._first), "usage": usage_object(self._ends(), self._num_each)}
+
+    @property
+    def _first(self) -> Routed:
+        """The decision of the first prompt."""
+        return self._routed[min(self._routed)]
+
+    def _routed_to(self, index: int) -> Routed:
+        """The decision that a choice belongs to."""
+        return self._routed[index - index % self._num_each]
 
     def _piece(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> _Piece:
         offset = sum(len(token.text) for token in self._choices[index].tokens)
         return _Piece(index, text, tokens if self._has_logprobs else None, offset)
 
     def _chunk(self, piece: _Piece) -> dict[str, Any]:
-        return self._head(self.chunk_kind, [self._chunk_choice(piece)])
+        return self._head(self.chunk_kind, [self._chunk_choice(piece)], self._routed_to(piece.index))
 
-    def _head(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    def _head(self, kind: str, choices: list[dict[str, Any]], routed: Routed) -> dict[str, Any]:
         return {
             "id": self._id,
             "object": kind,
             "created": self._created,
-            "model": self._routed.decision.expert,
+            "model": routed.decision.expert,
             "choices": choices,
         }
 
@@ -154,15 +173,18 @@ class CompletionAnswer(Answer):
 
     id_prefix, whole_kind, chunk_kind = "cmpl", "text_completion", "text_completion"
 
-    def __init__(self, request_id: str, asked: CompletionRequest, routed: Routed) -> None:
-        super().__init__(request_id, asked, routed)
-        self._echo = routed.decision.text if asked.echo else ""
+    def __init__(self, request_id: str, asked: CompletionRequest, routed: Routed, num_prompts: int = 1) -> None:
+        super().__init__(request_id, asked, routed, num_prompts)
+        self._echoes = bool(asked.echo)
+
+    def _echo(self, index: int) -> str:
+        return self._routed_to(index).decision.text if self._echoes else ""
 
     def _whole_choice(self, choice: _Choice) -> dict[str, Any]:
         assert choice.end is not None
         return {
             "index": choice.index,
-            "text": self._echo + choice.text,
+            "text": self._echo(choice.index) + choice.text,
             "logprobs": _completion_logprobs(choice.tokens, 0) if self._has_logprobs else None,
             "finish_reason": str(choice.end.reason),
         }
@@ -171,7 +193,7 @@ class CompletionAnswer(Answer):
         is_echo = piece.is_first and not self._has_logprobs  # with logprobs the prompt comes with its own, later
         return {
             "index": piece.index,
-            "text": self._echo if is_echo else piece.text,
+            "text": self._echo(piece.index) if is_echo else piece.text,
             "logprobs": None if piece.tokens is None else _completion_logprobs(piece.tokens, piece.offset),
             "finish_reason": _text(piece.reason),
         }

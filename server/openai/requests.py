@@ -8,7 +8,7 @@ their neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -42,6 +42,7 @@ HARMLESS = frozenset(
 )
 _OF_A_TURN = ("tool_calls", "function_call")  # that no template is given yet
 _HARMLESS_IN_A_TURN = frozenset({"name", "refusal", "annotations", "audio"})
+MOST_PROMPTS = 2048
 UNLIMITED = 2**31 - 1  # tokens; the expert's context is the limit
 
 
@@ -222,13 +223,15 @@ class ChatRequest(_Request):
 
 
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
-_LIST_OF_ONE: dict[str, Any] = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
+_TOKENS: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_PROMPT: dict[str, Any] = {"anyOf": [_TEXT, _TOKENS]}
+_PROMPTS: dict[str, Any] = {"type": "array", "items": _PROMPT, "minItems": 1, "maxItems": MOST_PROMPTS}
 
 
 class CompletionRequest(_Request):
-    """POST /v1/completions. `prompt` is one string, or a list of one string."""
+    """POST /v1/completions. `prompt` is a string, a list of token ids, or a list of either."""
 
-    prompt: str | list[Any] = Field(json_schema_extra={"anyOf": [_TEXT, _LIST_OF_ONE]})
+    prompt: str | list[Any] = Field(json_schema_extra={"anyOf": [*_PROMPT["anyOf"], _PROMPTS]})
     max_tokens: _NumTokensOrNone | None = None  # 0 with `echo`: nothing but the prompt
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
@@ -238,29 +241,54 @@ class CompletionRequest(_Request):
     def num_logprobs(self) -> int | None:
         return self.logprobs
 
-    def generate_request(
-        self, request_id: str, caller: Caller = ANYBODY, conversation: str | None = None
-    ) -> GenerateRequest:
-        prompt = self.prompt[0] if isinstance(self.prompt, list) and len(self.prompt) == 1 else self.prompt
-        if not isinstance(prompt, str):
+    @property
+    def prompts(self) -> tuple[str | tuple[int, ...], ...]:
+        """Each prompt, a text or token ids, in order; raises InvalidRequestError for what is neither, or empty."""
+        is_one = isinstance(self.prompt, str) or _is_tokens(self.prompt)
+        each_prompt = [self.prompt] if is_one else self.prompt
+        if len(each_prompt) > MOST_PROMPTS:
             raise InvalidRequestError(
-                "prompt must be one string; lists of prompts and token ids are not supported", param="prompt"
+                f"prompt is a list of {len(each_prompt):,}; send at most {MOST_PROMPTS:,} at once", param="prompt"
             )
-        if not prompt:
+        for each in each_prompt:
+            if not isinstance(each, str) and not _is_tokens(each):
+                raise InvalidRequestError(
+                    f"prompt has {shown(each)}; send a string, a list of token ids, or a list of either", param="prompt"
+                )
+        if not each_prompt or not all(each_prompt):
             raise InvalidRequestError("prompt is empty; write something to continue", param="prompt")
+        return tuple(each if isinstance(each, str) else tuple(each) for each in each_prompt)
+
+    def generate_requests(
+        self,
+        request_id: str,
+        texts: Sequence[str],
+        caller: Caller = ANYBODY,
+        conversation: str | None = None,
+    ) -> list[GenerateRequest]:
+        """Return a request for each prompt; `texts` are the prompts with token ids as text."""
         if self.max_tokens == 0 and not self.echo:
             raise InvalidRequestError("max_tokens = 0 asks for nothing; raise it, or set echo", param="max_tokens")
         if self.best_of not in (None, self.num_choices):
             raise InvalidRequestError(f"best_of = {self.best_of} is not supported; send n alone", param="best_of")
         sampling, scores_prompt = self.sampling(self.max_tokens), bool(self.echo) and self.logprobs is not None
-        return GenerateRequest(
-            request_id,
-            prompt=prompt,
-            expert=self.expert,
-            sampling=sampling,
-            num_choices=self.num_choices,
-            scores_prompt=scores_prompt,
-            conversation=conversation,
-            owner=caller.owner,
-            prefix_group=caller.prefix_group,
-        )
+        return [
+            GenerateRequest(
+                f"{request_id}.{number}" if number else request_id,
+                prompt=text,
+                prompt_ids=() if isinstance(prompt, str) else prompt,
+                expert=self.expert,
+                sampling=sampling,
+                num_choices=self.num_choices,
+                scores_prompt=scores_prompt,
+                conversation=conversation,
+                owner=caller.owner,
+                prefix_group=caller.prefix_group,
+            )
+            for number, (prompt, text) in enumerate(zip(self.prompts, texts, strict=True))
+        ]
+
+
+def _is_tokens(prompt: Any) -> bool:
+    """Return whether a JSON value is a list of token ids; an empty list is not."""
+    return isinstance(prompt, list) and bool(prompt) and all(type(each) is int and each >= 0 for each in prompt)

@@ -15,8 +15,9 @@ from server.access.caller import caller_of
 from server.bodies import BodyReader, check_num_messages, validated
 from server.generation import Generation, respond
 from server.openai.answers import ChatAnswer, CompletionAnswer
-from server.openai.objects import model_object
+from server.openai.objects import composition_object, model_object
 from server.openai.requests import ChatRequest, CompletionRequest
+from server.openai.tokens import texts_of
 from server.routing import conversation_of
 
 __all__ = ["openai_routes"]
@@ -33,7 +34,7 @@ def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) 
         asked = validated(ChatRequest, body)
         name = uuid.uuid4().hex
         generation = Generation(
-            asked.generate_request(name, caller_of(request), conversation_of(request)),
+            [asked.generate_request(name, caller_of(request), conversation_of(request))],
             lambda routed: ChatAnswer(name, asked, routed),
             streams=asked.stream,
             includes_usage=asked.includes_usage,
@@ -43,10 +44,11 @@ def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) 
     @routes.post("/v1/completions")
     async def complete(request: Request) -> Response:
         asked = validated(CompletionRequest, await read_body(request))
+        texts = await texts_of(runtime, asked)
         name = uuid.uuid4().hex
         generation = Generation(
-            asked.generate_request(name, caller_of(request), conversation_of(request)),
-            lambda routed: CompletionAnswer(name, asked, routed),
+            asked.generate_requests(name, texts, caller_of(request), conversation_of(request)),
+            lambda routed: CompletionAnswer(name, asked, routed, len(texts)),
             streams=asked.stream,
             includes_usage=asked.includes_usage,
         )
@@ -61,13 +63,16 @@ def _add_models(routes: APIRouter, runtime: Runtime) -> None:
 
     @routes.get("/v1/models")
     async def models() -> dict[str, Any]:
-        names = [COMPOSITION, *(status.name for status in runtime.operator.experts() if status.size_bytes)]
-        return {"object": "list", "data": [model_object(name, started_s) for name in names]}
+        experts = [model_object(status, started_s) for status in runtime.operator.experts() if status.size_bytes]
+        return {"object": "list", "data": [composition_object(started_s, runtime.experts.longest_context), *experts]}
 
     @routes.get("/v1/models/{name}")
     async def model(name: str) -> dict[str, Any]:
-        known = {COMPOSITION, *(status.name for status in runtime.operator.experts())}
-        if name not in known:
-            listed = ", ".join(sorted(known))
-            raise UnknownExpertError(f"there is no model {shown(name)}; there are {listed}", param="model")
-        return model_object(name, started_s)
+        if name.lower() == COMPOSITION:
+            return composition_object(started_s, runtime.experts.longest_context)
+        known = runtime.experts.names.get(name.lower())
+        for status in runtime.operator.experts():
+            if status.name == known:
+                return model_object(status, started_s)
+        listed = ", ".join(sorted({COMPOSITION, *runtime.experts.names.values()}))
+        raise UnknownExpertError(f"there is no model {shown(name)}; there are {listed}", param="model")

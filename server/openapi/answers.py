@@ -118,6 +118,26 @@ class ModelObject(BaseModel):
     object: Literal["model"]
     created: int
     owned_by: str
+    kind: Literal["composition", "chat"]
+    max_model_len: int
+    description: str
+    aliases: list[str] = []
+    backend: str = ""
+    num_parameters: int = 0
+    size_bytes: int = 0
+
+
+class Tokenized(BaseModel):
+    model: str
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None = None
+
+
+class Detokenized(BaseModel):
+    model: str
+    prompt: str
 
 
 class ModelList(BaseModel):

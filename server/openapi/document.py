@@ -17,6 +17,7 @@ from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
 from server.openai.embeddings import HARMLESS_FOR_EMBEDDINGS, EmbeddingRequest
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
+from server.openai.tokens import DetokenizeRequest, TokenizeRequest
 from server.openapi import answers
 from server.rerank import RerankBody
 from server.routing import CONVERSATION, RouteRequest
@@ -66,7 +67,7 @@ ASKED = (*BODY, *REFUSED, 415)
 _OF_TEXTS: tuple[Mapping[str, tuple[Any, ...]], Iterable[str]] = ({}, HARMLESS_FOR_EMBEDDINGS)
 # what is accepted at a neutral value and what is ignored, where that is not as for a chat
 IGNORED: Mapping[type[BaseModel], tuple[Mapping[str, tuple[Any, ...]], Iterable[str]]] = {
-    RouteRequest: ({}, ()),
+    **dict.fromkeys((RouteRequest, TokenizeRequest, DetokenizeRequest), ({}, ())),
     EmbeddingRequest: _OF_TEXTS,
     RerankBody: _OF_TEXTS,
 }
@@ -100,6 +101,16 @@ OPERATIONS = (
         errors=(*ASKED, 404, 429, 503),
         body=RouteRequest,
         parameters=(CONVERSATION_HEADER,),
+    ),
+    _Operation(
+        *("post", "/tokenize", "The token ids that an expert would be given", answers.Tokenized),
+        errors=(*ASKED, 404, 503),
+        body=TokenizeRequest,
+    ),
+    _Operation(
+        *("post", "/detokenize", "The text of token ids", answers.Detokenized),
+        errors=(*ASKED, 404, 503),
+        body=DetokenizeRequest,
     ),
     _Operation("get", "/v1/models", "The composition and its experts", answers.ModelList, REFUSED),
     _Operation("get", "/v1/models/{name}", "One of them", answers.ModelObject, (*REFUSED, 404), parameters=(NAME,)),

@@ -16,10 +16,11 @@ from server.stream import sse
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
 
+ROUTED = Routed(Decision("general", None, None, "general", ""), Tier.DEVICE, 3)
+
+
 def chat_answer() -> ChatAnswer:
-    asked = ChatRequest.model_validate({"messages": PROMPT})
-    decision = Decision("general", None, None, "general", "")
-    return ChatAnswer("id", asked, Routed(decision, Tier.DEVICE, 3))
+    return ChatAnswer("id", ChatRequest.model_validate({"messages": PROMPT}), ROUTED)
 
 
 def stream_of(*events: GenerateEvent | Exception, silent_s: float = 0.0) -> str:
@@ -33,7 +34,7 @@ def stream_of(*events: GenerateEvent | Exception, silent_s: float = 0.0) -> str:
             yield event
 
     async def collect() -> str:
-        pieces = sse(chat_answer(), generate(), includes_usage=True, keep_alive_s=0.01)
+        pieces = sse(chat_answer(), ROUTED, generate(), includes_usage=True, keep_alive_s=0.01)
         return "".join([piece async for piece in pieces])
 
     return asyncio.run(collect())

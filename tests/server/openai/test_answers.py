@@ -46,7 +46,7 @@ def completion(**fields: Any) -> CompletionAnswer:
 
 
 def chunks(answer: ChatAnswer | CompletionAnswer, events: list[GenerateEvent]) -> list[dict[str, Any]]:
-    made = list(answer.opening())
+    made = list(answer.opening(ROUTED))
     for event in events:
         if (chunk := answer.chunk(event)) is not None:
             made.append(chunk)
@@ -104,7 +104,7 @@ def test_an_echo_is_streamed_as_it_is_whole(with_logprobs: bool) -> None:
 
 
 def test_usage_counts_the_prompt_once_and_only_what_no_choice_computed_is_cached() -> None:
-    assert usage_object([ended(0, 2, 1), ended(1, 3, 4)]) == {
+    assert usage_object([ended(0, 2, 1), ended(1, 3, 4)], 2) == {
         "prompt_tokens": 5,
         "completion_tokens": 5,
         "total_tokens": 10,

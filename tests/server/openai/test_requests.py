@@ -21,7 +21,9 @@ def chat(**fields: Any) -> GenerateRequest:
 
 
 def completion(**fields: Any) -> GenerateRequest:
-    return validated(CompletionRequest, {"prompt": "hello", **fields}).generate_request("id")
+    asked = validated(CompletionRequest, {"prompt": "hello", **fields})
+    (only,) = asked.generate_requests("id", ["hello"] * len(asked.prompts))
+    return only
 
 
 def test_messages_arrive_as_texts_with_the_roles_that_templates_know() -> None:
@@ -146,11 +148,13 @@ def test_what_is_not_supported_is_refused_by_name(field: str) -> None:
     assert caught.value.param == field
 
 
-def test_a_completion_continues_one_string_and_may_only_score_it() -> None:
-    assert completion(prompt=["one"]).prompt == "one"
+def test_a_completion_continues_strings_and_may_only_score_them() -> None:
+    assert validated(CompletionRequest, {"prompt": "one"}).prompts == ("one",)
+    assert validated(CompletionRequest, {"prompt": ["one", [1, 2]]}).prompts == ("one", (1, 2))
+    assert validated(CompletionRequest, {"prompt": [1, 2]}).prompts == ((1, 2),)
     scored = completion(echo=True, logprobs=2, max_tokens=0)
     assert (scored.scores_prompt, scored.sampling.max_tokens, scored.sampling.num_logprobs) == (True, 0, 2)
     assert not completion(logprobs=2).scores_prompt
-    for wrong in ({"prompt": ["a", "b"]}, {"prompt": ""}, {"max_tokens": 0}, {"best_of": 2}):
+    for wrong in ({"prompt": ["a", []]}, {"prompt": ""}, {"max_tokens": 0}, {"best_of": 2}):
         with pytest.raises(InvalidRequestError):
             completion(**wrong)
