@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from coe.engine.loop import Engine
-from coe.experts import Experts, ServedExpert
+from coe.experts import Experts, PooledExpert, ServedExpert
 from coe.statuses import ExpertStatus, StoreStatus
 from coe.types import Tier
 from coe.weights.store.unit_store import UnitStore
@@ -21,7 +21,7 @@ class Operator:
 
     def experts(self) -> list[ExpertStatus]:
         """Return every expert of the catalogue, those that could not be had last, with their error."""
-        served = [self._status(expert) for expert in self._experts.served.values()]
+        served = [self._status(expert) for expert in self._experts.all_kinds]
         return served + [_absent(name, str(error)) for name, error in self._experts.errors.items()]
 
     async def store(self) -> StoreStatus:
@@ -47,12 +47,13 @@ class Operator:
         await asyncio.wrap_future(self._engine.operator.unpin(self._name(expert)))
 
     def _name(self, word: str) -> str:
-        return self._experts.find(word).loaded.name
+        return self._experts.loaded(word).name
 
-    def _status(self, expert: ServedExpert) -> ExpertStatus:
+    def _status(self, expert: ServedExpert | PooledExpert) -> ExpertStatus:
         name, manifest, status = expert.loaded.name, expert.loaded.manifest, self._engine.status
         return ExpertStatus(
             name=name,
+            kind=expert.kind,
             aliases=expert.aliases,
             source=manifest.source,
             backend=expert.loaded.model.backend,
@@ -63,8 +64,8 @@ class Operator:
             units=status.unit_statuses(name),
             error=status.error(name),
             breaker=status.breaker(name),
-            notes=expert.text.notes,
-            context=expert.text.context,
+            notes=expert.notes,
+            context=expert.context,
             description=self._experts.descriptions.get(name, ""),
             **status.residency(name)._asdict(),
         )

@@ -21,7 +21,7 @@ from coe.embedding.embeddings import Embeddings
 from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
 from coe.errors import CoeError, EngineError, ExpertError, RequestError, ShutdownError, reason_of
-from coe.experts import Experts, ServedExpert
+from coe.experts import Experts, PooledExpert, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.lifecycle import Lifecycle
 from coe.operator import Operator
@@ -80,7 +80,7 @@ class Runtime:
         self._weighs_loads = weighs_loads
         self._store = store
         self._life = Lifecycle()
-        self.embeddings = Embeddings(experts, encoder, self.text, self._life, metrics)
+        self.embeddings = Embeddings(experts, encoder, engine, self.text, self._life, metrics)
         metrics.read_gauges_with(engine.status.gauges)
         metrics.read_answers_with(answers.status)
 
@@ -129,8 +129,7 @@ class Runtime:
         return decision
 
     async def _decide(self, query: RouteQuery) -> Decision:
-        if query.expert is not None:
-            self.experts.name_of(query.expert)
+        self.experts.check_answers(query)
         return with_fallbacks(await self._routing.route(query), self.experts.fallbacks)
 
     async def _prepare_scored(
@@ -269,7 +268,7 @@ class Runtime:
         self._hear_of_the_engines_end()
         try:
             self.engine.start()
-            for expert in self.experts.served.values():
+            for expert in self.experts.all_kinds:
                 if expert.is_pinned or expert.is_preloaded:
                     await self._preload(expert)
             self._life.started()
@@ -316,7 +315,7 @@ class Runtime:
         now = self.engine.status.residency(name)
         return f"loading {name}, {now.device_bytes * 100 // max(1, now.size_bytes)} %"
 
-    async def _preload(self, expert: ServedExpert) -> None:
+    async def _preload(self, expert: ServedExpert | PooledExpert) -> None:
         name = expert.loaded.name
         self._life.begin_loading(name)
         try:

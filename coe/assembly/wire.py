@@ -89,18 +89,18 @@ def wire(
     device = choose_device(config.engine.device)
     processor, budgets = processor_of(device), derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
-    prepared, refused = prepare(imported, processor, budgets)
-    choices = {expert.imported.spec.name: expert.choice for expert in prepared}
+    prepared = prepare(imported, processor, budgets)
+    choices = {expert.imported.spec.name: expert.choice for expert in prepared.experts}
     pages = share_pages(choices, budgets.kv_bytes, processor) if processor.has_pages else None
     graphs = _graphs(pages, config.engine, budgets, processor)
     backends = Backends(processor, pages, graphs)
-    served, unbound = serve(prepared, backends, config.engine.max_tokens)
-    errors = {**errors, **refused, **unbound}
+    served, pooled, unbound = serve(prepared, backends, config.engine.max_tokens)
+    errors = {**errors, **prepared.errors, **unbound}
     _check_served(served, errors, config.router.general)
     copy_device = _copy_device(device, config.engine, budgets, processor, graphs)
     metrics = Metrics()
     engine = Engine(
-        {name: expert.loaded for name, expert in served.items()},
+        {each.name: each for each in (*(e.loaded for e in served.values()), *(e.loaded for e in pooled.values()))},
         partial(_make_cache, source or store, config.cache, budgets, copy_device, progress),
         _limits(config.scheduler, config.engine, budgets.kv_bytes if pages is None else pages.budget_bytes),
         POLICIES[config.scheduler.policy](),
@@ -110,7 +110,7 @@ def wire(
     )
     weighs_loads = config.router.score_per_second > 0
     fallbacks = _fallbacks(config.experts, {*served, *errors})
-    experts = Experts(served, errors, names, fallbacks, config.router.descriptions)
+    experts = Experts(served, errors, names, fallbacks, config.router.descriptions, pooled)
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     answers = AnswerCache(config.answer_cache, _identities(config.answer_cache, experts))
     return Runtime(experts, router, engine, metrics, store, answers, weighs_loads=weighs_loads, encoder=encoder)

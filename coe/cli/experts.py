@@ -28,7 +28,7 @@ STORE_COMMANDS = {
     "gc": "free stored weights that neither a configured expert nor a running server needs",
 }
 HEADERS = (
-    *("expert", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
+    *("expert", "kind", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
     *("pin", "leases", "loads", "GB/s", "last used", "units", "breaker", "error"),
 )
 
@@ -88,7 +88,7 @@ def _row(status: ExpertStatus) -> tuple[str, ...]:
     sizes = (status.size_bytes, status.shared_bytes, status.host_bytes, status.device_bytes)
     facts = (status.backend, status.dtype, _pin(status), str(status.num_leases), str(status.num_loads))
     where = (speed, used, _where(status.units), status.breaker, status.error or "-")
-    return (status.name, str(status.tier), *map(in_gib, sizes), *facts, *where)
+    return (status.name, status.kind, str(status.tier), *map(in_gib, sizes), *facts, *where)
 
 
 def _pin(status: ExpertStatus) -> str:

@@ -1,133 +1,152 @@
-"""Embeddings and reranking for clients: who computes them, in pieces between which others have their turn.
+"""Embeddings and reranking for clients: who computes them, and what is made of the vectors.
 
-The router's encoder runs on a thread of its own, a few texts at a time, so that neither routing nor another client's
-single text waits for a list of thousands. Knows nothing about HTTP.
+Vectors are the router's encoder's or an embedding expert's; scores are a rerank expert's, else cosines of vectors.
+Knows nothing about HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coe.embedding.embedder import Embedder, LateEmbedder
+from coe.embedding.embedder import LateEmbedder
+from coe.embedding.encoder_vectors import EncoderVectors
+from coe.embedding.expert_vectors import ExpertVectors
 from coe.embedding.requests import Embedded, EmbedRequest, Reranked, RerankRequest, Text, TextKind
-from coe.embedding.token_limits import TokenLimits
+from coe.engine.loop import Engine
 from coe.errors import InvalidRequestError
 from coe.experts import Experts
 from coe.lifecycle import Lifecycle
 from coe.routing import TextWorker
 from coe.telemetry.metrics import Metrics, RequestCount
 
-__all__ = ["Embeddings"]
+__all__ = ["Embeddings", "VectorSource", "cosines", "shortened"]
 
-PIECE_TEXTS = 16  # that are tokenised or run before others have their turn
-PIECE_TOKENS = 1024
+T = TypeVar("T")
+
+
+class VectorSource(Protocol):
+    """Who makes the vectors of one request."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def num_dims(self) -> int: ...
+
+    async def token_ids(
+        self, texts: Sequence[Text], kind: TextKind | None, truncate_to: int | None, param: str
+    ) -> list[tuple[int, ...]]:
+        """Return the tokens of each text; raises for one that is too long, in the name of the field `param`."""
+        ...
+
+    async def vectors(self, ids: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
+        """Return (texts, num_dims)."""
+        ...
 
 
 class Embeddings:
     """The runtime's embeddings; `encoder` is None where there is no router's encoder to ask."""
 
     def __init__(
-        self, experts: Experts, encoder: LateEmbedder | None, text: TextWorker, life: Lifecycle, metrics: Metrics
+        self,
+        experts: Experts,
+        encoder: LateEmbedder | None,
+        engine: Engine,
+        worker: TextWorker,
+        life: Lifecycle,
+        metrics: Metrics,
     ) -> None:
-        self._experts, self.encoder, self._text = experts, encoder, text
+        self.encoder = encoder
+        self._experts, self._engine, self._worker = experts, engine, worker
         self._life, self._metrics = life, metrics
 
     async def embed(self, request: EmbedRequest) -> Embedded:
         """Return the vectors of a request's texts.
 
-        Raises UnknownExpertError, InvalidRequestError, ContextLengthError for what is wrong with the request.
+        Raises CoeError: what is wrong with the request, or what keeps it from its expert.
         """
-        with self._life.accepted(), self._metrics.counted() as count:
-            found = await self._life.run(self._embed(request, count))
-            count.outcome = "ok"
-            return found
+        return await self._counted(lambda count: self._embed(request, count))
 
     async def rerank(self, request: RerankRequest) -> Reranked:
         """Return a score for each document; raises as `embed` does."""
+        return await self._counted(lambda count: self._rerank(request, count))
+
+    async def _counted(self, work: Callable[[RequestCount], Coroutine[object, object, T]]) -> T:
         with self._life.accepted(), self._metrics.counted() as count:
-            found = await self._life.run(self._rerank(request, count))
+            found = await self._life.run(work(count))
             count.outcome = "ok"
             return found
 
     async def _embed(self, request: EmbedRequest, count: RequestCount) -> Embedded:
-        encoder = self._encoder_for(request.model)
-        count.expert = encoder.name
-        embedder = await self._text.run_embedding(encoder.get)
-        if request.num_dims is not None and request.num_dims > embedder.num_dims:
+        source = await self._source(request.model, request.id, count)
+        if request.num_dims is not None and request.num_dims > source.num_dims:
             raise InvalidRequestError(
-                f"dimensions = {request.num_dims}, and '{encoder.name}' has {embedder.num_dims}; ask for fewer",
+                f"dimensions = {request.num_dims}, and '{source.name}' has {source.num_dims}; ask for fewer",
                 param="dimensions",
             )
-        ids = await self._token_ids(encoder, embedder, request.texts, request.kind, request.truncate_to, "input")
-        vectors = await self._vectors(embedder, ids)
-        return Embedded(encoder.name, shortened(vectors, request.num_dims), sum(map(len, ids)))
+        ids = await source.token_ids(request.texts, request.kind, request.truncate_to, "input")
+        vectors = shortened(await source.vectors(ids), request.num_dims)
+        return Embedded(source.name, vectors, sum(map(len, ids)))
 
     async def _rerank(self, request: RerankRequest, count: RequestCount) -> Reranked:
-        """Score by the cosine of the query's vector and each document's."""
-        encoder = self._encoder_for(request.model)
-        count.expert = encoder.name
-        embedder = await self._text.run_embedding(encoder.get)
-        cut = request.truncate_to
-        asked = await self._token_ids(encoder, embedder, (request.query,), "query", cut, "query")
-        ids = await self._token_ids(encoder, embedder, request.documents, "document", cut, "documents")
-        vectors = await self._vectors(embedder, [*asked, *ids])
-        scores = tuple(float(score) for score in vectors[1:] @ vectors[0])
-        return Reranked(encoder.name, scores, len(asked[0]) * len(ids) + sum(map(len, ids)))
+        """Score pairs by a rerank expert, else by the cosine of the query's vector and each document's."""
+        name = None if request.model is None else self._experts.names.get(request.model.lower())
+        expert = self._experts.pooled.get(name or "")
+        if expert is not None and expert.kind == "rerank":
+            count.expert = expert.loaded.name
+            reader = ExpertVectors(expert, request.id, self._engine, self._life, self._worker)
+            pairs = await reader.pair_ids(request)
+            scores = await reader.scores(pairs)
+            return Reranked(reader.name, scores, sum(len(pair.token_ids) for pair in pairs))
+        source = await self._source(request.model, request.id, count)
+        asked = await source.token_ids((request.query,), "query", request.truncate_to, "query")
+        ids = await source.token_ids(request.documents, "document", request.truncate_to, "documents")
+        vectors = await source.vectors([*asked, *ids])
+        return Reranked(source.name, cosines(vectors[0], vectors[1:]), len(asked[0]) + sum(map(len, ids)))
 
-    def _encoder_for(self, model: str | None) -> LateEmbedder:
-        """Return the router's encoder if `model` names it, or names nothing."""
+    async def _source(self, model: str | None, request_id: str, count: RequestCount) -> VectorSource:
+        """Return who makes the vectors; raises UnknownExpertError, InvalidRequestError, or the expert's own error."""
         encoder = self.encoder
         if encoder is not None and (model is None or model.lower() in map(str.lower, encoder.names)):
-            return encoder
+            count.expert = encoder.name
+            return EncoderVectors(encoder.name, await self._worker.run_embedding(encoder.get), self._worker)
+        known = [*([] if encoder is None else [encoder.name]), *self._names_of_kind("embedding")]
         if model is None:
-            raise InvalidRequestError("there is no model for embeddings here; name one", param="model")
+            others = f": {', '.join(known)}" if known else ', or give an expert kind = "embedding"'
+            raise InvalidRequestError(
+                f"there is no model for embeddings here by default; name one{others}", param="model"
+            )
         name = self._experts.name_of(model)
-        other = "" if encoder is None else f"; the model for embeddings is '{encoder.name}'"
-        raise InvalidRequestError(f"expert '{name}' answers prompts and embeds no texts{other}", param="model")
+        count.expert = name
+        if (expert := self._experts.pooled.get(name)) is None:
+            self._experts.get(name)  # raises what keeps it out
+            what = "answers prompts"
+        elif expert.kind == "rerank":
+            what = "reranks (ask it at /v1/rerank)"
+        else:
+            return ExpertVectors(expert, request_id, self._engine, self._life, self._worker)
+        others = f"; models for embeddings: {', '.join(known)}" if known else '; give an expert kind = "embedding"'
+        raise InvalidRequestError(f"expert '{name}' {what} and makes no vectors{others}", param="model")
 
-    async def _token_ids(
-        self,
-        encoder: LateEmbedder,
-        embedder: Embedder,
-        texts: Sequence[Text],
-        kind: TextKind | None,
-        truncate_to: int | None,
-        param: str,
-    ) -> list[tuple[int, ...]]:
-        limits = TokenLimits(encoder.name, embedder.max_tokens, embedder.num_rows, embedder.num_last)
-
-        def read(some: Sequence[Text]) -> list[tuple[int, ...]]:
-            return [limits.read(text, lambda each: embedder.token_ids(each, kind), truncate_to, param) for text in some]
-
-        return [
-            ids
-            for start in range(0, len(texts), PIECE_TEXTS)
-            for ids in await self._text.run_embedding(read, texts[start : start + PIECE_TEXTS])
-        ]
-
-    async def _vectors(self, embedder: Embedder, ids: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
-        embed: Callable[[Sequence[tuple[int, ...]]], NDArray[np.float32]] = embedder.embed
-        return np.concatenate([await self._text.run_embedding(embed, piece) for piece in pieces(ids)])
-
-
-def pieces(ids: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:
-    """Yield runs of texts of about PIECE_TOKENS tokens, at least one text each."""
-    start = size = 0
-    for at, each in enumerate(ids):
-        if at > start and (size + len(each) > PIECE_TOKENS or at - start == PIECE_TEXTS):
-            yield ids[start:at]
-            start, size = at, 0
-        size += len(each)
-    yield ids[start:]
+    def _names_of_kind(self, kind: str) -> list[str]:
+        return [name for name, expert in self._experts.pooled.items() if expert.kind == kind]
 
 
 def shortened(vectors: NDArray[np.float32], num_dims: int | None) -> NDArray[np.float32]:
-    """Return the first dimensions of each vector, of length 1 again; a vector of zeros stays one."""
+    """Return the first dimensions of each vector, of length 1; a vector of zeros stays one."""
     if num_dims is None or num_dims == vectors.shape[1]:
         return vectors
-    cut = vectors[:, :num_dims]
-    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
-    return np.asarray(cut / np.where(lengths > 0, lengths, 1), np.float32)
+    return _of_length_one(vectors[:, :num_dims])
+
+
+def cosines(query: NDArray[np.float32], documents: NDArray[np.float32]) -> tuple[float, ...]:
+    """Return the cosine of each document's vector with the query's."""
+    return tuple(float(each) for each in _of_length_one(documents) @ _of_length_one(query[None])[0])
+
+
+def _of_length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)

@@ -26,6 +26,11 @@ class TokenLimits:
     num_rows: int
     num_last: int = 0
 
+    @property
+    def context(self) -> int:
+        """The longest text in tokens; 0 where there is no limit."""
+        return 0 if math.isinf(self.max_tokens) else int(self.max_tokens)
+
     def read(
         self, text: Text, tokenize: Callable[[str], Sequence[int]], truncate_to: int | None, param: str
     ) -> tuple[int, ...]:
@@ -34,22 +39,35 @@ class TokenLimits:
         Raises ContextLengthError for a text that is too long, InvalidRequestError for an id that the model has not and
         a number to cut to that makes no sense.
         """
-        most = self._most(truncate_to)
         if isinstance(text, str):
-            if len(text) > most * CHARS_PER_TOKEN:
-                if truncate_to is None:
-                    raise self._too_long(f"this text has {len(text):,} characters", param)
-                text = text[: int(most) * CHARS_PER_TOKEN]
-            ids = tuple(tokenize(text))
+            ids = tuple(tokenize(text[: self.cut(len(text), truncate_to, param)]))
         else:
             self._check_ids(text, param)
             ids = text
-        if len(ids) <= most:
-            return ids
-        if truncate_to is None:
-            raise self._too_long(f"this text has {len(ids):,}", param)
+        surplus = self.surplus(len(ids), truncate_to, param)
         last = self.num_last if isinstance(text, str) else 0
-        return ids[: int(most) - last] + ids[len(ids) - last :]
+        return ids[: len(ids) - surplus - last] + ids[len(ids) - last :] if surplus else ids
+
+    def cut(self, num_chars: int, truncate_to: int | None, param: str) -> int | None:
+        """Return how many characters of a text are tokenised, None for all; raises as `read` does."""
+        most = self._most(truncate_to)
+        if num_chars <= most * CHARS_PER_TOKEN:
+            return None
+        if truncate_to is None:
+            raise self._too_long(f"this text has {num_chars:,} characters", param)
+        return int(most) * CHARS_PER_TOKEN
+
+    def surplus(self, num_tokens: int, truncate_to: int | None, param: str) -> int:
+        """Return how many tokens are to be cut off; raises as `read` does."""
+        most = self._most(truncate_to)
+        if num_tokens <= most:
+            return 0
+        if truncate_to is None:
+            raise self.too_long(num_tokens, param)
+        return num_tokens - int(most)
+
+    def too_long(self, num_tokens: int, param: str) -> ContextLengthError:
+        return self._too_long(f"this text has {num_tokens:,}", param)
 
     def _most(self, truncate_to: int | None) -> float:
         if not truncate_to:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from coe.engine.sequence import Sequence
+from coe.engine.live_sequences import LiveSequence
 from coe.errors import CoeError, ExpertError
 from coe.weights.transfer import Arrived
 
@@ -19,7 +19,7 @@ __all__ = ["Call", "Cancel", "Event", "Fault", "Hint", "Inbox", "Shutdown", "Sub
 class Submit:
     """Take in all choices of one request, or none: the first one's sink gets Admitted, or the error."""
 
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[LiveSequence, ...]
 
 
 @dataclass(frozen=True, slots=True)

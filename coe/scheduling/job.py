@@ -22,7 +22,8 @@ class Job:
     begins when the donor is prefilled and copies its KV.
 
     A job brings `num_prefill_tokens` to its steps until all of them are prefilled, and then samples one token a step.
-    They are its prompt and, after a preemption, also the answer that it had given before.
+    They are its prompt and, after a preemption, also the answer that it had given before. A job that `is_whole` brings
+    all of them to one step: its expert's attention looks both ways.
     """
 
     id: str
@@ -33,6 +34,8 @@ class Job:
     arrived_s: float
     prompt_donor: str | None = None
     number: int = 0  # in order of arrival: the smaller one is older
+    is_whole: bool = False
+    has_begun: bool = False  # and was not preempted since
     reserved_bytes: int = 0  # of the KV budget; 0 before it begins
     num_prefilled: int = 0
     num_generated: int = 0  # since it began, or began again
@@ -42,7 +45,7 @@ class Job:
 
     @property
     def is_started(self) -> bool:
-        return self.reserved_bytes > 0
+        return self.has_begun
 
     @property
     def is_leaving(self) -> bool:
