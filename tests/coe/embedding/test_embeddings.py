@@ -12,7 +12,7 @@ from compositions import write_config
 from coe.assembly.router import build_encoder, build_router
 from coe.assembly.wire import build_runtime
 from coe.config.read import load_config
-from coe.embedding.embeddings import PIECE_TEXTS, PIECE_TOKENS, pieces, shortened
+from coe.embedding.embeddings import cosines, shortened
 from coe.embedding.requests import EmbedRequest, RerankRequest
 from coe.errors import InvalidRequestError, UnknownExpertError
 from coe.runtime import Runtime
@@ -73,7 +73,7 @@ def test_a_text_has_the_same_vector_in_any_company_and_counts_its_tokens(runtime
         assert runtime.metrics.snapshot().requests["multilingual-e5-small", "ok"] == 2
         ids = await runtime.embeddings.embed(EmbedRequest("c", (tuple(range(5, 12)),)))
         assert ids.num_tokens == 7
-        with pytest.raises(InvalidRequestError, match="'general' answers prompts and embeds no texts"):
+        with pytest.raises(InvalidRequestError, match="'general' answers prompts and makes no vectors"):
             await runtime.embeddings.embed(EmbedRequest("d", ("x",), "general"))
         with pytest.raises(UnknownExpertError):
             await runtime.embeddings.embed(EmbedRequest("e", ("x",), "nobody"))
@@ -97,15 +97,12 @@ def test_documents_are_ranked_by_their_cosine(runtime: Runtime) -> None:
     assert max(scores) == scores[1]
 
 
-def test_pieces_have_few_texts_and_few_tokens() -> None:
-    ids = [(1,) * size for size in (10, 600, 600, 5000, *[2] * 40)]
-    found = list(pieces(ids))
-    assert [each for piece in found for each in piece] == ids
-    assert all(len(piece) <= PIECE_TEXTS for piece in found)
-    assert all(len(piece) == 1 or sum(map(len, piece)) <= PIECE_TOKENS for piece in found)
-
-
 def test_the_first_dimensions_are_normalised_anew() -> None:
     vectors = np.array([[0.6, 0.0, 0.8], [0.0, 0.0, 1.0]], np.float32)
     np.testing.assert_allclose(shortened(vectors, 2), [[1, 0], [0, 0]])
     assert shortened(vectors, 3) is vectors
+
+
+def test_a_cosine_does_not_depend_on_lengths() -> None:
+    documents = np.array([[2, 0], [0, 3], [0, 0], [-5, 0]], np.float32)
+    np.testing.assert_allclose(cosines(np.array([7, 0], np.float32), documents), [1, 0, 0, -1], atol=1e-6)

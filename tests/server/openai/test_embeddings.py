@@ -100,7 +100,7 @@ def test_a_text_that_is_too_long_is_refused_or_cut(client: openai.OpenAI) -> Non
         ({"input": "a", "dimensions": 385}, "dimensions = 385, and 'multilingual-e5-small' has 384"),
         ({"input": "a", "dimension": 3}, "unknown field 'dimension'; did you mean 'dimensions'"),
         ({"input": "a", "input_type": "title"}, "input_type"),
-        ({"input": "a", "model": "general"}, "'general' answers prompts and embeds no texts"),
+        ({"input": "a", "model": "general"}, "'general' answers prompts and makes no vectors"),
         ({}, "input"),
     ],
 )
@@ -114,7 +114,7 @@ def test_what_cannot_be_embedded_is_refused_by_name(embedding: Live, body: dict[
 def test_a_server_without_an_encoder_says_so(live: Live) -> None:
     answer = post(live, "/v1/embeddings", {"input": "a"})
     assert answer.status_code == 400
-    assert "there is no model for embeddings here" in answer.json()["error"]["message"]
+    assert "there is no model for embeddings here by default" in answer.json()["error"]["message"]
 
 
 def test_an_unknown_model_is_not_found(embedding: Live) -> None:
