@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from coe.engine.loop import Engine
-from coe.experts import Experts, ServedExpert
+from coe.experts import Experts, PooledExpert, ServedExpert
 from coe.lifecycle import Lifecycle
 from coe.statuses import ExpertStatus, StoreStatus
 from coe.telemetry.events import Pinned
@@ -25,7 +25,7 @@ class Operator:
 
     def experts(self) -> list[ExpertStatus]:
         """Return every expert of the catalogue, those that could not be had last, with their error."""
-        served = [self._status(expert) for expert in self._experts.served.values()]
+        served = [self._status(expert) for expert in self._experts.all_kinds]
         return served + [_absent(name, str(error)) for name, error in self._experts.errors.items()]
 
     async def store(self) -> StoreStatus:
@@ -59,12 +59,13 @@ class Operator:
         return self._life.num_running
 
     def _name(self, word: str) -> str:
-        return self._experts.find(word).loaded.name
+        return self._experts.loaded(word).name
 
-    def _status(self, expert: ServedExpert) -> ExpertStatus:
+    def _status(self, expert: ServedExpert | PooledExpert) -> ExpertStatus:
         name, manifest, status = expert.loaded.name, expert.loaded.manifest, self._engine.status
         return ExpertStatus(
             name=name,
+            kind=expert.kind,
             aliases=expert.aliases,
             source=manifest.source,
             backend=expert.loaded.model.backend,
@@ -75,10 +76,10 @@ class Operator:
             units=status.unit_statuses(name),
             error=status.error(name),
             breaker=status.breaker(name),
-            notes=expert.text.notes,
-            context=expert.text.context,
+            notes=expert.notes,
+            context=expert.context,
             description=self._experts.descriptions.get(name, ""),
-            tool_calls=expert.text.answer_form.calls,
+            tool_calls=expert.text.answer_form.calls if isinstance(expert, ServedExpert) else "",
             **status.residency(name)._asdict(),
         )
 

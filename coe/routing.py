@@ -1,6 +1,7 @@
 """The text worker, and routing in micro-batches on it.
 
-Routing, templates and tokenising run on one thread beside the event loop, and what may take seconds on another one.
+Routing, templates and tokenising run on one thread beside the event loop, what may take seconds on another one, and
+clients' embeddings on a third.
 Prompts that come in while the router is busy go to it together in its next call. Whatever one piece of text or one
 batch raises ends that piece or batch alone.
 """
@@ -32,6 +33,7 @@ class TextWorker:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="coe-text", initializer=_one_math_thread)
         self._slow_threads = ThreadPoolExecutor(1, thread_name_prefix="coe-slow-text")
+        self._embedding_threads = ThreadPoolExecutor(1, "coe-embedding", _one_math_thread)
         self._is_closed = False
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -42,9 +44,13 @@ class TextWorker:
         """Return what `work` returns on the thread for work of seconds; raises what it raises."""
         return await self._run_on(self._slow_threads, work, *arguments)
 
+    async def run_embedding(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return what `work` returns on the thread for clients' embeddings; raises what it raises."""
+        return await self._run_on(self._embedding_threads, work, *arguments)
+
     def close(self) -> None:
         self._is_closed = True
-        for threads in (self._threads, self._slow_threads):
+        for threads in (self._threads, self._slow_threads, self._embedding_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run_on(self, threads: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:

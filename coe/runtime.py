@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 from coe.answers.cache import AnswerCache
 from coe.attempt import attempt
+from coe.embedding.embedder import LateEmbedder
+from coe.embedding.embeddings import Embeddings
 from coe.engine.events import Fault, Hint
 from coe.engine.loop import Engine
 from coe.errors import CoeError, EngineError, ExpertError, InvalidRequestError, RequestError, ShutdownError, reason_of
-from coe.experts import Experts, ServedExpert
+from coe.experts import Experts, PooledExpert, ServedExpert
 from coe.fallback import Patience, pass_over, patience_for, reason_to_pass_over, with_fallbacks
 from coe.grammar.compiler import Grammars
 from coe.lifecycle import Lifecycle
@@ -82,6 +84,7 @@ class Runtime:
         answers: AnswerCache,
         *,
         weighs_loads: bool = False,
+        encoder: LateEmbedder | None = None,
     ) -> None:
         self.answers = answers
         self.experts = experts
@@ -95,6 +98,7 @@ class Runtime:
         self._weighs_loads = weighs_loads
         self._store = store
         self.feed = feed_of(telemetry, engine.status, self.operator.experts, lambda: self._life.state)
+        self.embeddings = Embeddings(experts, encoder, engine, self.text, self._life, telemetry.requests)
         self.metrics.read_gauges_with(engine.status.gauges)
         self.metrics.read_answers_with(answers.status)
 
@@ -146,8 +150,7 @@ class Runtime:
         return decision
 
     async def _decide(self, query: RouteQuery) -> Decision:
-        if query.expert is not None:
-            self.experts.name_of(query.expert)
+        self.experts.check_answers(query)
         return with_fallbacks(await self._routing.route(query), self.experts.fallbacks)
 
     async def _prepare_scored(
@@ -314,7 +317,7 @@ class Runtime:
         self._hear_of_the_engines_end()
         try:
             self.engine.start()
-            for expert in self.experts.served.values():
+            for expert in self.experts.all_kinds:
                 if expert.is_pinned or expert.is_preloaded:
                     await self._preload(expert)
             self._life.started()
@@ -362,7 +365,7 @@ class Runtime:
         now = self.engine.status.residency(name)
         return f"loading {name}, {now.device_bytes * 100 // max(1, now.size_bytes)} %"
 
-    async def _preload(self, expert: ServedExpert) -> None:
+    async def _preload(self, expert: ServedExpert | PooledExpert) -> None:
         name = expert.loaded.name
         self._life.begin_loading(name)
         try:

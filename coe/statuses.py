@@ -6,6 +6,7 @@ Frozen values that the runtime hands out. Times are seconds, sizes are bytes. Kn
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from coe.types import BreakerState, Tier
 
@@ -69,9 +70,10 @@ class ExpertStatus:
     error: str | None
     breaker: BreakerState  # open: it failed too often in a row, and no request is let through for a while
     notes: tuple[str, ...] = ()  # what people should know of its tokenizer and template
-    context: int = 0  # tokens of prompt and answer together
+    context: int = 0  # tokens of prompt and answer together; of a text, where it answers no prompts
     description: str = ""  # the sentence of its category, where it has one
     tool_calls: str = ""  # the form in which it calls tools
+    kind: Literal["chat", "embedding", "rerank"] = "chat"
 
 
 @dataclass(frozen=True, slots=True)

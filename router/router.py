@@ -116,6 +116,11 @@ class Router:
         self._shadow = version, Router(artefact, self._encoder, policy)
 
     @property
+    def encoder(self) -> TextEncoder:
+        """What prompts are encoded with; whatever else it does must leave this thread its own."""
+        return self._encoder
+
+    @property
     def categories(self) -> tuple[str, ...]:
         """The categories of the classifier, in the order of its columns."""
         return self.artefact.categories

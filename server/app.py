@@ -22,10 +22,12 @@ from server.admin import admin_routes
 from server.bodies import BodyReader
 from server.failures import failure_of
 from server.health import health_routes
+from server.openai.embeddings import embedding_routes
 from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
 from server.openapi.document import document
 from server.process.ending import CLOSE_S
+from server.rerank import rerank_routes
 from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
 from server.telemetry.events import event_routes
@@ -69,6 +71,8 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_unknown_url)
     read_body = BodyReader(max_body_bytes, body_timeout_s)
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
+    app.include_router(embedding_routes(runtime, read_body))
+    app.include_router(rerank_routes(runtime, read_body))
     app.include_router(token_routes(runtime, read_body))
     app.include_router(routing_routes(runtime, read_body))
     app.include_router(feedback_routes(runtime, read_body, category_experts or {}))

@@ -31,7 +31,7 @@ from server.request_log import current_record
 from server.stream import sse
 from server.together import together
 
-__all__ = ["Generation", "respond"]
+__all__ = ["Generation", "respond", "unless_left"]
 
 T = TypeVar("T")
 
@@ -65,8 +65,8 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
     ]
     events = metered(together(generations, asked.requests[0].num_choices), caller_of(request))
     if not asked.streams:
-        return await _unless_left(request, _whole(asked, events))
-    routed = await _unless_left(request, _routed(events))
+        return await unless_left(request, _whole(asked, events))
+    routed = await unless_left(request, _routed(events))
     text = sse(
         asked.answer_to(routed),
         routed,
@@ -99,7 +99,7 @@ async def _routed(events: AsyncGenerator[GenerateEvent, None]) -> Routed:
     return routed
 
 
-async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return what `work` returns; cancels it and raises CancelledError when the client closes the connection."""
     working, leaving = asyncio.create_task(work), asyncio.create_task(_client_has_left(request))
     try:

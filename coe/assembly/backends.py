@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
@@ -25,6 +25,7 @@ from coe.models.llama.model import kv_shape_of
 from coe.models.llama.shape import LlamaShape
 from coe.models.llama.torch_llama import TorchLlama
 from coe.models.model import Model
+from coe.models.pooled import PooledModel, Reading
 from coe.models.transformers import TransformersModel
 from coe.weights.unit import Manifest
 
@@ -100,6 +101,7 @@ class Backends:
     def __init__(self, processor: Processor, pages: KvPages | None = None, graphs: DecodeGraphs | None = None) -> None:
         self._processor, self._pages, self._graphs = processor, pages, graphs
         self._models: dict[str, Model] = {}
+        self._pooled: dict[str, PooledModel] = {}
 
     def model_for(self, manifest: Manifest, choice: Choice) -> Model:
         """Return the model that runs this expert."""
@@ -109,6 +111,14 @@ class Backends:
         if key not in self._models:
             self._models[key] = self._build(manifest, choice)
         return self._models[key]
+
+    def pooled_for(self, manifest: Manifest, reading: Reading) -> PooledModel:
+        """Return the model that makes vectors or scores with this expert."""
+        facts = [manifest.config, sorted(_formats(manifest)), dict(manifest.tied), asdict(reading)]
+        key = json.dumps(facts, sort_keys=True)
+        if key not in self._pooled:
+            self._pooled[key] = PooledModel(manifest, self._processor.device, reading)
+        return self._pooled[key]
 
     def _build(self, manifest: Manifest, choice: Choice) -> Model:
         shape, device = choice.shape, self._processor.device

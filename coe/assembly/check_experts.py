@@ -45,9 +45,9 @@ def check_experts(config: Config) -> CheckedExperts:
     for spec in catalog:
         with refusals.guard(spec.name, "imported"):
             described.append(Imported(spec, describe(spec, stored_form(spec, processor))))
-    prepared, unprepared = prepare(described, processor, budgets)
-    served, unbound = serve(prepared, Backends(processor), config.engine.max_tokens)
-    found = {**refusals.errors, **unprepared, **unbound}
+    prepared = prepare(described, processor, budgets)
+    served, pooled, unbound = serve(prepared, Backends(processor), config.engine.max_tokens)
+    found = {**refusals.errors, **prepared.errors, **unbound}
     unfetched = tuple(name for name, error in found.items() if isinstance(error, NotFetchedError))
     refused = {name: error for name, error in found.items() if name not in unfetched}
-    return CheckedExperts(tuple(served), refused, unfetched)
+    return CheckedExperts((*served, *pooled), refused, unfetched)

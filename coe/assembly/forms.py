@@ -31,7 +31,7 @@ def stored_form(spec: ExpertSpec, processor: Processor) -> StoredForm:
     config = json_object(spec.name, spec.folder / "config.json")
     with Checkpoint(spec.name, weight_files(spec.name, spec.folder)) as checkpoint:
         check_layers(spec.name, config, len(checkpoint.names))
-        lay_out_model(spec.name, config)  # transformers' own checks of the configuration
+        lay_out_model(spec.name, config, spec.kind)  # transformers' own checks of the configuration
         tensors = [name for name in checkpoint.names if not name.endswith(_COMPUTED)]
         return form_for(spec, config, tensors, checkpoint.main_dtype, processor)
 
@@ -40,7 +40,7 @@ def form_for(
     spec: ExpertSpec, config: Mapping[str, Any], tensors: Iterable[str], stored: str, processor: Processor
 ) -> StoredForm:
     """Return the form for an expert whose checkpoint has these tensors, mostly in `stored` (safetensors' name)."""
-    shape = LlamaShape.read(config, torch.float32) if is_llama(config, tensors) else None
+    shape = LlamaShape.read(config, torch.float32) if spec.kind == "chat" and is_llama(config, tensors) else None
     if spec.weights != "full":
         _check_runs(spec, shape, processor)
         return StoredForm("float32", spec.weights)

@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from coe.config.paths import cache_dir
 from coe.config.schema import AnswerCacheConfig, RouterConfig
+from coe.embedding.embedder import Embedder, LateEmbedder
 from coe.errors import ConfigError, nearest
 from coe.types import Router
 from router.directory import Directory
+from router.encoding.sentence_model import DEFAULT_SOURCE
 from router.mapping import MappingFile, read_mapping_file
 from router.model.artefact import Artefact, load_artefact
-from router.model.versions import read_versions, version_folder
+from router.model.versions import read_versions, served_folder, version_folder
 from router.policy import RoutingPolicy
 from router.router import GeneralOnly
 from router.router import Router as TrainedRouter
@@ -26,7 +29,7 @@ from router.rules import Rule, Rules
 from router.stickiness import DEFAULT_STICKINESS
 from router.switch_price import SwitchPrice
 
-__all__ = ["build_router", "category_experts", "check_answer_cache", "check_router"]
+__all__ = ["build_encoder", "build_router", "category_experts", "check_answer_cache", "check_router"]
 
 if TYPE_CHECKING:
     from router.encoding.encoder import Encoder
@@ -83,6 +86,27 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
         raise ConfigError(f"[router] {error}") from error
 
 
+def build_encoder(config: RouterConfig, router: Router) -> LateEmbedder:
+    """Return what embeds clients' texts: the router's own encoder, else the one that it would have, loaded when asked.
+
+    Raises ConfigError for an artefact that cannot be read.
+    """
+    try:
+        trained = router if isinstance(router, TrainedRouter) else None
+        source = _encoder_source(config, trained)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"[router] {error}") from error
+
+    def load() -> Embedder:
+        from router.encoding.encoder import Encoder  # torch
+
+        own = trained.encoder if trained is not None else Encoder(source, device=config.device)
+        assert isinstance(own, Encoder)
+        return own.whole_texts()
+
+    return LateEmbedder(tuple(dict.fromkeys((Path(source).name, source))), load)
+
+
 def check_router(config: RouterConfig, names: Mapping[str, str]) -> None:
     """Raise ConfigError for what is wrong with `[router]`, without loading the encoder."""
     try:
@@ -121,6 +145,12 @@ def check_answer_cache(answer_cache: AnswerCacheConfig, config: RouterConfig, na
         if category not in known:
             where = f"[answer_cache.semantic] {category} = {threshold:g}"
             raise ConfigError(f"{where}: the router has no such category; {nearest(category, known, 'categories')}")
+
+
+def _encoder_source(config: RouterConfig, trained: TrainedRouter | None) -> str:
+    if trained is not None:
+        return trained.encoder.source
+    return DEFAULT_SOURCE if config.artefact is None else load_artefact(served_folder(config.artefact)).encoder_source
 
 
 def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:

@@ -18,6 +18,7 @@ from coe.assembly.served import prepare, serve
 from coe.config.budgets import Budgets, derive_budgets
 from coe.config.catalog import load_catalog
 from coe.config.schema import AnswerCacheConfig, CacheConfig, Config, EngineConfig, ExpertConfig, SchedulerConfig
+from coe.embedding.embedder import LateEmbedder
 from coe.engine.loop import Engine
 from coe.errors import ConfigError, ExpertError
 from coe.experts import Experts, ServedExpert, identity_of
@@ -48,8 +49,13 @@ log = logging.getLogger("coe.assembly")
 POLICIES: Mapping[str, Callable[[], SchedulingPolicy]] = {"value": ValuePolicy, "fcfs": FcfsPolicy}
 
 
-def build_runtime(config: Config, router: Router, *, progress: Progress | None = None) -> Runtime:
-    """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had."""
+def build_runtime(
+    config: Config, router: Router, *, progress: Progress | None = None, encoder: LateEmbedder | None = None
+) -> Runtime:
+    """Import every expert and wire a runtime that is ready to `start`; raises ConfigError if none can be had.
+
+    `encoder` is what clients' texts are embedded with where they name no expert for it.
+    """
     processor, store = processor_of(choose_device(config.engine.device)), open_store(config.cache)
     note = None if progress is None else partial(_note, progress)
     catalog = load_catalog(config.experts, config.engine.dtype, note=note)
@@ -63,7 +69,9 @@ def build_runtime(config: Config, router: Router, *, progress: Progress | None =
         )
     if note is not None:
         note("loading tokenizers and choosing backends")
-    return wire(config, router, store, imported, errors, catalog.names, source=originals, progress=progress)
+    return wire(
+        config, router, store, imported, errors, catalog.names, source=originals, progress=progress, encoder=encoder
+    )
 
 
 def wire(
@@ -76,23 +84,24 @@ def wire(
     *,
     source: UnitSource | None = None,
     progress: Progress | None = None,
+    encoder: LateEmbedder | None = None,
 ) -> Runtime:
     """Wire a runtime over imported experts; `source`, where there is one, reads their units in the store's place."""
     device = choose_device(config.engine.device)
     processor, budgets = processor_of(device), derive_budgets(config.cache, config.engine, device)
     log.info("budgets device=%s %s", device, budgets)
-    prepared, refused = prepare(imported, processor, budgets)
-    choices = {expert.imported.spec.name: expert.choice for expert in prepared}
+    prepared = prepare(imported, processor, budgets)
+    choices = {expert.imported.spec.name: expert.choice for expert in prepared.experts}
     pages = share_pages(choices, budgets.kv_bytes, processor) if processor.has_pages else None
     graphs = _graphs(pages, config.engine, budgets, processor)
     backends = Backends(processor, pages, graphs)
-    served, unbound = serve(prepared, backends, config.engine.max_tokens)
-    errors = {**errors, **refused, **unbound}
+    served, pooled, unbound = serve(prepared, backends, config.engine.max_tokens)
+    errors = {**errors, **prepared.errors, **unbound}
     _check_served(served, errors, config.router.general)
     copy_device = _copy_device(device, config.engine, budgets, processor, graphs)
     telemetry = Telemetry(config.telemetry)
     engine = Engine(
-        {name: expert.loaded for name, expert in served.items()},
+        {each.name: each for each in (*(e.loaded for e in served.values()), *(e.loaded for e in pooled.values()))},
         partial(_make_cache, source or store, config.cache, budgets, copy_device, progress, telemetry.hub.publish),
         _limits(config.scheduler, config.engine, budgets.kv_bytes if pages is None else pages.budget_bytes),
         POLICIES[config.scheduler.policy](),
@@ -103,10 +112,10 @@ def wire(
     )
     weighs_loads = config.router.score_per_second > 0
     fallbacks = _fallbacks(config.experts, {*served, *errors})
-    experts = Experts(served, errors, names, fallbacks, config.router.descriptions)
+    experts = Experts(served, errors, names, fallbacks, config.router.descriptions, pooled)
     trim_heap()  # imports and tokenizers have left some hundred megabytes in it
     answers = AnswerCache(config.answer_cache, _identities(config.answer_cache, experts))
-    return Runtime(experts, router, engine, telemetry, store, answers, weighs_loads=weighs_loads)
+    return Runtime(experts, router, engine, telemetry, store, answers, weighs_loads=weighs_loads, encoder=encoder)
 
 
 def _identities(answer_cache: AnswerCacheConfig, experts: Experts) -> dict[str, str]:

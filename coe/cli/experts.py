@@ -30,7 +30,7 @@ STORE_COMMANDS = {
     "gc": "free stored weights that neither a configured expert nor a running server needs",
 }
 HEADERS = (
-    *("expert", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
+    *("expert", "kind", "tier", "bytes", "shared", "host", "device", "backend", "dtype"),
     *("calls", "pin", "leases", "loads", "GB/s", "last used", "units", "breaker", "error"),
 )
 
@@ -107,7 +107,7 @@ def _row(status: ExpertStatus) -> tuple[str, ...]:
         str(status.num_loads),
     )
     where = (speed, used, _where(status.units), status.breaker, status.error or "-")
-    return (status.name, str(status.tier), *map(in_gib, sizes), *facts, *where)
+    return (status.name, status.kind, str(status.tier), *map(in_gib, sizes), *facts, *where)
 
 
 def _pin(status: ExpertStatus) -> str:

@@ -72,16 +72,17 @@ def _runtime(config: Config, note: Callable[[str, int, int], None]) -> Runtime:
     """Load the router and import the experts; `note` is told what is being done, as the bars are."""
     # torch takes seconds to import: a wrong key and a taken port are said before that
     note("loading the router", 0, 0)
-    from coe.assembly.router import build_router, check_answer_cache
+    from coe.assembly.router import build_encoder, build_router, check_answer_cache
     from coe.assembly.wire import build_runtime
     from coe.progress import import_bars
 
     check_answer_cache(config.answer_cache, config.router, config.names)
     router = build_router(config.router, config.names)
+    encoder = build_encoder(config.router, router)
     with import_bars() as show:
 
         def progress(what: str, done: int, total: int) -> None:
             note(what, done, total)
             show(what, done, total)
 
-        return build_runtime(config, router, progress=progress)
+        return build_runtime(config, router, progress=progress, encoder=encoder)

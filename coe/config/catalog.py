@@ -1,7 +1,8 @@
 """The catalogue: every configured expert with its source resolved to local folders, or with the error that refused it.
 
-Owns the rules for what a source may be: safetensors of a causal language model that transformers knows, or a plain
-LoRA adapter in PEFT's format over one. Reads JSON only: the importer opens weights, and torch is not imported here.
+Owns the rules for what a source may be: safetensors of a model that transformers knows, of the architecture that its
+kind asks for, or a plain LoRA adapter in PEFT's format over a causal language model. Reads JSON only: the importer
+opens weights, and torch is not imported here.
 An expert that is refused does not stop the others.
 """
 
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from coe.config.hub import DESCRIPTIONS, fetch
-from coe.config.schema import Dtype, ExpertConfig, Source, Weights, names_of
+from coe.config.schema import Dtype, ExpertConfig, ExpertKind, Source, Weights, names_of
 from coe.errors import ExpertError, SourceError, UnknownExpertError, nearest
+from coe.sources.architectures import check_architecture
 from coe.sources.base_check import check_base
 from coe.sources.json_files import INDEX_BYTES, check_folder, json_object
 from coe.sources.model_fields import check_adapter_config, check_config, check_generation_config
@@ -69,6 +71,7 @@ class ExpertSpec:
     weights: Weights = "full"
     checks_base: bool = True
     tool_calls: CallFormatName | None = None
+    kind: ExpertKind = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def load_catalog(
         if note is not None:
             note(f"resolving {number} of {len(experts)}: {expert.name}")
         with refusals.guard(expert.name, "resolved"):
-            specs[expert.name] = _SourceResolver(expert.name, hub_dir, only_cached).spec(expert, dtype)
+            specs[expert.name] = _SourceResolver(expert.name, hub_dir, only_cached, expert.kind).spec(expert, dtype)
     return Catalog(specs, refusals.errors, names_of(experts))
 
 
@@ -135,6 +138,7 @@ class _SourceResolver:
     name: str
     hub_dir: Path | None
     only_cached: bool
+    kind: ExpertKind
 
     def refuse(self, message: str) -> SourceError:
         return SourceError(self.name, message)
@@ -143,6 +147,8 @@ class _SourceResolver:
         folder, adapter = self.descriptions(expert.source), None
         base = expert.source
         if _is_adapter(folder):
+            if self.kind != "chat":
+                raise self.refuse(f'an adapter cannot be of kind = "{self.kind}"; merge it into its base and save that')
             adapter = self.adapter(expert.source, folder)
             base = expert.base or self.own_base(folder)
             folder = self.descriptions(base)
@@ -171,6 +177,7 @@ class _SourceResolver:
             expert.weights,
             checks_base,
             expert.tool_calls,
+            expert.kind,
         )
 
     def descriptions(self, source: Source) -> Path:
@@ -185,7 +192,7 @@ class _SourceResolver:
         return fetch(self.name, source.text, source.revision, patterns, self.hub_dir, only_cached=self.only_cached)
 
     def weights(self, source: Source, folder: Path) -> None:
-        """Check that the folder is a causal language model in safetensors; fetch its weights if they are on the hub."""
+        """Check that the folder is a model of its kind in safetensors; fetch its weights if they are on the hub."""
         self.check_model(folder)
         files = self.weight_files(folder)
         if source.folder is None:
@@ -238,7 +245,6 @@ class _SourceResolver:
 
     def check_known(self, model_type: object, config: Mapping[str, Any]) -> None:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
         if model_type not in CONFIG_MAPPING_NAMES:
             if "auto_map" in config:
@@ -247,10 +253,7 @@ class _SourceResolver:
                     "run; name a model that transformers knows"
                 )
             raise self.refuse(f"model_type '{model_type}' is unknown to transformers; upgrade it or name another model")
-        wanted = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
-        written = config.get("architectures") or [wanted]
-        if wanted is None or wanted not in written:
-            raise self.refuse(f"{written[0] or model_type} is not a causal language model; name one")
+        check_architecture(self.name, self.kind, str(model_type), config.get("architectures") or ())
 
     def adapter(self, source: Source, folder: Path) -> Path:
         """Return the folder of a plain LoRA adapter, its weights fetched; raises SourceError for any other adapter."""

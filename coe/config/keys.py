@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from coe.config.schema import BaseCheck, Device, Dtype, Eviction, SchedulingPolicyName, StoreKind, Weights
+from coe.config.schema import BaseCheck, Device, Dtype, Eviction, ExpertKind, SchedulingPolicyName, StoreKind, Weights
 from coe.config.toml_fields import (
     Reader,
     boolean,
@@ -35,6 +35,7 @@ __all__ = ["KEYS"]
 KEYS: Mapping[str, Mapping[str, Reader]] = {
     "experts.*": {
         "source": text,
+        "kind": choice(*get_args(ExpertKind)),
         "revision": text,
         "base": text,
         "base_check": choice(*get_args(BaseCheck)),

@@ -63,7 +63,7 @@ def _read_all(file: Path, raw: Mapping[str, Any]) -> Checked[Config | None]:
     """Return the configuration, None if there is any problem."""
     folder = file.parent
     experts = read_experts(raw.get("experts", {}), folder)
-    router = read_router(raw.get("router", {}), folder, experts.names)
+    router = read_router(raw.get("router", {}), folder, experts.names, experts.kinds)
     answer_cache = read_answer_cache(raw.get("answer_cache", {}), folder)
     cache, engine, scheduler, server, access, telemetry = (
         read_table(raw.get(name, {}), f"[{name}]", KEYS[name], folder)

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from coe.config.keys import KEYS
 from coe.config.paths import expand
-from coe.config.schema import COMPOSITION, HUB_ID, ExpertConfig, Source
+from coe.config.schema import COMPOSITION, HUB_ID, ExpertConfig, ExpertKind, Source
 from coe.config.toml_fields import Checked, read_table
 from coe.errors import nearest
 from coe.types import Sampling
@@ -25,16 +26,22 @@ START = 'write at least\n    [experts]\n    general = "path/of/a/model"'
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+# what only an expert that answers prompts can have
+_OF_CHAT = ("base", "base_check", "weights", "fallbacks", "description", "chat_template", "generation")
 _READ_APART = ("source", "revision", "base", "fallbacks", "generation")
 _MAX_FALLBACKS = 2  # a request goes to so many experts in another's place, no further
 
 
 class ExpertsTable(NamedTuple):
-    """What `[experts]` says. `names` has every name and alias in lower case, also of experts that have problems."""
+    """What `[experts]` says. `names` has every name and alias in lower case, also of experts that have problems.
+
+    `kinds` are of the experts that answer no prompts, by name.
+    """
 
     experts: tuple[ExpertConfig, ...]
     names: Mapping[str, str]
     problems: tuple[str, ...]
+    kinds: Mapping[str, ExpertKind] = MappingProxyType({})
 
 
 def read_experts(raw: object, folder: Path) -> ExpertsTable:
@@ -45,14 +52,16 @@ def read_experts(raw: object, folder: Path) -> ExpertsTable:
     names = _claim_names((name, table.value.get("aliases", ())) for name, table in tables.items())
     sources = {name: _own_source(name, table.value, raw[name], folder) for name, table in tables.items()}
     found = {name: source.value for name, source in sources.items()}
-    experts = [_expert(name, table.value, names.value, found, folder) for name, table in tables.items()]
+    kinds = {name: kind for name, table in tables.items() if (kind := table.value.get("kind", "chat")) != "chat"}
+    experts = [_expert(name, table.value, names.value, found, kinds, folder) for name, table in tables.items()]
     problems = (
         *chain.from_iterable(table.problems for table in tables.values()),
         *names.problems,
         *chain.from_iterable(source.problems for source in sources.values()),
         *chain.from_iterable(expert.problems for expert in experts),
     )
-    return ExpertsTable(tuple(each.value for each in experts if each.value is not None), names.value, problems)
+    valid = tuple(each.value for each in experts if each.value is not None)
+    return ExpertsTable(valid, names.value, problems, kinds)
 
 
 def _table(name: str, raw: object, folder: Path) -> Checked[dict[str, Any]]:
@@ -113,14 +122,19 @@ def _source(where: str, written: str, revision: str | None, folder: Path) -> Che
 
 
 def _expert(
-    name: str, table: Mapping[str, Any], names: Mapping[str, str], sources: Mapping[str, Source | None], folder: Path
+    name: str,
+    table: Mapping[str, Any],
+    names: Mapping[str, str],
+    sources: Mapping[str, Source | None],
+    kinds: Mapping[str, ExpertKind],
+    folder: Path,
 ) -> Checked[ExpertConfig | None]:
     """Return one expert, None where it has no source that can be used."""
     where = f"[experts.{name}.generation]"
     generation = read_table(table.get("generation", {}), where, KEYS["experts.*.generation"], folder)
     base = _base(name, table.get("base"), names, sources, folder)
-    fallbacks = _fallbacks(name, table.get("fallbacks", ()), names)
-    problems = (*generation.problems, *base.problems, *fallbacks.problems)
+    fallbacks = _fallbacks(name, table.get("fallbacks", ()), names, kinds)
+    problems = (*generation.problems, *base.problems, *fallbacks.problems, *_kind_problems(name, table, kinds))
     source = sources[name]
     if source is None:
         return Checked(None, problems)
@@ -129,7 +143,18 @@ def _expert(
     return Checked(ExpertConfig(name, source, base.value, fallbacks=fallbacks.value, generation=own, **rest), problems)
 
 
-def _fallbacks(name: str, written: Iterable[str], names: Mapping[str, str]) -> Checked[tuple[str, ...]]:
+def _kind_problems(name: str, table: Mapping[str, Any], kinds: Mapping[str, ExpertKind]) -> tuple[str, ...]:
+    kind = kinds.get(name)
+    return tuple(
+        f'[experts.{name}] {key}: an expert of kind = "{kind}" answers no prompts, so this changes nothing; remove it'
+        for key in _OF_CHAT
+        if kind is not None and key in table
+    )
+
+
+def _fallbacks(
+    name: str, written: Iterable[str], names: Mapping[str, str], kinds: Mapping[str, ExpertKind]
+) -> Checked[tuple[str, ...]]:
     """Return the experts that answer in this one's place, by their own names."""
     found: list[str] = []
     problems: list[str] = []
@@ -139,6 +164,8 @@ def _fallbacks(name: str, written: Iterable[str], names: Mapping[str, str]) -> C
             problem = f"names no expert; {nearest(word, names.keys() - {name.lower()}, 'experts')}"
         elif expert in (name, *found):
             problem = "names the expert itself, or one twice; name others"
+        elif expert in kinds:
+            problem = f'is an expert of kind = "{kinds[expert]}" and answers no prompts; name another'
         elif len(found) == _MAX_FALLBACKS:
             problem = f"a request is handed on at most {_MAX_FALLBACKS} times; name no more experts"
         else:

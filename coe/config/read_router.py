@@ -6,13 +6,13 @@ languages: the router checks those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from coe.config.keys import KEYS
-from coe.config.schema import RouterConfig, RuleConfig
+from coe.config.schema import ExpertKind, RouterConfig, RuleConfig
 from coe.config.toml_fields import Checked, read_table, text
 from coe.errors import nearest
 
@@ -23,17 +23,23 @@ REPLACED = {
 }
 
 
-def read_router(raw: object, folder: Path, names: Mapping[str, str]) -> Checked[RouterConfig | None]:
-    """Read the table `[router]`; `names` has every expert's name and aliases in lower case. None without a general."""
+def read_router(
+    raw: object, folder: Path, names: Mapping[str, str], kinds: Mapping[str, ExpertKind]
+) -> Checked[RouterConfig | None]:
+    """Read the table `[router]`; `names` has every expert's name and aliases in lower case. None without a general.
+
+    `kinds` are of the experts that answer no prompts, by name: nothing may go to them.
+    """
     raw, replaced = _without_replaced(raw)
     table = read_table(raw, "[router]", KEYS["router"], folder)
     categories = _categories(table.value.get("categories", {}), folder, names)
     rules = _rules(table.value.get("rules", []), folder, names)
-    general = _general(table.value.get("general"), names)
+    general = _general(table.value.get("general"), names, kinds)
     problems = (
         *chain.from_iterable(each.problems for each in (table, categories, rules, general)),
         *replaced,
         *_price_problems(table.value),
+        *_kind_problems(general.value, categories.value, rules.value, kinds),
     )
     if general.value is None:
         return Checked(None, problems)
@@ -72,13 +78,15 @@ def _rule(raw: object, where: str, folder: Path, names: Mapping[str, str]) -> Ch
     return Checked(RuleConfig(**{**table, "expert": expert.value}), (*problems, *expert.problems))
 
 
-def _general(written: str | None, names: Mapping[str, str]) -> Checked[str | None]:
+def _general(written: str | None, names: Mapping[str, str], kinds: Mapping[str, ExpertKind]) -> Checked[str | None]:
     """Return the expert for unsure prompts: the one written, the one called `general`, or the only one."""
     if written is not None:
         return _expert("[router] general", written, names)
     if "general" in names:
         return Checked(names["general"])
-    experts = list(dict.fromkeys(names.values()))
+    experts = [name for name in dict.fromkeys(names.values()) if name not in kinds]
+    if not experts and kinds:
+        return Checked(None, ("[experts]: none of them answers prompts; add one without a kind",))
     if len(experts) < 2:
         return Checked(experts[0] if experts else None)
     return Checked(
@@ -87,6 +95,24 @@ def _general(written: str | None, names: Mapping[str, str]) -> Checked[str | Non
             "[router] general: no expert is called 'general', so say which one answers when the "
             f'router is unsure: general = "{experts[0]}"',
         ),
+    )
+
+
+def _kind_problems(
+    general: str | None,
+    categories: Mapping[str, str],
+    rules: Iterable[RuleConfig],
+    kinds: Mapping[str, ExpertKind],
+) -> tuple[str, ...]:
+    named = {
+        "[router] general": general,
+        **{f"[router.categories] {category}": expert for category, expert in categories.items()},
+        **{f"[[router.rules]] {number} expert": rule.expert for number, rule in enumerate(rules, 1)},
+    }
+    return tuple(
+        f'{where} = "{expert}": it is an expert of kind = "{kinds[expert]}" and answers no prompts; name another'
+        for where, expert in named.items()
+        if expert is not None and expert in kinds
     )
 
 

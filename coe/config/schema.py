@@ -29,6 +29,7 @@ __all__ = [
     "EngineConfig",
     "Eviction",
     "ExpertConfig",
+    "ExpertKind",
     "RouterConfig",
     "RuleConfig",
     "SchedulerConfig",
@@ -48,6 +49,7 @@ BaseCheck = Literal["on", "off"]
 Device = Literal["auto", "cpu", "cuda", "emulated"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Eviction = Literal["value", "lru"]
+ExpertKind = Literal["chat", "embedding", "rerank"]
 SchedulingPolicyName = Literal["value", "fcfs"]
 StoreKind = Literal["units", "in-place"]
 Weights = Literal["full", "bfloat16", "int8"]
@@ -69,7 +71,8 @@ class Source:
 class ExpertConfig:
     """`[experts.<name>]`. `base` is a source of its own, also where coe.toml names another expert as the base.
 
-    With `base_check` "on" an adapter whose own base has another name than `base` is refused.
+    With `base_check` "on" an adapter whose own base has another name than `base` is refused. `kind` is what the expert
+    is for: it answers prompts, or it makes vectors of texts, or scores of pairs of them; prompts go to the first alone.
     """
 
     name: str
@@ -87,6 +90,7 @@ class ExpertConfig:
     chat_template: Path | None = None  # None: the source's own
     tool_calls: CallFormatName | None = None  # in which form it writes them; None: as its template shows
     generation: Sampling = field(default_factory=Sampling)
+    kind: ExpertKind = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +242,8 @@ class Config:
 
     @property
     def names(self) -> dict[str, str]:
-        return names_of(self.experts)
+        """Every name and alias, in lower case, that a prompt may go to, with the name of its expert."""
+        return names_of(expert for expert in self.experts if expert.kind == "chat")
 
 
 def names_of(experts: Iterable[ExpertConfig]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from coe.engine.sequence import Sequence
+from coe.engine.live_sequences import LiveSequence
 from coe.errors import CoeError, ExpertError
 from coe.weights.transfer import Arrived
 
@@ -23,7 +23,7 @@ class Submit:
     leave it as it is.
     """
 
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[LiveSequence, ...]
     keep_alive_s: float | None = None
 
 

@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
+from coe.engine.pooled_sequence import PooledSequence
 from coe.engine.sequence import Sequence
 from coe.errors import CoeError, InvalidRequestError
 
-__all__ = ["LiveSequences"]
+__all__ = ["LiveSequence", "LiveSequences"]
+
+LiveSequence: TypeAlias = Sequence | PooledSequence
 
 
 class LiveSequences:
     """Sequences by id. Owned by the engine thread."""
 
     def __init__(self) -> None:
-        self._sequences: dict[str, Sequence] = {}
+        self._sequences: dict[str, LiveSequence] = {}
 
-    def __getitem__(self, sequence_id: str) -> Sequence:
+    def __getitem__(self, sequence_id: str) -> LiveSequence:
         return self._sequences[sequence_id]
 
     def __contains__(self, sequence_id: str) -> bool:
         return sequence_id in self._sequences
 
-    def __iter__(self) -> Iterator[Sequence]:
+    def __iter__(self) -> Iterator[LiveSequence]:
         return iter(list(self._sequences.values()))
 
     def __len__(self) -> int:
         return len(self._sequences)
 
-    def get(self, sequence_id: str | None) -> Sequence | None:
+    def get(self, sequence_id: str | None) -> LiveSequence | None:
         return None if sequence_id is None else self._sequences.get(sequence_id)
 
-    def check_new(self, sequences: Iterable[Sequence]) -> None:
+    def check_new(self, sequences: Iterable[LiveSequence]) -> None:
         """Raise InvalidRequestError where an id is in use."""
         for sequence in sequences:
             if sequence.id in self._sequences:
                 raise InvalidRequestError(f"request id '{sequence.id}' is in use; give every request its own")
 
-    def add(self, sequence: Sequence) -> None:
+    def add(self, sequence: LiveSequence) -> None:
         self._sequences[sequence.id] = sequence
 
     def forget(self, sequence_id: str) -> None:

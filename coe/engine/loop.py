@@ -17,7 +17,7 @@ from typing import Any
 
 from coe.engine.events import Call, Cancel, Event, Fault, Hint, Inbox, Shutdown, Submit, answer, new_future
 from coe.engine.idle_experts import IdleExperts
-from coe.engine.live_sequences import LiveSequences
+from coe.engine.live_sequences import LiveSequence, LiveSequences
 from coe.engine.loaded_expert import LoadedExpert
 from coe.engine.math_threads import MathThreads
 from coe.engine.operator import OperatorCommands
@@ -190,7 +190,7 @@ class Engine:
 
     # -- events and effects
 
-    def _submit(self, sequences: tuple[Sequence, ...], keep_alive_s: float | None) -> None:
+    def _submit(self, sequences: tuple[LiveSequence, ...], keep_alive_s: float | None) -> None:
         """Admit the choices of one request, all or none, and say so before anything else of them."""
         first = sequences[0]
         model, now_s = self._experts[first.expert].model, time.monotonic()
@@ -204,7 +204,7 @@ class Engine:
             return
         for sequence in sequences:
             self._sequences.add(sequence)
-            if (donor := self._prefixes.donor(sequence, model)) is not None:
+            if isinstance(sequence, Sequence) and (donor := self._prefixes.donor(sequence, model)) is not None:
                 sequence.job.prompt_donor = donor.id
         self._breakers.admitted(first.expert, now_s)
         self._cache.count_request(first.expert)
@@ -252,7 +252,7 @@ class Engine:
         self._publish(Switched(expert, self._last_expert, kind, cost.loaded_bytes, cost.load_s))
         self._last_expert = expert
 
-    def _preempt(self, sequence: Sequence) -> None:
+    def _preempt(self, sequence: LiveSequence) -> None:
         log.info("preempt request=%s expert=%s tokens=%d", sequence.id, sequence.expert, sequence.job.num_known)
         self._metrics.preempted(sequence.expert)
         self._publish(Preempted(sequence.job.request.partition("~")[0], sequence.expert, sequence.job.num_known))

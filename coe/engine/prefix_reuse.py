@@ -93,7 +93,9 @@ class PrefixReuse:
     def donor(self, sequence: Sequence, model: Model) -> Sequence | None:
         """Return the first choice of the sequence's request, if copying the prompt that they share is worth it."""
         donor = self._sequences.get(sequence.prompt_donor)
-        return donor if donor is not None and model.copies_kv and sequence.num_reusable >= MIN_TOKENS else None
+        return (
+            donor if isinstance(donor, Sequence) and model.copies_kv and sequence.num_reusable >= MIN_TOKENS else None
+        )
 
     def new_kv(self, sequence: Sequence, model: Model) -> Kv:
         """Return KV for a sequence, with as many of its leading tokens as can be copied."""

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import torch
 
-from coe.engine.live_sequences import LiveSequences
+from coe.engine.live_sequences import LiveSequence, LiveSequences
 from coe.engine.loaded_expert import LoadedExpert
 from coe.engine.math_threads import MathThreads
+from coe.engine.pooled_sequence import PooledSequence
 from coe.engine.prefix_reuse import PrefixReuse
 from coe.engine.sampling import sample
-from coe.engine.sequence import Sequence
 from coe.errors import CancelledError, CoeError, ExpertError
 from coe.models.model import Row, Step
 from coe.scheduling.effects import CANCELLED
@@ -39,7 +39,7 @@ class _Running:
     """A step under way, perhaps waiting for a unit."""
 
     step: Step
-    sequences: list[Sequence]
+    sequences: list[LiveSequence]
 
 
 class StepEnd(NamedTuple):
@@ -102,7 +102,10 @@ class StepRunner:
         """Forget the expert's step, if there is one."""
         self._steps.pop(expert, None)
 
-    def _begin_sequence(self, sequence: Sequence, loaded: LoadedExpert, lease: Lease, now_s: float) -> None:
+    def _begin_sequence(self, sequence: LiveSequence, loaded: LoadedExpert, lease: Lease, now_s: float) -> None:
+        if isinstance(sequence, PooledSequence):
+            sequence.begin(loaded.model.new_kv(len(sequence.prompt_ids)), lease, now_s)
+            return
         kv = self._prefixes.new_kv(sequence, loaded.model)
         if kv.length:
             self._scheduler.reused(sequence.id, kv.length)
@@ -118,11 +121,19 @@ class StepRunner:
         """Score and sample what the step computed, and tell the scheduler which sequences ended with it."""
         logits = running.step.logits()
         now_s = time.monotonic()
+        ended: list[str] = []
         failed: dict[str, CoeError] = {}
-        ended, sampling, last, num_prefilled, num_cached = [], [], [], 0, 0
+        sampling, last, num_prefilled, num_cached = [], [], 0, 0
         for sequence, own in zip(running.sequences, logits.split(running.step.num_logits), strict=True):
             if sequence.id not in self._sequences:
                 continue  # failed while the step waited for weights
+            if isinstance(sequence, PooledSequence):
+                num_prefilled += len(sequence.prompt_ids)
+                if sequence.take(own):
+                    ended.append(sequence.id)
+                else:
+                    failed[sequence.id] = ExpertError(expert, DAMAGED)
+                continue
             if not sequence.score(own):
                 failed[sequence.id] = ExpertError(expert, DAMAGED)
                 continue
@@ -156,7 +167,8 @@ class StepRunner:
         nobody."""
         model = self._experts[expert].model
         for sequence_id in ended:
-            self._prefixes.keep(self._sequences[sequence_id], model)
+            if not isinstance(sequence := self._sequences[sequence_id], PooledSequence):
+                self._prefixes.keep(sequence, model)
             self._sequences.forget(sequence_id)
         for sequence_id, error in failed.items():
             self._sequences.fail(sequence_id, error)
@@ -165,9 +177,10 @@ class StepRunner:
         self._prefixes.trim()
 
 
-def _row(sequence: Sequence, num_tokens: int) -> Row:
+def _row(sequence: LiveSequence, num_tokens: int) -> Row:
     """Return a sequence's part of a step; its KV gets the room that is reserved for it."""
     assert sequence.kv is not None
     sequence.kv.reserve(sequence.job.num_known)
     token_ids, is_prompt = sequence.next_ids(num_tokens), sequence.kv.length < len(sequence.prompt_ids)
-    return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)), is_prompt)
+    second_from = sequence.second_from if isinstance(sequence, PooledSequence) else None
+    return Row(token_ids, sequence.kv, sequence.num_logits(len(token_ids)), is_prompt, second_from)

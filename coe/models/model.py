@@ -36,13 +36,15 @@ class Row:
     """One sequence's part of a step: `token_ids` follow the `kv.length` tokens that the sequence has already.
 
     `num_logits` is how many of the last tokens need logits: none for a chunk inside a prompt, several where the prompt
-    is scored. `is_prompt`: the first of the tokens belongs to the prompt, not to the answer.
+    is scored. `is_prompt`: the first of the tokens belongs to the prompt, not to the answer. `second_from` is where the
+    second text of a pair begins, for models that tell the two apart.
     """
 
     token_ids: tuple[int, ...]
     kv: Kv
     num_logits: int = 1
     is_prompt: bool = False
+    second_from: int | None = None
 
 
 def is_decode_row(row: Row) -> bool:

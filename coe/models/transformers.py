@@ -9,20 +9,18 @@ runs without remote code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import nn
 
 from coe.models.kv import KvShape
 from coe.models.llama.shape import TORCH_DTYPES
 from coe.models.llama.torch_llama import dtype_name
 from coe.models.model import Kv, Row
+from coe.models.skeleton import Skeleton, views_of
 from coe.weights.unit import Manifest, Unit
 
 __all__ = ["TransformersModel"]
-
-MOST_TABLE_BYTES = 4 << 30
 
 
 class _CacheKv:
@@ -48,18 +46,13 @@ class TransformersModel:
     def __init__(self, manifest: Manifest, device: torch.device) -> None:
         self.device = device
         self.num_units = len(manifest.units)
-        self._tied = dict(manifest.tied)
-        self._skeleton = _build_skeleton(manifest.config, device)
-        self._slots = _parameter_slots(self._skeleton)
+        self._skeleton = Skeleton(manifest, device)
         dtype = TORCH_DTYPES[manifest.units[0].tensors[0].dtype]
-        self._kv_shape = _kv_shape(self._skeleton.config, dtype, device)
+        self._kv_shape = _kv_shape(self._skeleton.module.config, dtype, device)
         self.backend = f"transformers/torch/{dtype_name(dtype)}"
 
     def bind(self, unit: Unit, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {
-            spec.name: flat[spec.offset : spec.offset + spec.size_bytes].view(TORCH_DTYPES[spec.dtype]).view(spec.shape)
-            for spec in unit.tensors
-        }
+        return views_of(unit, flat)
 
     def kv_bytes(self, num_tokens: int) -> int:
         return self._kv_shape.size_bytes(num_tokens)
@@ -68,7 +61,7 @@ class TransformersModel:
         del num_tokens
         from transformers import DynamicCache
 
-        return _CacheKv(DynamicCache(config=self._skeleton.config))
+        return _CacheKv(DynamicCache(config=self._skeleton.module.config))
 
     def copy_kv(self, kv: Kv, num_tokens: int, room: int) -> Kv:
         del kv, num_tokens, room
@@ -85,31 +78,16 @@ class TransformersModel:
 
     def run(self, rows: Sequence[Row], tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         """Point the skeleton at these parameters, run one sequence after another, and let go of the parameters."""
-        self._point(tensors)
-        try:
-            return [self._run(row) for row in rows]
-        finally:
-            self._let_go()
+        with self._skeleton.pointed_at(tensors) as module:
+            return [self._run(module, row) for row in rows]
 
-    def _run(self, row: Row) -> torch.Tensor:
+    def _run(self, module: Any, row: Row) -> torch.Tensor:
         assert isinstance(row.kv, _CacheKv)
         token_ids = torch.tensor([row.token_ids], device=self.device)
         kept = max(row.num_logits, 1)  # 0 would mean all of them
-        out = self._skeleton(input_ids=token_ids, past_key_values=row.kv.cache, use_cache=True, logits_to_keep=kept)
+        out = module(input_ids=token_ids, past_key_values=row.kv.cache, use_cache=True, logits_to_keep=kept)
         logits: torch.Tensor = out.logits[0, -kept:].float()
         return logits[: row.num_logits]
-
-    def _point(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Make the skeleton's parameters these bytes: a pointer each, nothing is copied."""
-        for slot in self._slots:
-            source = tensors.get(self._tied.get(slot.name, slot.name))
-            assert source is not None, f"no unit holds {slot.name}"
-            slot.module._parameters[slot.attribute] = nn.Parameter(source, requires_grad=False)
-
-    def _let_go(self) -> None:
-        """Point at nothing again: a skeleton that held an evicted expert's bytes would keep them in memory."""
-        for slot in self._slots:
-            slot.module._parameters[slot.attribute] = slot.absent
 
 
 class _Pass:
@@ -131,55 +109,6 @@ class _Pass:
 
     def logits(self) -> torch.Tensor:
         return torch.cat(self._logits)
-
-
-def _build_skeleton(config: Mapping[str, Any], device: torch.device) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    values = {key: value for key, value in config.items() if key != "model_type"}
-    settings = AutoConfig.for_model(config["model_type"], **values)
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(settings)
-    _check_tables(skeleton)
-    for module in skeleton.modules():
-        absent = {name: buffer for name, buffer in module._buffers.items() if buffer is not None and buffer.is_meta}
-        for name, buffer in absent.items():
-            module._buffers[name] = torch.empty_like(buffer, device=device)
-        if absent:  # tables such as rotary frequencies are computed, not stored
-            skeleton._init_weights(module)
-    return skeleton.eval()
-
-
-def _check_tables(skeleton: nn.Module) -> None:
-    """Raise ValueError for tables (masks, rotary frequencies) that a number of config.json makes absurdly large."""
-    tables = {
-        name: buffer.numel() * buffer.element_size() for name, buffer in skeleton.named_buffers() if buffer.is_meta
-    }
-    if sum(tables.values()) > MOST_TABLE_BYTES:
-        largest = max(tables, key=lambda name: tables[name])
-        raise ValueError(
-            f"its config.json makes tables of {sum(tables.values()):,} bytes, such as {largest}, and at most "
-            f"{MOST_TABLE_BYTES:,} are made; correct max_position_embeddings"
-        )
-
-
-class _Slot(NamedTuple):
-    """Where the skeleton keeps one parameter; `absent` is its stand-in on the meta device."""
-
-    name: str
-    module: nn.Module
-    attribute: str
-    absent: nn.Parameter
-
-
-def _parameter_slots(skeleton: nn.Module) -> list[_Slot]:
-    """Every parameter's slot, tied ones under each of their names."""
-    return [
-        _Slot(f"{prefix}.{attribute}" if prefix else attribute, module, attribute, parameter)
-        for prefix, module in skeleton.named_modules()
-        for attribute, parameter in module._parameters.items()
-        if parameter is not None
-    ]
 
 
 def _kv_shape(config: Any, dtype: torch.dtype, device: torch.device) -> KvShape:

@@ -1,7 +1,8 @@
 """Which jobs of an expert run in its next step, and how many tokens each of them brings.
 
 Decoding jobs come first, with one token each; then the prompts of started jobs and jobs that begin, in order of
-arrival, in chunks that fill the step. Batch slots, the tokens of a step and KV limit the batch.
+arrival, in chunks that fill the step, or whole where an expert needs that. Batch slots, the tokens of a step and KV
+limit the batch.
 """
 
 from __future__ import annotations
@@ -46,9 +47,13 @@ class BatchComposer:
         room = self.max_step_tokens - len(num_tokens)
         # a job that others are preempted for must begin in this very step, so it goes before the other prompts
         for job in (*beginning, *prompts) if preempted_to_begin else (*prompts, *beginning):
-            if room > 0:
-                num_tokens[job.id] = min(room, self._num_to_prefill(job))
-                room -= num_tokens[job.id]
+            if room <= 0:
+                break
+            left = self._num_to_prefill(job)
+            if job.is_whole and left > room and num_tokens:
+                break  # it has a step of its own, which may be longer than others
+            num_tokens[job.id] = left if job.is_whole else min(room, left)
+            room -= num_tokens[job.id]
         return Batch(num_tokens, preempted)
 
     def _beginning(self, queue: ExpertQueue) -> Growth:
@@ -59,7 +64,7 @@ class BatchComposer:
         taken_bytes = 0
         for job in eligible:
             taken_bytes += job.ahead_bytes
-            if taken_bytes > self.headroom.bytes_for(job):
+            if taken_bytes > max(0, self.headroom.bytes_for(job)):
                 break
             beginning.append(job)
         first = eligible[0] if eligible else None

@@ -22,7 +22,8 @@ class Job:
     begins when the donor is prefilled and copies its KV.
 
     A job brings `num_prefill_tokens` to its steps until all of them are prefilled, and then samples one token a step.
-    They are its prompt and, after a preemption, also the answer that it had given before.
+    They are its prompt and, after a preemption, also the answer that it had given before. A job that `is_whole` brings
+    all of them to one step: its expert's attention looks both ways.
     """
 
     id: str
@@ -35,6 +36,8 @@ class Job:
     deadline_s: float | None = None  # from arrival to the first token; None: as long as any request has
     request: str = ""  # whose choice it is; jobs of one request have the same
     number: int = 0  # in order of arrival: the smaller one is older
+    is_whole: bool = False
+    has_begun: bool = False  # and was not preempted since
     reserved_bytes: int = 0  # of the KV budget; 0 before it begins
     num_prefilled: int = 0
     num_generated: int = 0  # since it began, or began again
@@ -44,7 +47,7 @@ class Job:
 
     @property
     def is_started(self) -> bool:
-        return self.reserved_bytes > 0
+        return self.has_begun
 
     @property
     def is_leaving(self) -> bool:

@@ -49,6 +49,7 @@ class KvBudget:
         job.reserved_bytes += growth_bytes
         self.used_bytes += growth_bytes
         self._begun[job.id] = job
+        job.has_begun = True
         assert self.used_bytes <= self.budget_bytes
 
     def free(self, job: Job) -> None:
@@ -56,6 +57,7 @@ class KvBudget:
         if self._begun.pop(job.id, None) is not None:
             self.used_bytes -= job.reserved_bytes
             job.reserved_bytes = 0
+            job.has_begun = False
 
     def headroom(self, overdue: Mapping[str, Job]) -> KvHeadroom:
         """What jobs that have not begun may reserve now; `overdue` has overdue jobs by expert, oldest first."""

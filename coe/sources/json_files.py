@@ -14,7 +14,7 @@ from typing import Any
 
 from coe.errors import SourceError
 
-__all__ = ["INDEX_BYTES", "check_folder", "json_object"]
+__all__ = ["INDEX_BYTES", "check_folder", "json_object", "json_value"]
 
 OBJECT_BYTES = 16 << 20
 INDEX_BYTES = 64 << 20  # an index of a hundred thousand tensors has a tenth of that
@@ -26,6 +26,14 @@ _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a de
 
 def json_object(expert: str, path: Path, most_bytes: int = OBJECT_BYTES) -> dict[str, Any]:
     """Return the object in a JSON file; raises SourceError, in the name of `expert`, for anything else."""
+    value = json_value(expert, path, most_bytes)
+    if not isinstance(value, dict):
+        raise SourceError(expert, f"{path} is not a JSON object; fetch it again")
+    return value
+
+
+def json_value(expert: str, path: Path, most_bytes: int = OBJECT_BYTES) -> Any:
+    """Return the object or list in a JSON file; raises SourceError, in the name of `expert`, for anything else."""
     try:
         _check(expert, path, path.stat(), most_bytes)
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -33,7 +41,7 @@ def json_object(expert: str, path: Path, most_bytes: int = OBJECT_BYTES) -> dict
         raise SourceError(expert, f"{path} cannot be read ({error}); fetch it again") from error
     except RecursionError as error:
         raise SourceError(expert, f"{path} is nested too deeply to be read; fetch it again") from error
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | list):
         raise SourceError(expert, f"{path} is not a JSON object; fetch it again")
     if _is_nested_deeper(value, MOST_NESTED):
         raise SourceError(expert, f"{path} is nested too deeply to be read; fetch it again")

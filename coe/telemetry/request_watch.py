@@ -63,6 +63,10 @@ class RequestWatch:
             )
         )
 
+    def named(self, expert: str) -> None:
+        """This one is asked by its name, for something else than an answer: there is no decision to note."""
+        self.decision, self._phase = Decision(expert, None, None, "model", ""), "decided"
+
     def admitted(self) -> None:
         """The engine has taken the request in."""
         self._phase = "admitted"

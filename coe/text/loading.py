@@ -24,7 +24,7 @@ from coe.text.tool_probe import tool_form_of
 from coe.text.tool_turns import PLAIN
 from coe.text.vocabulary import Vocabulary
 
-__all__ = ["load_text"]
+__all__ = ["TokenizerError", "load_text", "load_tokenizer"]
 
 # for base models without a template: the turns one after another, as text to continue
 PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
@@ -49,9 +49,9 @@ def load_text(
     damaged or slow.
     """
     try:
-        loaded = _load_tokenizer(folder)
+        loaded = load_tokenizer(folder)
         template, template_notes = _template(loaded, chat_template, base_folder)
-    except _TokenizerError as error:
+    except TokenizerError as error:
         raise SourceError(expert, str(error)) from error
     tokenizer: Tokenizer = loaded.backend_tokenizer
     context = int(config.get("max_position_embeddings") or config.get("n_positions") or loaded.model_max_length)
@@ -79,7 +79,7 @@ def load_text(
     )
 
 
-class _TokenizerError(Exception):
+class TokenizerError(Exception):
     """A folder's tokenizer cannot be used."""
 
 
@@ -89,15 +89,16 @@ class _Template(NamedTuple):
 
 
 @lru_cache(maxsize=64)  # adapters share their base's folder, and a tokenizer takes a third of a second
-def _load_tokenizer(folder: str) -> Any:
+def load_tokenizer(folder: str) -> Any:
+    """Return transformers' fast tokenizer of a folder, which neither cuts nor pads; raises TokenizerError."""
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # damaged files raise anything (KeyError, bare Exception)
-        raise _TokenizerError(f"{folder} has no usable tokenizer ({error}); add tokenizer.json") from error
+        raise TokenizerError(f"{folder} has no usable tokenizer ({error}); add tokenizer.json") from error
     if not tokenizer.is_fast:
-        raise _TokenizerError(f"{folder} has only a slow tokenizer; convert it to tokenizer.json")
+        raise TokenizerError(f"{folder} has only a slow tokenizer; convert it to tokenizer.json")
     tokenizer.backend_tokenizer.no_truncation()  # tokenizer.json may ask for both, and transformers obeys neither
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
@@ -108,7 +109,7 @@ def _template(tokenizer: Any, chosen: str | None, base_folder: str | None) -> _T
         return _Template(chosen)
     if (own := _own_template(tokenizer)) is not None:
         return _Template(own)
-    if base_folder is not None and (base := _own_template(_load_tokenizer(base_folder))) is not None:
+    if base_folder is not None and (base := _own_template(load_tokenizer(base_folder))) is not None:
         return _Template(base, ("its tokenizer has no chat template; its base's is used",))
     note = "there is no chat template: turns are joined as plain text; give one with chat_template = ..."
     return _Template(PLAIN_TEMPLATE, (note,))
@@ -121,17 +122,15 @@ def _own_template(tokenizer: Any) -> str | None:
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:  # several, of which none is the default
-        raise _TokenizerError(f"{error}; name one with chat_template = ...") from error
+        raise TokenizerError(f"{error}; name one with chat_template = ...") from error
     if not isinstance(template, str):
-        raise _TokenizerError(
-            f"its chat template is {type(template).__name__} and not text; mend tokenizer_config.json"
-        )
+        raise TokenizerError(f"its chat template is {type(template).__name__} and not text; mend tokenizer_config.json")
     return template
 
 
 @lru_cache(maxsize=64)  # adapters share their base's tokenizer, and this looks at its whole vocabulary
 def _bound(folder: str, context: int) -> LengthBound:
-    return LengthBound.of(_load_tokenizer(folder).backend_tokenizer, context)
+    return LengthBound.of(load_tokenizer(folder).backend_tokenizer, context)
 
 
 @lru_cache(maxsize=64)  # adapters share their base's template

@@ -32,6 +32,9 @@ class Network(Protocol):
     @property
     def arithmetic(self) -> str: ...
     def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]: ...
+    def for_another_thread(self) -> Network:
+        """Return the same network for use beside this one, one text after another."""
+        ...
 
 
 class Backbone(NamedTuple):
@@ -40,6 +43,7 @@ class Backbone(NamedTuple):
     network: Network
     tokenize: Callable[[str], list[int]]
     hidden_size: int
+    num_rows: int  # of the vocabulary
     max_tokens: float  # what the network has positions for
     weights: Mapping[str, Tensor]
     matmul_shapes: list[tuple[int, int]]  # (in, out) of the matrices of all layers
@@ -66,6 +70,9 @@ class Modules:
         padded = self._model(**self._inputs(ids), attention_mask=mask.to(self._device)).last_hidden_state
         return [states[:length] for states, length in zip(padded.float(), lengths.tolist(), strict=True)]
 
+    def for_another_thread(self) -> Network:
+        return self  # torch's modules keep nothing between two passes
+
     def _inputs(self, ids: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Return what the model reads: padded ids, or the padded word vectors of ids."""
         if self._word_rows is None:
@@ -85,13 +92,14 @@ def load_backbone(source: str, folder: Path, config: SentenceConfig, device: tor
         return packed_backbone(read_packed_e5(folder / "e5-small-q4.bin"), device)
     if source == STATIC_SOURCE or config.static_folder is not None:
         table = find_table(folder / (config.static_folder or ""))
-        return Backbone(table, table.tokenize, table.hidden_size, math.inf, table.weights, [])
+        return Backbone(table, table.tokenize, table.hidden_size, table.num_rows, math.inf, table.weights, [])
     tokenizer, model = loaded(source, folder)
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items() if not name.startswith(POOLER)}
     return Backbone(
         network_of(model, weights, device),
         tokenizing(tokenizer),
         int(model.config.hidden_size),
+        int(model.config.vocab_size),
         min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", math.inf)),
         weights,
         matmul_shapes_of(weights),
@@ -147,7 +155,8 @@ def packed_backbone(packed: PackedE5, device: torch.device) -> Backbone:
         model.load_state_dict(weights | {WORD_VECTORS: torch.zeros(1, sizes.hidden)})
         network = Modules(model, device, packed.word_rows)
     file = {"file": torch.from_numpy(packed.content)}
-    return Backbone(network, packed.tokenize, sizes.hidden, sizes.positions, file, matmul_shapes_of(weights))
+    shapes = matmul_shapes_of(weights)
+    return Backbone(network, packed.tokenize, sizes.hidden, sizes.vocabulary, sizes.positions, file, shapes)
 
 
 def runs_by_openvino(device: torch.device) -> bool:

@@ -20,8 +20,10 @@ from torch import Tensor
 
 from router.encoding.backbone import load_backbone
 from router.encoding.openvino_bert import is_installed
+from router.encoding.pooling import pooled
 from router.encoding.sentence_model import DEFAULT_SOURCE, SentenceConfig, find_folder, sentence_config
 from router.encoding.text_ends import WAY_OF_CUTTING, ends_of
+from router.encoding.whole_texts import WholeTexts
 
 __all__ = ["DEFAULT_SOURCE", "Encoder"]
 
@@ -78,6 +80,11 @@ class Encoder:
         """Return how many tokens of a text the network sees."""
         return len(self._token_ids(clean(text)))
 
+    def whole_texts(self) -> WholeTexts:
+        """Return what embeds whole texts by themselves, on a thread of its own beside this encoder's."""
+        network = self._backbone.network.for_another_thread()
+        return WholeTexts(self.source, self._backbone._replace(network=network), self._config)
+
     @property
     def arithmetic(self) -> str:
         """The arithmetic of the matrix products: "float32", "bfloat16" or "int8"."""
@@ -122,20 +129,6 @@ class Encoder:
 def is_slow(source: str, device: torch.device) -> bool:
     """Whether this CPU could run the default encoder faster if OpenVINO were installed."""
     return source == DEFAULT_SOURCE and device.type == "cpu" and not is_installed()
-
-
-@torch.inference_mode()
-def pooled(states: Tensor, pooling: str) -> Tensor:
-    """Return (hidden,) of length 1 from (tokens, hidden): the sentence embedding that the model was made for."""
-    return torch.nn.functional.normalize(pool(states, pooling), dim=0)
-
-
-def pool(states: Tensor, pooling: str) -> Tensor:
-    if pooling == "mean":
-        return states.mean(0)
-    if pooling == "max":
-        return states.amax(0)
-    return states[0] if pooling == "cls" else states[-1]
 
 
 def clean(text: str) -> str:

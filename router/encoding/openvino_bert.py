@@ -65,6 +65,10 @@ class OpenVinoBert:
         self._queue.wait_all()
         return found
 
+    def for_another_thread(self) -> OneAtATime:
+        """Return the same network with an inference of its own, which leaves this one a processor."""
+        return OneAtATime(self._compiled.create_infer_request(), self._inputs, self.arithmetic)
+
     def _inputs(self, ids: Sequence[int]) -> Floats:
         """Return the (tokens, hidden) sum of word, position and type vectors."""
         rows: Floats = self._word_rows(ids) + self._positions[: len(ids)]
@@ -76,6 +80,22 @@ class OpenVinoBert:
         queue = openvino.AsyncInferQueue(self._compiled)
         queue.set_callback(keep)
         return queue
+
+
+class OneAtATime:
+    """A network whose texts are inferred one after another. One thread may use it at a time."""
+
+    def __init__(self, request: Any, inputs: Rows, arithmetic: str) -> None:
+        self._request, self._inputs, self.arithmetic = request, inputs, arithmetic
+
+    def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Return (tokens, hidden) float32 for each text's token ids."""
+        return [torch.from_numpy(self._request.infer({0: self._inputs(row)})[0].copy()) for row in ids]
+
+    def for_another_thread(self) -> OneAtATime:
+        """Return one with an inference of its own."""
+        request = self._request.get_compiled_model().create_infer_request()
+        return OneAtATime(request, self._inputs, self.arithmetic)
 
 
 def keep(request: Any, place: tuple[list[Tensor], int]) -> None:
@@ -152,8 +172,12 @@ def integers(ops: Any, *values: int) -> Any:
 
 
 def properties_for(arithmetic: str) -> dict[str, Any]:
-    """Return OpenVINO's settings: as many inferences at once as there are processors, one thread each, none pinned."""
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return OpenVINO's settings: as many inferences at once as there are processors, one thread each, none pinned.
+
+    At least two: routing must not wait for a long text whose embedding a client asked for.
+    """
+    num_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_threads = max(2, num_processors)
     return {
         "INFERENCE_NUM_THREADS": num_threads,
         "NUM_STREAMS": num_threads,

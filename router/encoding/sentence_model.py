@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,16 +43,24 @@ WHEELS = {
 
 @dataclass(frozen=True, slots=True)
 class SentenceConfig:
-    """How a text becomes token ids and token states a sentence vector. `prompt` stands in front of every text."""
+    """How a text becomes token ids and token states a sentence vector.
+
+    `prompt` stands in front of every text that the router reads, of which `max_tokens` are read. `longest` is what the
+    model itself takes (None: what the network has positions for), and `prompts` are those that it knows by name.
+    """
 
     pooling: str = "mean"
     prompt: str = ""
     max_tokens: int = MAX_TOKENS
     is_lower_case: bool = False
     static_folder: str | None = None  # of a static table, where there is one instead of a transformer
+    longest: int | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
-E5_USE = SentenceConfig(prompt="query: ")  # its wheel has no such files
+E5_USE = SentenceConfig(  # its wheel has no such files
+    prompt="query: ", prompts={"query": "query: ", "passage": "passage: "}
+)
 
 
 def find_folder(source: str) -> Path:
@@ -118,7 +126,8 @@ def read_sentence_config(folder: Path) -> SentenceConfig:
         return SentenceConfig(static_folder=str(modules["StaticEmbedding"].relative_to(folder)))
     lengths = read_json(folder / "sentence_bert_config.json", {})
     pooling = read_json(modules.get("Pooling", folder / "1_Pooling") / "config.json", {})
-    prompt = default_prompt(read_json(folder / "config_sentence_transformers.json", {}), folder)
+    told = read_json(folder / "config_sentence_transformers.json", {})
+    prompt = default_prompt(told, folder)
     if prompt and pooling.get("include_prompt") is False:
         raise ValueError(f"{folder}: its prompt is left out of the pooling, which is not supported")
     return SentenceConfig(
@@ -126,6 +135,8 @@ def read_sentence_config(folder: Path) -> SentenceConfig:
         prompt=prompt,
         max_tokens=min(MAX_TOKENS, lengths.get("max_seq_length") or MAX_TOKENS),
         is_lower_case=bool(lengths.get("do_lower_case")),
+        longest=lengths.get("max_seq_length"),
+        prompts=told.get("prompts") or {},
     )
 
 

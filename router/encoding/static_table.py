@@ -41,6 +41,10 @@ class StaticTable:
         return int(self._table.shape[1])
 
     @property
+    def num_rows(self) -> int:
+        return int(self._table.shape[0])
+
+    @property
     def weights(self) -> dict[str, Tensor]:
         """The table by name; the name is part of the encoder's id."""
         return {"table": self._table}
@@ -53,6 +57,10 @@ class StaticTable:
     def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
         """Return (tokens, hidden) float32 for each text's token ids."""
         return [self._table[torch.tensor(row, dtype=torch.long)] for row in ids]
+
+    def for_another_thread(self) -> StaticTable:
+        """Return itself: a look-up keeps nothing."""
+        return self
 
 
 def find_table(folder: Path) -> StaticTable:

@@ -43,7 +43,7 @@ def model_object(expert: ExpertStatus, created_s: int) -> dict[str, Any]:
     """An expert in the list of models; `created_s` is Unix time, `max_model_len` its context in tokens."""
     return {
         **_model(expert.name, created_s),
-        **_facts("chat", expert.context, expert.description),
+        **_facts(expert.kind, expert.context, expert.description),
         "aliases": list(expert.aliases),
         "backend": expert.backend,
         "num_parameters": expert.num_parameters,

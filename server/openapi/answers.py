@@ -20,6 +20,7 @@ __all__ = [
     "Decision",
     "Decisions",
     "Drained",
+    "Embeddings",
     "Error",
     "ExpertCommanded",
     "Experts",
@@ -28,6 +29,7 @@ __all__ = [
     "ModelList",
     "ModelObject",
     "Ready",
+    "Reranking",
     "Route",
     "Store",
 ]
@@ -216,6 +218,39 @@ class Completion(_Answer):
 
     object: Literal["text_completion"]
     choices: list[CompletionChoice]
+
+
+class TextUsage(BaseModel):
+    prompt_tokens: int = Field(ge=0)
+    total_tokens: int = Field(ge=0)
+
+
+class Embedding(BaseModel):
+    object: Literal["embedding"]
+    index: int = Field(ge=0)
+    embedding: list[float] | str = Field(description="a text with `encoding_format` base64: little-endian float32")
+
+
+class Embeddings(BaseModel):
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: TextUsage
+
+
+class RerankedDocument(BaseModel):
+    index: int = Field(ge=0, description="of the document in the request")
+    relevance_score: float
+    document: dict[str, str] | None = Field(None, description="left out with `return_documents` false")
+
+
+class Reranking(BaseModel):
+    """The best documents first."""
+
+    id: str
+    model: str
+    results: list[RerankedDocument]
+    usage: TextUsage
 
 
 class Experts(BaseModel):

@@ -16,9 +16,11 @@ from pydantic.json_schema import models_json_schema
 from coe.telemetry.events import KINDS
 from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
+from server.openai.embeddings import HARMLESS_FOR_EMBEDDINGS, EmbeddingRequest
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
 from server.openai.tokens import DetokenizeRequest, TokenizeRequest
 from server.openapi import answers
+from server.rerank import RerankBody
 from server.routing import CONVERSATION, RouteRequest
 from server.telemetry.events import LAST_EVENT_ID
 from server.telemetry.feedback import FeedbackRequest
@@ -70,6 +72,13 @@ LIMIT = _in("query", "limit", {"type": "integer", "minimum": 0}, "only so many, 
 LAST_EVENT = _in("header", LAST_EVENT_ID, {"type": "string"}, "the id of the last event that the client has")
 ASKED = (*BODY, *REFUSED, 415)
 
+_OF_TEXTS: tuple[Mapping[str, tuple[Any, ...]], Iterable[str]] = ({}, HARMLESS_FOR_EMBEDDINGS)
+# what is accepted at a neutral value and what is ignored, where that is not as for a chat
+IGNORED: Mapping[type[BaseModel], tuple[Mapping[str, tuple[Any, ...]], Iterable[str]]] = {
+    **dict.fromkeys((RouteRequest, TokenizeRequest, DetokenizeRequest), ({}, ())),
+    EmbeddingRequest: _OF_TEXTS,
+    RerankBody: _OF_TEXTS,
+}
 OPERATIONS = (
     _Operation(
         *("post", "/v1/chat/completions", "Answer a conversation", answers.ChatCompletion),
@@ -84,6 +93,16 @@ OPERATIONS = (
         body=CompletionRequest,
         media=(JSON, EVENTS),
         parameters=(CONVERSATION_HEADER, CACHE_HEADER),
+    ),
+    _Operation(
+        *("post", "/v1/embeddings", "Embed texts", answers.Embeddings),
+        errors=(*ASKED, *GENERATED),
+        body=EmbeddingRequest,
+    ),
+    _Operation(
+        *("post", "/v1/rerank", "Order documents by their relevance to a query", answers.Reranking),
+        errors=(*ASKED, *GENERATED),
+        body=RerankBody,
     ),
     _Operation(
         *("post", "/v1/route", "Say which expert would answer, and why", answers.Route),
@@ -231,7 +250,7 @@ def _schemas() -> dict[str, Any]:
     written: list[type[BaseModel]] = [answers.Error, *(each.answer for each in OPERATIONS if each.answer)]
     schemas = _definitions(requests, "validation") | _definitions(written, "serialization")
     for model in requests:
-        _complete(schemas[model.__name__], has_openai_fields=model in (ChatRequest, CompletionRequest))
+        _complete(schemas[model.__name__], *IGNORED.get(model, (NEUTRAL, HARMLESS)))
     asked = schemas["RouteRequest"]
     asked["properties"] = schemas["ChatRequest"]["properties"] | asked["properties"]  # one can be asked as it is
     return schemas
@@ -243,14 +262,13 @@ def _definitions(models: Iterable[type[BaseModel]], mode: Literal["validation", 
     return definitions
 
 
-def _complete(schema: dict[str, Any], *, has_openai_fields: bool) -> None:
+def _complete(schema: dict[str, Any], neutral: Mapping[str, tuple[Any, ...]], harmless: Iterable[str]) -> None:
     """Add to a request's schema what its model does not say: null for a default, and what is accepted and ignored."""
     properties, required = schema["properties"], schema.get("required", [])
     for name, value in properties.items():
         if name not in required and {"type": "null"} not in value.get("anyOf", []):
             properties[name] = {"anyOf": [value, {"type": "null"}]}
-    if has_openai_fields:
-        ignored = {name: {"description": "accepted, and changes no answer"} for name in sorted(HARMLESS)}
-        neutral = {name: {"enum": [*values, None]} for name, values in NEUTRAL.items()}
-        properties |= {name: value for name, value in (neutral | ignored).items() if name not in properties}
+    properties |= {name: {"enum": [*values, None]} for name, values in neutral.items() if name not in properties}
+    ignored = {name: {"description": "accepted, and changes no answer"} for name in sorted(harmless)}
+    properties |= {name: value for name, value in ignored.items() if name not in properties}
     schema["additionalProperties"] = False

@@ -14,8 +14,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from coe.config.toml_fields import nearest
-from coe.errors import InvalidRequestError, shown
+from coe.errors import InvalidRequestError, nearest, shown
 from coe.runtime import Runtime
 from coe.telemetry.events import KINDS
 from coe.telemetry.feed import Feed

@@ -15,6 +15,7 @@ from waits import until
 
 from coe.assembly.wire import build_runtime
 from coe.config.read import load_config
+from coe.embedding.embedder import LateEmbedder
 from coe.runtime import Runtime
 from coe.types import Router
 from router import GeneralOnly
@@ -38,11 +39,13 @@ def live_server(
     router: Router | None = None,
     *,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 (frozen)
+    encoder: LateEmbedder | None = None,
     **settings: Any,
 ) -> Iterator[Live]:
     """Serve a configuration on a free port until the block ends, by default without a classifier."""
     config = load_config(config_file)
-    runtime = build_runtime(config, router or GeneralOnly(general=config.router.general, names=config.names))
+    router = router or GeneralOnly(general=config.router.general, names=config.names)
+    runtime = build_runtime(config, router, encoder=encoder)
     listener = bind("127.0.0.1", 0)
     door = build_door(config.access, "127.0.0.1", {})
     app = create_app(runtime, door, max_body_bytes=config.server.max_body_bytes, **settings)

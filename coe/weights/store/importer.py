@@ -144,6 +144,7 @@ def key_of(spec: ExpertSpec, form: StoredForm) -> str:
     ]
     facts = [FORMAT, form.dtype, form.matrices, spec.source, str(spec.tokenizer_dir), files]
     facts += [] if spec.checks_base else ["base not checked"]
+    facts += [] if spec.kind == "chat" else [spec.kind]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -168,7 +169,7 @@ class Import:
         self.adapter = adapter
         self.form = form
         self.config = json_object(spec.name, spec.folder / "config.json")
-        self.layout = lay_out_model(spec.name, self.config)
+        self.layout = lay_out_model(spec.name, self.config, spec.kind)
 
     def run(self, store: UnitStore, key: str, progress: Progress | None) -> Manifest:
         layouts = self.tensor_specs()
@@ -268,8 +269,13 @@ class Import:
         return name
 
     def spellings(self, name: str) -> list[str]:
-        """Return the names that a checkpoint may have for a parameter: some leave out the model's prefix."""
+        """Return the names that a checkpoint may have for a parameter: some leave out the model's prefix.
+
+        The states that vectors are made of may be those of a larger model, which has its prefix in front of them.
+        """
         prefix = f"{self.layout.prefix}."
+        if self.spec.kind == "embedding":
+            return [name, prefix + name]
         return [name, name.removeprefix(prefix)] if name.startswith(prefix) else [name]
 
     def check_tied(self, left: set[str], found: dict[str, str]) -> None:

@@ -13,18 +13,32 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from coe.errors import SourceError
 from coe.weights.unit import ALIGNMENT, DTYPE_SIZES, SCALE, TensorSpec
 
-__all__ = ["ModelLayout", "Parameter", "UnitLayout", "check_layers", "lay_out_model", "lay_out_unit", "padded_bytes"]
+__all__ = [
+    "ModelKind",
+    "ModelLayout",
+    "Parameter",
+    "UnitLayout",
+    "build_model",
+    "check_layers",
+    "lay_out_model",
+    "lay_out_unit",
+    "padded_bytes",
+]
+
+ModelKind = Literal["chat", "embedding", "rerank"]
 
 TENSOR_ALIGNMENT = 64  # bytes: a cache line, which satisfies every kernel
 
 _LAYER = re.compile(r"(.+?)\.(\d+)\.")
 # modules that run after the last layer; all others outside the layers run before the first
-_FINAL = re.compile(r"(^|\.)(norm|norm_f|ln_f|final_norm|final_layer_?norm|project_out)\.[^.]+$")
+_FINAL = re.compile(
+    r"^(score|classifier|pre_classifier)\.|(^|\.)pooler\.|(^|\.)(norm|norm_f|ln_f|final_norm|final_layer_?norm|project_out)\.[^.]+$"
+)
 # these tensors lie in this order without gaps, so that a fused projection is one view
 _ADJACENT = (
     ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
@@ -34,6 +48,8 @@ _ADJACENT = (
 )
 # matrices whose dtype may differ: those of products, and the embedding, which is often tied to one
 _MATRIX = re.compile(r"(_proj|lm_head|embed_tokens)\.weight$")
+# what a checkpoint has on top of the states that vectors are made of
+_HEADS = (r"^(\w+\.)?pooler\.", r"^lm_head\.", r"^cls\.", r"^(vocab_|qa_|score\.|classifier\.)", r"(^|\.)position_ids$")
 # tensors of old checkpoints that today's models compute
 _COMPUTED = (r"rotary_emb\.inv_freq$", r"\.attn\.(masked_)?bias$", r"\.attention\.(masked_)?bias$")
 
@@ -87,13 +103,13 @@ def check_layers(expert: str, config: Mapping[str, Any], num_tensors: int) -> No
             )
 
 
-def lay_out_model(expert: str, config: Mapping[str, Any]) -> ModelLayout:
-    """Return the layout of the model that this config.json describes.
+def lay_out_model(expert: str, config: Mapping[str, Any], kind: ModelKind = "chat") -> ModelLayout:
+    """Return the layout of the model that this config.json describes: what transformers builds for its kind.
 
     Raises SourceError if transformers cannot build it, or if it keeps a state beside keys and values.
     """
     try:
-        return _layout(json.dumps(config, sort_keys=True))
+        return _layout(json.dumps(config, sort_keys=True), kind)
     except _KeepsStateError as error:
         raise SourceError(expert, f"{error}; name a model whose layers all attend to keys and values") from None
     except Exception as error:  # third-party edge: each model class raises errors of its own
@@ -108,15 +124,16 @@ class _KeepsStateError(Exception):
 
 
 @lru_cache(maxsize=64)
-def _layout(config_json: str) -> ModelLayout:
+def _layout(config_json: str, kind: ModelKind) -> ModelLayout:
     import torch
-    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
 
     raw = json.loads(config_json)
     config = CONFIG_MAPPING[raw["model_type"]].from_dict(raw)
-    _check_stateless(raw["model_type"], MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], config)
+    if kind == "chat":
+        _check_stateless(raw["model_type"], MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], config)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = build_model(kind, config)
     tied = dict(model.all_tied_weights_keys)
     strict = [re.compile(pattern) for pattern in model._keep_in_fp32_modules_strict or ()]
     parameters = [
@@ -124,8 +141,24 @@ def _layout(config_json: str) -> ModelLayout:
         for name, tensor in model.state_dict().items()
         if name not in tied
     ]
-    ignored = (*_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ()))
-    return ModelLayout(tuple(_units(parameters, _output_name(model))), tied, ignored, model.base_model_prefix)
+    ignored = (*_COMPUTED, *(model._keys_to_ignore_on_load_unexpected or ()), *(_HEADS if kind == "embedding" else ()))
+    output_name = _output_name(model) if kind == "chat" else None
+    return ModelLayout(tuple(_units(parameters, output_name)), tied, ignored, model.base_model_prefix)
+
+
+def build_model(kind: ModelKind, config: Any) -> Any:
+    """Return transformers' model for an expert of this kind, on the device of the context.
+
+    One that gives token states is built without a pooling layer of its own, which sentence encoders do not use.
+    """
+    from transformers import MODEL_MAPPING, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    if kind == "chat":
+        return AutoModelForCausalLM.from_config(config)
+    if kind == "rerank":
+        return AutoModelForSequenceClassification.from_config(config)
+    has_pooler = "add_pooling_layer" in inspect.signature(MODEL_MAPPING[type(config)]).parameters
+    return AutoModel.from_config(config, **({"add_pooling_layer": False} if has_pooler else {}))
 
 
 def _check_stateless(model_type: str, model: Any, config: Any) -> None:

@@ -30,6 +30,16 @@ REFUSALS = [
     ('experts.a = {source = "a", chat_template = "x"}', "x does not exist; paths are relative"),
     ('experts.a = {source = "a", chat_template = "b"}', "b is not a file"),
     ('experts.a = {source = "a", tool_calls = "hermis"}', 'tool_calls = "hermis"'),
+    ('experts.a = {source = "a", kind = "embeddings"}', "[experts.a] kind"),
+    ('experts.a = {source = "a", kind = "embedding"}', "none of them answers prompts"),
+    (
+        'experts.general = "a"\nexperts.b = {source = "b", kind = "rerank", description = "x"}',
+        '[experts.b] description: an expert of kind = "rerank" answers no prompts',
+    ),
+    (
+        'experts.general = {source = "a", fallbacks = ["b"]}\nexperts.b = {source = "b", kind = "rerank"}',
+        'fallbacks = "b": is an expert of kind = "rerank"',
+    ),
     ('experts.a = {source = "a", keep_alive_s = -1}', "[experts.a] keep_alive_s = -1: out of range"),
     ('experts.a = {source = "a", generation = 3}', "[experts.a.generation] = 3: not a table"),
     (

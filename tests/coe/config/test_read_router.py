@@ -12,6 +12,18 @@ from coe.config.schema import RuleConfig
 REFUSALS = [
     ('experts.a = "a"\nexperts.b = "b"', "[router] general: no expert is called 'general'"),
     (A + 'router.general = "b"', '[router] general = "b": names no expert'),
+    (
+        A + 'experts.b = {source = "b", kind = "embedding"}\nrouter.general = "b"',
+        '[router] general = "b": it is an expert of kind = "embedding" and answers no prompts',
+    ),
+    (
+        A + 'experts.b = {source = "b", kind = "rerank"}\nrouter.categories.sql = "b"',
+        '[router.categories] sql = "b": it is an expert of kind = "rerank"',
+    ),
+    (
+        A + 'experts.b = {source = "b", kind = "rerank"}\n[[router.rules]]\nkeyword = ["x"]\nexpert = "b"',
+        '[[router.rules]] 1 expert = "b": it is an expert of kind = "rerank"',
+    ),
     (A + 'router.categories.sql = "q"', '[router.categories] sql = "q": names no expert; experts: a'),
     (A + "router.categories.sql = 1", "[router.categories] sql = 1: not a text"),
     (A + 'router.artefact = "gone"', '[router] artefact = "gone":'),
@@ -80,3 +92,9 @@ def test_only_expert_is_the_general_one(folder: Path) -> None:
 
 def test_expert_called_general_is_the_general_one(folder: Path) -> None:
     assert read(folder, '[experts]\nother = "b"\nGeneral = "a"\n').router.general == "General"
+
+
+def test_the_only_expert_that_answers_prompts_is_the_general_one(folder: Path) -> None:
+    config = read(folder, A + 'experts.b = {source = "b", kind = "embedding", aliases = ["c"]}')
+    assert config.router.general == "a"
+    assert config.names == {"a": "a"}

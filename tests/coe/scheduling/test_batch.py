@@ -75,3 +75,27 @@ def test_composing_a_batch_changes_nothing() -> None:
     batch_of(moment)
     assert not job.is_started
     assert not moment.queues.by_expert["a"].is_in_step
+
+
+def test_a_whole_prompt_is_not_cut_and_may_have_a_longer_step_to_itself() -> None:
+    moment = Moment(max_step_tokens=10)
+    for name, prompt in (("first", 4), ("second", 6), ("third", 5), ("long", 25)):
+        moment.arrive(name, "a", prompt=prompt).is_whole = True
+    assert batch_of(moment).num_tokens == {"first": 4, "second": 6}
+    for name in ("first", "second"):
+        moment.queues.remove(moment.queues.jobs[name])
+    assert batch_of(moment).num_tokens == {"third": 5}
+    moment.queues.remove(moment.queues.jobs["third"])
+    assert batch_of(moment).num_tokens == {"long": 25}
+
+
+def test_a_job_without_kv_begins_when_the_budget_is_taken() -> None:
+    moment = Moment(kv_bytes=70)
+    moment.start(moment.arrive("big", "b", prompt=60, most=10))
+    job = moment.arrive("text", "a", prompt=8)
+    job.kv_bytes, job.is_whole = (lambda _: 0), True
+    assert batch_of(moment).num_tokens == {"text": 8}
+    moment.kv.reserve(job)
+    assert job.is_started
+    moment.kv.free(job)
+    assert not job.is_started

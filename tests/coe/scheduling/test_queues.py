@@ -14,7 +14,7 @@ def add(queues: JobQueues, job_id: str, expert: str = "a", at_s: float = 0.0, do
 
 
 def begin(job: Job) -> None:
-    job.reserved_bytes = 5
+    job.has_begun, job.reserved_bytes = True, 5
 
 
 def test_jobs_are_numbered_in_order_of_arrival_over_all_experts() -> None:

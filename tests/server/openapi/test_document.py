@@ -12,10 +12,12 @@ from server_live import Live, post
 
 from server.admin import admin_routes
 from server.health import health_routes
+from server.openai.embeddings import embedding_routes
 from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
 from server.openapi import answers
 from server.openapi.document import document
+from server.rerank import rerank_routes
 from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
 from server.telemetry.events import event_routes
@@ -28,6 +30,8 @@ PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
     rooms = (
         openai_routes(live.runtime, None, 1.0),  # type: ignore[arg-type]
+        embedding_routes(live.runtime, None),  # type: ignore[arg-type]
+        rerank_routes(live.runtime, None),  # type: ignore[arg-type]
         token_routes(live.runtime, None),  # type: ignore[arg-type]
         routing_routes(live.runtime, None),  # type: ignore[arg-type]
         admin_routes(live.runtime),

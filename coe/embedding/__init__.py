@@ -1,0 +1,1 @@
+"""Embeddings and reranking: texts to vectors and scores, by the router's encoder."""
