@@ -1,8 +1,9 @@
 """BERT's layers on a CPU by OpenVINO: the architecture of E5, MiniLM, BGE and GTE in their small sizes.
 
 Owns the graph, and the arithmetic that suits the processor. One text is one inference on one thread, so a vector is
-independent of its batch by construction; the texts of a call run side by side, one thread each. Knows nothing about
-tokenizers or pooling.
+independent of its batch by construction; the texts of a call run side by side, one thread each. The pieces of a text go
+through the layers in one row, and no token attends to another piece's: every pass over the weights costs as much as 40
+tokens. Knows nothing about tokenizers or pooling.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ Rows = Callable[[Sequence[int]], Floats]
 ARITHMETICS = ("float32", "bfloat16", "int8")
 INT8_GROUP = 128  # activations that share a scale; finer is slower, coarser is less exact
 MAX_LEVEL = 127
+FAR = np.float32(-1e9)  # what is added to the attention between tokens of two pieces: its softmax is 0
 
 
 class BertShape(NamedTuple):
@@ -53,22 +55,29 @@ class OpenVinoBert:
         self._request = self._compiled.create_infer_request()
         self._queue: Any = None  # made when two texts come at once
 
-    def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Return (tokens, hidden) float32 for each text's token ids."""
-        if len(ids) == 1:
-            return [torch.from_numpy(self._request.infer({0: self._inputs(ids[0])})[0].copy())]
+    def states(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
+        """Return (tokens, hidden) float32 for the token ids of each piece of each text."""
+        return [
+            list(rows.split([len(piece) for piece in pieces]))
+            for rows, pieces in zip(self._rows(texts), texts, strict=True)
+        ]
+
+    def _rows(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[Tensor]:
+        """Return (tokens of all its pieces, hidden) of each text."""
+        if len(texts) == 1:
+            return [torch.from_numpy(self._request.infer(self._inputs(texts[0]))[0].copy())]
         if self._queue is None:
             self._queue = self._made_queue()
-        found: list[Tensor] = [torch.empty(0)] * len(ids)
-        for place, row in enumerate(ids):
-            self._queue.start_async({0: self._inputs(row)}, (found, place))
+        found: list[Tensor] = [torch.empty(0)] * len(texts)
+        for place, pieces in enumerate(texts):
+            self._queue.start_async(self._inputs(pieces), (found, place))
         self._queue.wait_all()
         return found
 
-    def _inputs(self, ids: Sequence[int]) -> Floats:
-        """Return the (tokens, hidden) sum of word, position and type vectors."""
-        rows: Floats = self._word_rows(ids) + self._positions[: len(ids)]
-        return rows
+    def _inputs(self, pieces: Sequence[Sequence[int]]) -> dict[int, Floats]:
+        """Return the (tokens, hidden) sums of word, position and type vectors, and which token attends to which."""
+        rows = [self._word_rows(ids) + self._positions[: len(ids)] for ids in pieces]
+        return {0: np.concatenate(rows), 1: apart([len(ids) for ids in pieces])}
 
     def _made_queue(self) -> Any:
         import openvino
@@ -84,8 +93,17 @@ def keep(request: Any, place: tuple[list[Tensor], int]) -> None:
     found[row] = torch.from_numpy(request.get_output_tensor(0).data.copy())
 
 
+def apart(lengths: Sequence[int]) -> Floats:
+    """Return (1, 1, tokens, tokens) to add to attention: 0 within a piece of such a length, far below between two."""
+    piece = np.repeat(np.arange(len(lengths)), lengths)
+    return np.where(piece[:, None] == piece, np.float32(0), FAR)[None, None]
+
+
 class Graph:
-    """The layers as OpenVINO's operations, from (tokens, hidden) sums of embeddings to (tokens, hidden) states."""
+    """The layers as OpenVINO's operations, from (tokens, hidden) sums of embeddings to (tokens, hidden) states.
+
+    The second input is added to every head's (tokens, tokens) attention before its softmax.
+    """
 
     def __init__(self, weights: Mapping[str, Floats], shape: BertShape, *, is_int8: bool) -> None:
         from openvino import opset13
@@ -94,6 +112,7 @@ class Graph:
         self._weights = weights
         self._shape = shape
         self._is_int8 = is_int8
+        self._mask: Any = opset13.parameter([1, 1, -1, -1], np.float32)
 
     def model(self) -> Any:
         """Return the graph, whose number of tokens is open."""
@@ -104,7 +123,7 @@ class Graph:
         states = self._norm(inputs, "embeddings.LayerNorm")
         for number in range(self._shape.layers):
             states = self._layer(states, f"encoder.layer.{number}.")
-        return openvino.Model([states], [inputs], "bert")
+        return openvino.Model([states], [inputs, self._mask], "bert")
 
     def _layer(self, x: Any, prefix: str) -> Any:
         ops = self._ops
@@ -115,7 +134,7 @@ class Graph:
         return self._norm(ops.add(x, self._linear(inner, f"{prefix}output.dense")), f"{prefix}output.LayerNorm")
 
     def _attention(self, x: Any, prefix: str) -> Any:
-        """Return (tokens, hidden): every token attends to all."""
+        """Return (tokens, hidden): every token attends to all that the mask lets it."""
         ops = self._ops
         qkv = self._linear(x, *(f"{prefix}attention.self.{name}" for name in ("query", "key", "value")))
         hidden = self._weights[f"{prefix}attention.output.dense.weight"].shape[0]
@@ -123,7 +142,7 @@ class Graph:
         apart = ops.transpose(heads, integers(ops, 2, 0, 3, 1, 4))  # (3, 1, heads, tokens, dim)
         parts = ops.split(apart, ops.constant(np.array(0, np.int64)), 3).outputs()
         query, key, value = (ops.squeeze(part, integers(ops, 0)) for part in parts)
-        mixed = ops.scaled_dot_product_attention(query, key, value)
+        mixed = ops.scaled_dot_product_attention(query, key, value, self._mask)
         return ops.reshape(ops.transpose(mixed, integers(ops, 0, 2, 1, 3)), integers(ops, -1, hidden), False)
 
     def _linear(self, x: Any, *names: str) -> Any:
