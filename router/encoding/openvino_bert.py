@@ -2,12 +2,13 @@
 
 Owns the graph, and the arithmetic that suits the processor. One text is one inference on one thread, so a vector is
 independent of its batch by construction; the texts of a call run side by side, one thread each. The pieces of a text go
-through the layers in one row, and no token attends to another piece's: every pass over the weights costs as much as 40
-tokens. Knows nothing about tokenizers or pooling.
+through the layers in one row, as far as that pays, and no token attends to another piece's: every pass over the weights
+costs as much as some 40 tokens. Knows nothing about tokenizers or pooling.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ ARITHMETICS = ("float32", "bfloat16", "int8")
 INT8_GROUP = 128  # activations that share a scale; finer is slower, coarser is less exact
 MAX_LEVEL = 127
 ROW_BLOCK = {"bfloat16": 16}  # AMX's tiles: 128 tokens take less time than 116
+MOST_TOGETHER = {"int8": 160}  # tokens of a text whose pieces go in one row; of a longer one each piece goes alone
 FAR = np.float32(-1e9)  # what is added to the attention between tokens of two pieces: its softmax is 0
 
 
@@ -58,16 +60,19 @@ class OpenVinoBert:
 
     def states(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
         """Return (tokens, hidden) float32 for the token ids of each piece of each text."""
-        return [cut(rows, pieces) for rows, pieces in zip(self._rows(texts), texts, strict=True)]
+        most = MOST_TOGETHER.get(self.arithmetic, math.inf)
+        rows = [together(pieces, most) for pieces in texts]
+        found = iter(self._inferred([row for each in rows for row in each]))
+        return [[states for row in each for states in cut(next(found), row)] for each in rows]
 
-    def _rows(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[Tensor]:
-        """Return (tokens of all its pieces and of the padding, hidden) of each text."""
-        if len(texts) == 1:
-            return [torch.from_numpy(self._request.infer(self._inputs(texts[0]))[0].copy())]
+    def _inferred(self, rows: Sequence[Sequence[Sequence[int]]]) -> list[Tensor]:
+        """Return (tokens, hidden) of each row of pieces, its padding included."""
+        if len(rows) == 1:
+            return [torch.from_numpy(self._request.infer(self._inputs(rows[0]))[0].copy())]
         if self._queue is None:
             self._queue = self._made_queue()
-        found: list[Tensor] = [torch.empty(0)] * len(texts)
-        for place, pieces in enumerate(texts):
+        found: list[Tensor] = [torch.empty(0)] * len(rows)
+        for place, pieces in enumerate(rows):
             self._queue.start_async(self._inputs(pieces), (found, place))
         self._queue.wait_all()
         return found
@@ -86,6 +91,11 @@ class OpenVinoBert:
         queue = openvino.AsyncInferQueue(self._compiled)
         queue.set_callback(keep)
         return queue
+
+
+def together(pieces: Sequence[Sequence[int]], most: float) -> list[Sequence[Sequence[int]]]:
+    """Return the pieces of a text in rows: one for all, or where they have more than `most` tokens one for each."""
+    return [pieces] if sum(map(len, pieces)) <= most else [[piece] for piece in pieces]
 
 
 def cut(rows: Tensor, pieces: Sequence[Sequence[int]]) -> list[Tensor]:

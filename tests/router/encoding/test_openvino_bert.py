@@ -9,7 +9,15 @@ import torch
 from tiny_encoders import write_model
 
 from router.encoding.encoder import Encoder
-from router.encoding.openvino_bert import ARITHMETICS, ROW_BLOCK, OpenVinoBert, apart, arithmetic_here, properties_for
+from router.encoding.openvino_bert import (
+    ARITHMETICS,
+    ROW_BLOCK,
+    OpenVinoBert,
+    apart,
+    arithmetic_here,
+    properties_for,
+    together,
+)
 
 TEXTS = [
     "What are the symptoms of appendicitis?",
@@ -77,3 +85,15 @@ def test_rows_are_padded_to_whole_tiles_of_amx_alone(tmp_path: Path, monkeypatch
         rows[name] = inputs[0].shape[0]
         assert inputs[1].shape == (1, 1, rows[name], rows[name])
     assert rows == {"float32": 7, "bfloat16": ROW_BLOCK["bfloat16"], "int8": 7}
+
+
+def test_pieces_of_many_tokens_go_alone_where_that_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [(2, 5, 3), (2, 6, 7, 3)]
+    assert together(pieces, 7) == [pieces]
+    assert together(pieces, 6) == [[pieces[0]], [pieces[1]]]
+    monkeypatch.setattr("router.encoding.openvino_bert.arithmetic_here", lambda: "int8")
+    monkeypatch.setattr("router.encoding.openvino_bert.MOST_TOGETHER", {"int8": 6})
+    network = Encoder(str(write_model(tmp_path / "model")))._backbone.network
+    states = network.states([pieces, pieces[:1]])
+    assert [[len(piece) for piece in text] for text in states] == [[3, 4], [3]]
+    torch.testing.assert_close(states[0][0], states[1][0], atol=0, rtol=0)
