@@ -66,13 +66,19 @@ class _Conversation(NamedTuple):
 
 
 class Router:
-    """A trained classifier and a policy. One thread may use it at a time."""
+    """A trained classifier and a policy. One thread may use it at a time.
 
-    def __init__(self, artefact: Artefact, encoder: TextEncoder, policy: RoutingPolicy) -> None:
+    With `shows_vectors` decisions carry what the encoder saw, some 4.6 KB each, for an answer cache that compares it.
+    """
+
+    def __init__(
+        self, artefact: Artefact, encoder: TextEncoder, policy: RoutingPolicy, *, shows_vectors: bool = False
+    ) -> None:
         artefact.check_encoder(encoder.id)
         self.artefact = artefact
         self.policy = policy.checked(artefact.categories)
         self._encoder = encoder
+        self._shows_vectors = shows_vectors
         self._vectors = VectorMemory(encoder)
         self._memory = ConversationMemory()
         self._shadow: tuple[str, Router] | None = None
@@ -167,7 +173,7 @@ class Router:
 
         Not of a turn in a wrapper: the encoder did not see all that the expert sees.
         """
-        if not request.texts or request.alone != request.text:
+        if not self._shows_vectors or not request.texts or request.alone != request.text:
             return decision
         seen = self.artefact.model.centred(vectors[request.read][None]).astype(np.float32)
         parts = seen.reshape(-1, len(self.artefact.follow_up.centre))

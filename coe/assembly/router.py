@@ -60,11 +60,14 @@ class _Configured(NamedTuple):
     artefact: Artefact | None
 
 
-def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
+def build_router(
+    config: RouterConfig, names: Mapping[str, str], answer_cache: AnswerCacheConfig | None = None
+) -> Router:
     """Load the router that `[router]` describes, its encoder included; raises ConfigError.
 
     `names` is every name and alias, in lower case, with the name of its expert (`Config.names`). Without a classifier
-    (`enabled = false`, or one expert) the router follows names, mentions and rules, and imports no torch.
+    (`enabled = false`, or one expert) the router follows names, mentions and rules, and imports no torch. Decisions
+    carry the encoder's vectors where an `answer_cache` compares them.
     """
     try:
         config, shadow = _resolved(config, names)
@@ -77,7 +80,8 @@ def build_router(config: RouterConfig, names: Mapping[str, str]) -> Router:
 
         encoder = Encoder(artefact.encoder_source, device=config.device)
         examples = _examples(config)
-        router = TrainedRouter(_with_described(config, policy, artefact, examples, encoder), encoder, policy)
+        whole = _with_described(config, policy, artefact, examples, encoder)
+        router = TrainedRouter(whole, encoder, policy, shows_vectors=_compares_vectors(answer_cache))
         if beside is not None:
             extended = _with_described(config, beside.policy, beside.artefact, examples, encoder)
             router.decide_beside(beside.version, extended, beside.policy)
@@ -151,6 +155,10 @@ def _encoder_source(config: RouterConfig, trained: TrainedRouter | None) -> str:
     if trained is not None:
         return trained.encoder.source
     return DEFAULT_SOURCE if config.artefact is None else load_artefact(served_folder(config.artefact)).encoder_source
+
+
+def _compares_vectors(answer_cache: AnswerCacheConfig | None) -> bool:
+    return answer_cache is not None and answer_cache.enabled and bool(answer_cache.semantic)
 
 
 def _classifies(config: RouterConfig, names: Mapping[str, str]) -> bool:

@@ -77,7 +77,7 @@ def _runtime(config: Config, note: Callable[[str, int, int], None]) -> Runtime:
     from coe.progress import import_bars
 
     check_answer_cache(config.answer_cache, config.router, config.names)
-    router = build_router(config.router, config.names)
+    router = build_router(config.router, config.names, config.answer_cache)
     encoder = build_encoder(config.router, router)
     with import_bars() as show:
 

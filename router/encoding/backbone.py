@@ -1,7 +1,7 @@
 """Token ids to token states: the network behind an encoder.
 
 Owns its choice: a static table, OpenVINO for a BERT on a CPU, transformers' modules for everything else and for GPUs.
-All give the same: one (tokens, hidden) tensor per text. Knows nothing about pooling, truncation or caching.
+All give the same: one (tokens, hidden) tensor per piece of a text. Knows nothing about pooling, truncation or caching.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from router.encoding.static_table import find_table
 __all__ = ["Backbone", "Network", "load_backbone"]
 
 WORD_VECTORS = "embeddings.word_embeddings.weight"
+BATCH_SIZE = 32  # pieces that transformers' modules take at once
 POOLER = "pooler."  # BertModel's own head, which sentence encoders do not use: many folders lack its weights
 
 
 class Network(Protocol):
-    """Token ids to one (tokens, hidden) float32 tensor per text; `arithmetic` is that of the matrix products."""
+    """Token ids of texts in pieces, none empty, to one (tokens, hidden) float32 tensor per piece.
+
+    A piece does not see the others. `arithmetic` is that of the matrix products.
+    """
 
     @property
     def arithmetic(self) -> str: ...
-    def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]: ...
+    def states(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]: ...
     def for_another_thread(self) -> Network:
         """Return the same network for use beside this one, one text after another."""
         ...
@@ -50,7 +54,7 @@ class Backbone(NamedTuple):
 
 
 class Modules:
-    """transformers' own modules over a padded batch, on any device.
+    """transformers' own modules over padded batches of pieces of like length, on any device.
 
     `word_rows`, where it is given, stands in for the model's own table of word vectors.
     """
@@ -62,9 +66,18 @@ class Modules:
         self._device = device
         self._word_rows = word_rows
 
+    def states(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
+        """Return (tokens, hidden) float32 for the token ids of each piece of each text."""
+        distinct = sorted({tuple(piece) for pieces in texts for piece in pieces}, key=len)
+        found: dict[tuple[int, ...], Tensor] = {}
+        for start in range(0, len(distinct), BATCH_SIZE):
+            batch = distinct[start : start + BATCH_SIZE]
+            found |= zip(batch, self._padded(batch), strict=True)
+        return [[found[tuple(piece)] for piece in pieces] for pieces in texts]
+
     @torch.inference_mode()
-    def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Return (tokens, hidden) float32 for each text's token ids, without the padding."""
+    def _padded(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Return (tokens, hidden) float32 for each row of ids, without the padding."""
         lengths = torch.tensor([len(row) for row in ids])
         mask = (torch.arange(int(lengths.max())) < lengths[:, None]).long()  # (batch, tokens)
         padded = self._model(**self._inputs(ids), attention_mask=mask.to(self._device)).last_hidden_state

@@ -17,19 +17,18 @@ from safetensors.numpy import load_file, save_file
 
 from router.encoding.shown_encoder import ShownEncoder
 from router.encoding.text_encoder import TextEncoder
+from router.encoding.wrapped_encoder import WrappedEncoder
 
 __all__ = ["CachedEncoder", "load_encoder"]
 
 CHUNK = 1024  # texts between two writes
 
 
-class CachedEncoder:
+class CachedEncoder(WrappedEncoder):
     """The encoder's vectors, rounded to float16, from the folder where they are stored already."""
 
     def __init__(self, encoder: TextEncoder, folder: Path) -> None:
-        self._encoder = encoder
-        self.id = encoder.id
-        self.source = encoder.source
+        super().__init__(encoder)
         self._path = folder / f"{encoder.id}.safetensors"
         self._keys: list[bytes] = []
         self._rows = np.zeros((0, encoder.num_dims), np.float16)
@@ -38,10 +37,6 @@ class CachedEncoder:
             self._keys = [key.tobytes() for key in stored["keys"]]
             self._rows = stored["rows"]
         self._index = {key: row for row, key in enumerate(self._keys)}
-
-    @property
-    def num_dims(self) -> int:
-        return self._encoder.num_dims
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, dims); encodes and stores the texts that are not there yet."""

@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +35,24 @@ NUM_SEGMENTS = 3  # whole, first paragraph, last paragraph
 log = logging.getLogger("coe.router")
 Vectors = NDArray[np.float32]
 Ids = tuple[int, ...]
+
+
+class Pieces(NamedTuple):
+    """Token ids of a text, of its beginning and of its end, which are those of the text where it is short."""
+
+    whole: Ids
+    head: Ids
+    tail: Ids
+
+    @property
+    def distinct(self) -> tuple[Ids, ...]:
+        """What has to be encoded: each piece once, none without a token."""
+        return tuple(piece for piece in dict.fromkeys(self) if piece)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that have to be encoded."""
+        return sum(map(len, self.distinct))
 
 
 class Encoder:
@@ -91,31 +110,31 @@ class Encoder:
         return self._backbone.network.arithmetic
 
     def _encode(self, texts: list[str]) -> Vectors:
-        """Encode every distinct piece once, in batches of similar length, so that little is padding."""
+        """Encode every distinct text once, in batches of like length."""
         pieces = [self._pieces(text) for text in texts]
-        distinct = {ids: place for place, ids in enumerate(dict.fromkeys(piece for row in pieces for piece in row))}
-        embedded = self._embedded(list(distinct))
-        places = np.array([[distinct[piece] for piece in row] for row in pieces], np.intp).reshape(-1, NUM_SEGMENTS)
-        vectors: Vectors = embedded[places].reshape(len(texts), self.num_dims)
-        return vectors
+        order = sorted(dict.fromkeys(pieces), key=lambda each: each.num_tokens)
+        found: dict[Pieces, Vectors] = {}
+        for start in range(0, len(order), self.batch_size):
+            found |= self._embedded(order[start : start + self.batch_size])
+        rows = [found[each] for each in pieces]
+        return np.stack(rows) if rows else np.zeros((0, self.num_dims), np.float32)
 
-    def _pieces(self, text: str) -> tuple[Ids, Ids, Ids]:
+    def _pieces(self, text: str) -> Pieces:
         """Return the token ids of the whole text and of its ends."""
         whole, ends = self._token_ids(text), ends_of(text)
         if ends.head == ends.tail:
-            return whole, whole, whole
+            return Pieces(whole, whole, whole)
         head, tail = self._all_token_ids(ends.head), self._all_token_ids(ends.tail)
-        return whole, tuple(head[:END_TOKENS]), tuple(tail[-END_TOKENS:])
+        return Pieces(whole, tuple(head[:END_TOKENS]), tuple(tail[-END_TOKENS:]))
 
-    def _embedded(self, ids: list[Ids]) -> Vectors:
-        """Return (texts, hidden), each row of length 1; a text without a token is near no other."""
-        vectors = np.zeros((len(ids), self.num_dims // NUM_SEGMENTS), np.float32)
-        order = [row for row in sorted(range(len(ids)), key=lambda index: len(ids[index])) if ids[row]]
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            states = self._backbone.network.states([ids[row] for row in chosen])
-            vectors[chosen] = torch.stack([pooled(rows, self._config.pooling) for rows in states]).cpu().numpy()
-        return vectors
+    def _embedded(self, texts: list[Pieces]) -> dict[Pieces, Vectors]:
+        """Return (num_dims,) of each text, of its pieces each of length 1; one without a token is near no other."""
+        read = [each.distinct for each in texts]
+        states = self._backbone.network.states([pieces for pieces in read if pieces])
+        ids = [piece for pieces in read for piece in pieces]
+        vectors = [pooled(rows, self._config.pooling).cpu().numpy() for text in states for rows in text]
+        of_piece = dict(zip(ids, vectors, strict=True)) | {(): np.zeros(self._backbone.hidden_size, np.float32)}
+        return {each: np.concatenate([of_piece[piece] for piece in each]) for each in texts}
 
     def _token_ids(self, text: str) -> Ids:
         """Return at most max_tokens ids, special tokens included: of a long text its beginning and its end."""

@@ -1,12 +1,14 @@
 """BERT's layers on a CPU by OpenVINO: the architecture of E5, MiniLM, BGE and GTE in their small sizes.
 
 Owns the graph, and the arithmetic that suits the processor. One text is one inference on one thread, so a vector is
-independent of its batch by construction; the texts of a call run side by side, one thread each. Knows nothing about
-tokenizers or pooling.
+independent of its batch by construction; the texts of a call run side by side, one thread each. The pieces of a text go
+through the layers in one row, as far as that pays, and no token attends to another piece's: every pass over the weights
+costs as much as some 40 tokens. Knows nothing about tokenizers or pooling.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,9 +22,13 @@ __all__ = ["ARITHMETICS", "BertShape", "OpenVinoBert", "arithmetic_here", "is_in
 
 Floats = NDArray[np.float32]
 Rows = Callable[[Sequence[int]], Floats]
+Inputs = Callable[[Sequence[Sequence[int]]], dict[int, Floats]]
 ARITHMETICS = ("float32", "bfloat16", "int8")
 INT8_GROUP = 128  # activations that share a scale; finer is slower, coarser is less exact
 MAX_LEVEL = 127
+ROW_BLOCK = {"bfloat16": 16}  # AMX's tiles: 128 tokens take less time than 116
+MOST_TOGETHER = {"int8": 160}  # tokens of a text whose pieces go in one row; of a longer one each piece goes alone
+FAR = np.float32(-1e9)  # what is added to the attention between tokens of two pieces: its softmax is 0
 
 
 class BertShape(NamedTuple):
@@ -53,15 +59,22 @@ class OpenVinoBert:
         self._request = self._compiled.create_infer_request()
         self._queue: Any = None  # made when two texts come at once
 
-    def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Return (tokens, hidden) float32 for each text's token ids."""
-        if len(ids) == 1:
-            return [torch.from_numpy(self._request.infer({0: self._inputs(ids[0])})[0].copy())]
+    def states(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
+        """Return (tokens, hidden) float32 for the token ids of each piece of each text."""
+        most = MOST_TOGETHER.get(self.arithmetic, math.inf)
+        rows = [together(pieces, most) for pieces in texts]
+        found = iter(self._inferred([row for each in rows for row in each]))
+        return [[states for row in each for states in cut(next(found), row)] for each in rows]
+
+    def _inferred(self, rows: Sequence[Sequence[Sequence[int]]]) -> list[Tensor]:
+        """Return (tokens, hidden) of each row of pieces, its padding included."""
+        if len(rows) == 1:
+            return [torch.from_numpy(self._request.infer(self._inputs(rows[0]))[0].copy())]
         if self._queue is None:
             self._queue = self._made_queue()
-        found: list[Tensor] = [torch.empty(0)] * len(ids)
-        for place, row in enumerate(ids):
-            self._queue.start_async({0: self._inputs(row)}, (found, place))
+        found: list[Tensor] = [torch.empty(0)] * len(rows)
+        for place, pieces in enumerate(rows):
+            self._queue.start_async(self._inputs(pieces), (found, place))
         self._queue.wait_all()
         return found
 
@@ -69,10 +82,13 @@ class OpenVinoBert:
         """Return the same network with an inference of its own, which leaves this one a processor."""
         return OneAtATime(self._compiled.create_infer_request(), self._inputs, self.arithmetic)
 
-    def _inputs(self, ids: Sequence[int]) -> Floats:
-        """Return the (tokens, hidden) sum of word, position and type vectors."""
-        rows: Floats = self._word_rows(ids) + self._positions[: len(ids)]
-        return rows
+    def _inputs(self, pieces: Sequence[Sequence[int]]) -> dict[int, Floats]:
+        """Return the (tokens, hidden) sums of word, position and type vectors, and which token attends to which."""
+        lengths = [len(ids) for ids in pieces]
+        num_padding = -sum(lengths) % ROW_BLOCK.get(self.arithmetic, 1)
+        rows = [self._word_rows(ids) + self._positions[: len(ids)] for ids in pieces]
+        padding = np.zeros((num_padding, self._positions.shape[1]), np.float32)
+        return {0: np.concatenate([*rows, padding]), 1: apart([*lengths, num_padding])}
 
     def _made_queue(self) -> Any:
         import openvino
@@ -83,19 +99,34 @@ class OpenVinoBert:
 
 
 class OneAtATime:
-    """A network whose texts are inferred one after another. One thread may use it at a time."""
+    """A network whose pieces are inferred one after another. One thread may use it at a time."""
 
-    def __init__(self, request: Any, inputs: Rows, arithmetic: str) -> None:
+    def __init__(self, request: Any, inputs: Inputs, arithmetic: str) -> None:
         self._request, self._inputs, self.arithmetic = request, inputs, arithmetic
 
-    def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Return (tokens, hidden) float32 for each text's token ids."""
-        return [torch.from_numpy(self._request.infer({0: self._inputs(row)})[0].copy()) for row in ids]
+    def states(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
+        """Return (tokens, hidden) float32 for the token ids of each piece of each text."""
+        return [[self._inferred(piece) for piece in pieces] for pieces in texts]
 
     def for_another_thread(self) -> OneAtATime:
         """Return one with an inference of its own."""
         request = self._request.get_compiled_model().create_infer_request()
         return OneAtATime(request, self._inputs, self.arithmetic)
+
+    def _inferred(self, piece: Sequence[int]) -> Tensor:
+        found = torch.from_numpy(self._request.infer(self._inputs([piece]))[0].copy())
+        return found[: len(piece)]
+
+
+def together(pieces: Sequence[Sequence[int]], most: float) -> list[Sequence[Sequence[int]]]:
+    """Return the pieces of a text in rows: one for all, or where they have more than `most` tokens one for each."""
+    return [pieces] if sum(map(len, pieces)) <= most else [[piece] for piece in pieces]
+
+
+def cut(rows: Tensor, pieces: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Return the rows of each piece; behind the last there may be padding."""
+    lengths = [len(ids) for ids in pieces]
+    return list(rows[: sum(lengths)].split(lengths))
 
 
 def keep(request: Any, place: tuple[list[Tensor], int]) -> None:
@@ -104,8 +135,17 @@ def keep(request: Any, place: tuple[list[Tensor], int]) -> None:
     found[row] = torch.from_numpy(request.get_output_tensor(0).data.copy())
 
 
+def apart(lengths: Sequence[int]) -> Floats:
+    """Return (1, 1, tokens, tokens) to add to attention: 0 within a piece of such a length, far below between two."""
+    piece = np.repeat(np.arange(len(lengths)), lengths)
+    return np.where(piece[:, None] == piece, np.float32(0), FAR)[None, None]
+
+
 class Graph:
-    """The layers as OpenVINO's operations, from (tokens, hidden) sums of embeddings to (tokens, hidden) states."""
+    """The layers as OpenVINO's operations, from (tokens, hidden) sums of embeddings to (tokens, hidden) states.
+
+    The second input is added to every head's (tokens, tokens) attention before its softmax.
+    """
 
     def __init__(self, weights: Mapping[str, Floats], shape: BertShape, *, is_int8: bool) -> None:
         from openvino import opset13
@@ -114,6 +154,7 @@ class Graph:
         self._weights = weights
         self._shape = shape
         self._is_int8 = is_int8
+        self._mask: Any = opset13.parameter([1, 1, -1, -1], np.float32)
 
     def model(self) -> Any:
         """Return the graph, whose number of tokens is open."""
@@ -124,7 +165,7 @@ class Graph:
         states = self._norm(inputs, "embeddings.LayerNorm")
         for number in range(self._shape.layers):
             states = self._layer(states, f"encoder.layer.{number}.")
-        return openvino.Model([states], [inputs], "bert")
+        return openvino.Model([states], [inputs, self._mask], "bert")
 
     def _layer(self, x: Any, prefix: str) -> Any:
         ops = self._ops
@@ -135,7 +176,7 @@ class Graph:
         return self._norm(ops.add(x, self._linear(inner, f"{prefix}output.dense")), f"{prefix}output.LayerNorm")
 
     def _attention(self, x: Any, prefix: str) -> Any:
-        """Return (tokens, hidden): every token attends to all."""
+        """Return (tokens, hidden): every token attends to all that the mask lets it."""
         ops = self._ops
         qkv = self._linear(x, *(f"{prefix}attention.self.{name}" for name in ("query", "key", "value")))
         hidden = self._weights[f"{prefix}attention.output.dense.weight"].shape[0]
@@ -143,7 +184,7 @@ class Graph:
         apart = ops.transpose(heads, integers(ops, 2, 0, 3, 1, 4))  # (3, 1, heads, tokens, dim)
         parts = ops.split(apart, ops.constant(np.array(0, np.int64)), 3).outputs()
         query, key, value = (ops.squeeze(part, integers(ops, 0)) for part in parts)
-        mixed = ops.scaled_dot_product_attention(query, key, value)
+        mixed = ops.scaled_dot_product_attention(query, key, value, self._mask)
         return ops.reshape(ops.transpose(mixed, integers(ops, 0, 2, 1, 3)), integers(ops, -1, hidden), False)
 
     def _linear(self, x: Any, *names: str) -> Any:

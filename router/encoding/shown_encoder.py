@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from router.encoding.text_encoder import TextEncoder
+from router.encoding.wrapped_encoder import WrappedEncoder
 
 __all__ = ["ShownEncoder"]
 
@@ -21,17 +21,8 @@ CHUNK = 256  # texts between two steps of the bar; fewer are encoded without one
 READ_CHARS = 1_000  # about what an encoder reads of a long text: the bar counts no more of it
 
 
-class ShownEncoder:
+class ShownEncoder(WrappedEncoder):
     """The encoder's own vectors; the bar counts characters, because long texts take longer."""
-
-    def __init__(self, encoder: TextEncoder) -> None:
-        self._encoder = encoder
-        self.id = encoder.id
-        self.source = encoder.source
-
-    @property
-    def num_dims(self) -> int:
-        return self._encoder.num_dims
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, dims)."""

@@ -54,9 +54,9 @@ class StaticTable:
         ids: list[int] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
-    def states(self, ids: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Return (tokens, hidden) float32 for each text's token ids."""
-        return [self._table[torch.tensor(row, dtype=torch.long)] for row in ids]
+    def states(self, texts: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
+        """Return (tokens, hidden) float32 for the token ids of each piece of each text."""
+        return [[self._table[torch.tensor(piece, dtype=torch.long)] for piece in pieces] for pieces in texts]
 
     def for_another_thread(self) -> StaticTable:
         """Return itself: a look-up keeps nothing."""

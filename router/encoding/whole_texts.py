@@ -48,7 +48,7 @@ class WholeTexts:
         vectors = np.zeros((len(ids), self.num_dims), np.float32)
         for row, token_ids in enumerate(ids):
             if token_ids:
-                (states,) = self._backbone.network.states([token_ids])
+                ((states,),) = self._backbone.network.states([[token_ids]])
                 vectors[row] = pooled(states, self._config.pooling).cpu().numpy()
         return vectors
 

@@ -39,14 +39,18 @@ class CategoryModel:
 
     def logits(self, vectors: Floats, texts: Sequence[str]) -> Floats:
         """Return (n, categories) of (n, dims) vectors and their n texts."""
-        return self._sum(vectors, lambda model: model.logits(texts))
+        return self.logits_around(self.centred(vectors), texts)
+
+    def logits_around(self, centred: Floats, texts: Sequence[str]) -> Floats:
+        """Return (n, categories) of (n, dims) vectors around the centre and their n texts."""
+        return self._sum(centred, lambda model: model.logits(texts))
 
     def logits_of(self, vectors: Floats, counts: TermCounts) -> Floats:
         """Return (n, categories) of (n, dims) vectors and their n texts' counted terms."""
-        return self._sum(vectors, lambda model: model.logits_of(counts))
+        return self._sum(self.centred(vectors), lambda model: model.logits_of(counts))
 
-    def _sum(self, vectors: Floats, tf_idf_logits: Callable[[TfIdfModel], Floats]) -> Floats:
-        logits = self.layer.logits(self.centred(vectors))
+    def _sum(self, centred: Floats, tf_idf_logits: Callable[[TfIdfModel], Floats]) -> Floats:
+        logits = self.layer.logits(centred)
         if self.tf_idf is None:
             return logits
         total: Floats = logits + self.tf_idf_weight * tf_idf_logits(self.tf_idf)

@@ -36,12 +36,13 @@ class Scores(NamedTuple):
 
 def score(artefact: Artefact, vectors: NDArray[np.float32], texts: Sequence[str]) -> Scores:
     """Return the scores of n texts and their (n, dims) vectors."""
-    logits = artefact.model.logits(vectors, texts)
+    centred = artefact.model.centred(vectors)
+    logits = artefact.model.logits_around(centred, texts)
     probabilities = softmax(logits / artefact.temperature, axis=1)
     if artefact.described is not None:
         probabilities = artefact.described.joined(probabilities, vectors, texts)
     probabilities = probabilities.astype(np.float32)
-    nearest = nearest_to(artefact.exemplar_vectors, artefact.model.centred(vectors))
+    nearest = nearest_to(artefact.exemplar_vectors, centred)
     return Scores(probabilities, artefact.abstain.confidence(probabilities, texts), nearest)
 
 

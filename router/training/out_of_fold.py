@@ -31,7 +31,7 @@ from router.training.training_set import TrainingSet
 __all__ = [
     "Calibration",
     "Choice",
-    "HeldOut",
+    "CrossValidated",
     "OutOfFold",
     "accuracy",
     "calibrate",
@@ -59,7 +59,7 @@ class OutOfFold(NamedTuple):
         return OutOfFold(self.rows[kept], self.logits[kept])
 
 
-class HeldOut(NamedTuple):
+class CrossValidated(NamedTuple):
     """Scores of the labelled rows by models that saw none of their near-duplicates, or none of their family.
 
     The general class's logits are moved by `shift` already, where the recipe added general prompts.
@@ -69,9 +69,9 @@ class HeldOut(NamedTuple):
     by_family: OutOfFold
     shift: float
 
-    def without(self, left_out: NDArray[np.bool_]) -> HeldOut:
+    def without(self, left_out: NDArray[np.bool_]) -> CrossValidated:
         """Return the scores of rows that are not left out; `left_out` covers the whole training set."""
-        return HeldOut(self.by_group.without(left_out), self.by_family.without(left_out), self.shift)
+        return CrossValidated(self.by_group.without(left_out), self.by_family.without(left_out), self.shift)
 
 
 class Calibration(NamedTuple):
@@ -88,13 +88,13 @@ class Choice(NamedTuple):
     figures: list[float]
 
 
-def held_out(training_set: TrainingSet, recipe: Recipe) -> HeldOut:
+def held_out(training_set: TrainingSet, recipe: Recipe) -> CrossValidated:
     """Return the scores out of fold that a training's choices are made on."""
     by_group = out_of_fold(training_set, recipe, training_set.groups, np.ones(len(training_set.labels), np.bool_))
     shift = shift_of(training_set, by_group.rows, by_group.logits)
     by_family = held_out_families(training_set, recipe) if training_set.is_separable.any() else by_group
     is_own = is_labelled(training_set)
-    return HeldOut(
+    return CrossValidated(
         moved(by_group.without(~is_own), training_set, shift),
         moved(by_family.without(~is_own), training_set, shift),
         shift,
@@ -110,7 +110,7 @@ def moved(scores: OutOfFold, training_set: TrainingSet, shift: float) -> OutOfFo
     return OutOfFold(scores.rows, logits)
 
 
-def calibrate(training_set: TrainingSet, scores: HeldOut, recipe: Recipe) -> Calibration:
+def calibrate(training_set: TrainingSet, scores: CrossValidated, recipe: Recipe) -> Calibration:
     """Return the temperature that fits rows of known families, and the abstain rule that fits rows of unknown ones.
 
     With fewer rows than say anything both are constants, and the general class alone refuses prompts.

@@ -43,12 +43,15 @@ def train(
     follow_up: FollowUpModel | None = None,
     descriptions: Mapping[str, str] | None = None,
     others: Sequence[Prompt] = (),
+    *,
+    looks_for_warnings: bool = True,
 ) -> Artefact:
     """Return the artefact of these prompts, and of those unlabelled ones whose neighbours agree on a category.
 
     `follow_up` is the encoder's model of follow-ups; by default the shipped one, or one fitted on authored turns.
     `descriptions` is category -> a sentence, for the recipe that reads them: a category with one needs no prompt. That
     recipe adds general prompts where no prompt is labelled `general`, and `others`, which belong to no category here.
+    Warnings about the rows stand in the artefact's metrics, for whoever reads them.
 
     Raises:
         ValueError: fewer than two categories, or one with fewer prompts than the recipe needs.
@@ -56,7 +59,7 @@ def train(
     rows = training_set(prompts, encoder, recipe, unlabelled, descriptions or {}, others)
     scores = held_out(rows, recipe)
     calibration = calibrate(rows, scores, recipe)
-    warnings = warnings_about(rows, scores, calibration, descriptions or {})
+    warnings = warnings_about(rows, scores, calibration, descriptions or {}) if looks_for_warnings else []
     chosen, model = exemplar_rows(rows.labels, recipe), shifted(fit_model(rows, recipe), rows.categories, scores.shift)
     return Artefact(
         encoder_source=encoder.source,

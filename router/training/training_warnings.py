@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 from router.labelled.duplicates import wording
 from router.model.abstain import AbstainRule
-from router.training.out_of_fold import Calibration, HeldOut, OutOfFold, is_labelled
+from router.training.out_of_fold import Calibration, CrossValidated, OutOfFold, is_labelled
 from router.training.training_set import TrainingSet
 
 __all__ = ["Templates", "templates_in", "warnings_about"]
@@ -50,7 +50,7 @@ class Templates(NamedTuple):
 
 
 def warnings_about(
-    rows: TrainingSet, scores: HeldOut, calibration: Calibration, sentences: Mapping[str, str]
+    rows: TrainingSet, scores: CrossValidated, calibration: Calibration, sentences: Mapping[str, str]
 ) -> list[str]:
     """Return what a user should know, worst first; nothing for sound data.
 

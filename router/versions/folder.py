@@ -1,7 +1,7 @@
 """A folder of versions on disk: one artefact becomes its first version, a new version is added, the state is changed.
 
-Owns the order of writes: a version is written beside the others and renamed when it is whole, the state last. Knows
-nothing about training or the gate's rule.
+Owns the order of writes: a version is written beside the others and renamed when it is whole, the state last, by one
+command at a time. Knows nothing about training or the gate's rule.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from router.model.versions import (
     version_folder,
     write_versions,
 )
+from router.versions.folder_lock import locked
 
 __all__ = ["REPORT_FILE", "add_version", "change", "open_versions", "read_report"]
 
@@ -36,17 +37,22 @@ def open_versions(folder: Path) -> Versions:
     """Return the state of a folder; an artefact that lies in it by itself becomes its first version, the served one.
 
     Raises:
-        VersionsError: no router there, or a damaged state.
+        VersionsError: no router there, a damaged state, or another command that does not let go of the folder.
         ArtefactError: what lies there is no artefact that can be used.
     """
+    if not folder.is_dir():
+        raise no_router(folder)
+    with locked(folder):
+        return opened(folder)
+
+
+def opened(folder: Path) -> Versions:
     if (found := read_versions(folder)) is not None:
         return found
     if folder.resolve() == DEFAULT_FOLDER.resolve():
         raise VersionsError(f"{folder}: the router that comes with coe; copy the folder, and retrain the copy")
     if not (folder / HEADER_FILE).is_file():
-        raise VersionsError(
-            f"{folder}: no trained router there; make the first with `coe router train … --out {folder}`"
-        )
+        raise no_router(folder)
     read_artefact(folder)
     names = [name for name in (HEADER_FILE, ARRAYS_FILE, RECORD_FILE) if (folder / name).is_file()]
 
@@ -59,6 +65,10 @@ def open_versions(folder: Path) -> Versions:
     for name in names:  # from here on the version is read; a crash before this leaves files that nobody reads
         (folder / name).unlink()
     return first
+
+
+def no_router(folder: Path) -> VersionsError:
+    return VersionsError(f"{folder}: no trained router there; make the first with `coe router train … --out {folder}`")
 
 
 def add_version(folder: Path, write: Callable[[Path], None], report: Mapping[str, Any] | None = None) -> str:
@@ -107,16 +117,22 @@ def change(folder: Path, how: Callable[[Versions], Versions]) -> Versions:
     """Change the state of a folder as it is now, and return the new one.
 
     Raises:
-        VersionsError: no versions there, a damaged state, or one that does not allow the change.
+        VersionsError: no versions there, a damaged state, one that does not allow the change, or another command that
+            does not let go of the folder.
     """
-    versions = read_versions(folder)
-    if versions is None:
-        raise VersionsError(
-            f"{folder}: no versions there; `coe router retrain {folder}` makes some of a trained router"
-        )
-    changed = how(versions)
-    write_versions(folder, changed)
-    return changed
+    if not folder.is_dir():
+        raise no_versions(folder)
+    with locked(folder):
+        versions = read_versions(folder)
+        if versions is None:
+            raise no_versions(folder)
+        changed = how(versions)
+        write_versions(folder, changed)
+        return changed
+
+
+def no_versions(folder: Path) -> VersionsError:
+    return VersionsError(f"{folder}: no versions there; `coe router retrain {folder}` makes some of a trained router")
 
 
 def read_report(folder: Path, number: str) -> dict[str, Any] | None:

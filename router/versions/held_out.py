@@ -28,7 +28,7 @@ from router.training.recipe import Recipe
 from router.training.train import MIN_PER_CATEGORY, train
 from router.versions.gate import Answers
 
-__all__ = ["HeldOut", "Served", "Training", "held_out"]
+__all__ = ["HeldOutAnswers", "Served", "Training", "held_out"]
 
 NUM_FOLDS = 5
 MANY_ROWS = 5000  # from here on a fifth of the rows is held out once, instead of each fifth in turn
@@ -63,7 +63,7 @@ class Served:
     training: Training | None = None
 
 
-class HeldOut(NamedTuple):
+class HeldOutAnswers(NamedTuple):
     """Rows of the table that were held out, what both say of them, and how the comparison came about."""
 
     rows: Rows
@@ -81,7 +81,7 @@ class Known(NamedTuple):
     has_all: bool  # the rows it was trained on, all of them, stand in the table
 
 
-def held_out(prompts: Sequence[Prompt], served: Served, candidate: Training) -> HeldOut:
+def held_out(prompts: Sequence[Prompt], served: Served, candidate: Training) -> HeldOutAnswers:
     """Return what both say of the rows that can be held out, fold by fold."""
     groups = np.array(groups_of([prompt.text for prompt in prompts]), np.str_)
     known = known_rows(prompts, groups, served)
@@ -106,7 +106,7 @@ def held_out(prompts: Sequence[Prompt], served: Served, candidate: Training) -> 
     same_rows, said_by_new = in_order(new)
     assert (rows == same_rows).all(), "both are asked about the same rows"
     notes = notes_on(known, served, stand_in is not None, len(rows), num_folds)
-    return HeldOut(rows, said_by_old, said_by_new, groups[rows], notes)
+    return HeldOutAnswers(rows, said_by_old, said_by_new, groups[rows], notes)
 
 
 class Said(NamedTuple):

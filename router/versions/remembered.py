@@ -11,22 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.encoding.text_encoder import TextEncoder
+from router.encoding.wrapped_encoder import WrappedEncoder
 
 __all__ = ["RememberedEncoder"]
 
 
-class RememberedEncoder:
+class RememberedEncoder(WrappedEncoder):
     """An encoder, and the vector of every text that it was asked for."""
 
     def __init__(self, encoder: TextEncoder) -> None:
-        self._encoder = encoder
+        super().__init__(encoder)
         self._vectors: dict[str, NDArray[np.float32]] = {}
-        self.id = encoder.id
-        self.source = encoder.source
-
-    @property
-    def num_dims(self) -> int:
-        return self._encoder.num_dims
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (n, dims); encodes with one call the texts that are new."""

@@ -32,7 +32,7 @@ def make(mapping: dict[str, str] | None = None, **changes: object) -> tuple[Rout
 
 def with_policy(policy: RoutingPolicy, **changes: object) -> tuple[Router, FakeEncoder]:
     encoder = FakeEncoder()
-    return Router(fake_artefact(**changes), encoder, policy), encoder
+    return Router(fake_artefact(**changes), encoder, policy, shows_vectors=True), encoder
 
 
 def chat(*contents: str, **more: object) -> RouteQuery:
@@ -57,6 +57,8 @@ def test_a_decision_has_what_the_encoder_saw_and_no_other_has_any() -> None:
     assert np.concatenate(parts) == pytest.approx(encoder.encode(["select it"])[0], abs=1e-6)
     assert len(parts) == 3
     assert mentioned.vectors == named.vectors == ()
+    silent = Router(router.artefact, encoder, router.policy)
+    assert silent.route([ask("select it")])[0].vectors == ()  # nobody compares them
 
 
 def test_nothing_to_classify_asks_the_encoder_nothing() -> None:

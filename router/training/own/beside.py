@@ -46,7 +46,14 @@ def with_described(
     """
     check_examples(examples, descriptions)
     others = prompts_of(trained, {category for category in served if category not in descriptions})
-    own = train(examples, encoder, descriptions=descriptions, follow_up=trained.follow_up, others=others)
+    own = train(
+        examples,
+        encoder,
+        descriptions=descriptions,
+        follow_up=trained.follow_up,
+        others=others,
+        looks_for_warnings=False,  # a server that starts shows none
+    )
     names = tuple(dict.fromkeys((*trained.categories, *descriptions)))
     told = [category for category in own.categories if category != GENERAL]
     described = DescribedCategories(

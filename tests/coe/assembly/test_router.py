@@ -51,6 +51,17 @@ def test_without_a_classifier_names_mentions_and_rules_decide() -> None:
     assert [decision.expert for decision in router.route(asked)] == ["general", "code", "code", "maths"]
 
 
+def test_decisions_carry_vectors_where_the_answer_cache_compares_them() -> None:
+    for answer_cache, carries in (
+        (None, False),
+        (AnswerCacheConfig(enabled=True), False),
+        (AnswerCacheConfig(semantic={"code": 0.9}), False),
+        (AnswerCacheConfig(enabled=True, semantic={"code": 0.9}), True),
+    ):
+        router = build_router(RouterConfig("general"), NAMES, answer_cache)
+        assert bool(router.route([query(CODE)])[0].vectors) is carries
+
+
 def test_one_expert_needs_no_classifier() -> None:
     assert isinstance(build_router(RouterConfig("only"), {"only": "only", "alias": "only"}), GeneralOnly)
 

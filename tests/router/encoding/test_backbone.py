@@ -1,4 +1,4 @@
-"""A folder that transformers cannot read is named."""
+"""A folder that transformers cannot read is named; modules keep pieces apart and in order."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import gc
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_encoders import write_model
 
+from router.encoding.backbone import Modules
 from router.encoding.encoder import Encoder
 
 
@@ -27,3 +29,15 @@ def test_an_encoder_keeps_no_mapping_of_its_file(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"")
     assert (encoder.encode(["some words", "other words"])[:1] == before).all()
     assert encoder.matmul_shapes
+
+
+def test_modules_give_the_states_of_each_piece_of_each_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.encoding.backbone.BATCH_SIZE", 2)  # so that three pieces are two batches
+    network = Encoder(str(write_model(tmp_path / "model", is_bert=False)))._backbone.network
+    assert isinstance(network, Modules)
+    texts = [[(2, 9, 5, 6, 7, 3), (2, 8, 3)], [(2, 8, 3), (2, 5, 6, 3)]]
+    states = network.states(texts)
+    assert [[len(piece) for piece in text] for text in states] == [[6, 3], [3, 4]]
+    for row, pieces in zip(states, texts, strict=True):
+        for found, piece in zip(row, pieces, strict=True):
+            torch.testing.assert_close(found, network.states([[piece]])[0][0], atol=1e-5, rtol=0)

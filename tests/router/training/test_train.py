@@ -46,6 +46,12 @@ def test_one_prompt_or_a_description_is_enough_for_a_category() -> None:
     assert learned.metrics["out_of_fold_accuracy"] > 0.9
 
 
+def test_warnings_are_looked_for_unless_nobody_reads_them() -> None:
+    tiny = [*toy_prompts(), Prompt("sue", "law")]
+    assert train(tiny, FakeEncoder()).metrics["warnings"]
+    assert "warnings" not in train(tiny, FakeEncoder(), looks_for_warnings=False).metrics
+
+
 def test_descriptions_alone_make_a_router() -> None:
     described = {"math": "sum red red blue", "sql": "teal navy pink"}
     encoder = FakeEncoder()

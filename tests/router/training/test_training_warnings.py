@@ -14,7 +14,7 @@ from router.labelled.prompts import Prompt
 from router.model.abstain import AbstainRule
 from router.model.artefact import Artefact
 from router.model.scores import score
-from router.training.out_of_fold import Calibration, HeldOut, OutOfFold
+from router.training.out_of_fold import Calibration, CrossValidated, OutOfFold
 from router.training.train import train
 from router.training.training_set import TrainingSet
 from router.training.training_warnings import templates_in, warnings_about
@@ -156,7 +156,7 @@ def judged(logits: np.ndarray, rule: AbstainRule) -> list[str]:
     prompts = [*natural("math", "sum", 20), *natural("sql", "select", 20)]
     rows = TrainingSet.of(prompts, FakeEncoder())
     scores = OutOfFold(np.arange(40), logits)
-    return warnings_about(rows, HeldOut(scores, scores, 0.0), Calibration(1.0, rule), {})
+    return warnings_about(rows, CrossValidated(scores, scores, 0.0), Calibration(1.0, rule), {})
 
 
 def likely(column: int, logit: float) -> list[float]:
