@@ -125,7 +125,7 @@ def store_status_from(body: JsonObject) -> StoreStatus:
 
 def _choice_from(body: JsonObject) -> Choice:
     logprobs = None if body["logprobs"] is None else tuple(body["logprobs"]["content"])
-    return Choice(body["message"]["content"], body["finish_reason"], logprobs)
+    return Choice(body["message"]["content"] or "", body["finish_reason"], logprobs)
 
 
 def _usage_from(body: JsonObject) -> Usage:
