@@ -274,11 +274,11 @@ class Runtime:
             is_thinking=read.is_thinking,
             dropped_ids=form.dropped_ids(has_tools=can_call(request)) if is_chat else None,
         )
-        grammar = grammar_of(request, form)
         try:
+            grammar = grammar_of(request, form)
             return prompt if grammar is None else await self._with_grammar(prompt, grammar)
         except InvalidRequestError as error:
-            if grammar == request.grammar:
+            if request.grammar is not None or not can_call(request):
                 raise
             raise InvalidRequestError(f"tools cannot be called as their schemas say: {error}", param="tools") from error
 

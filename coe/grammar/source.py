@@ -16,7 +16,7 @@ from llguidance.gbnf_to_lark import any_to_lark
 from coe.conversation import Grammar, ThoughtMarks
 from coe.errors import InvalidRequestError
 
-__all__ = ["Lead", "param_of", "written"]
+__all__ = ["OPTIONS", "Lead", "param_of", "schema_of", "written"]
 
 MAX_CHARS = 100_000  # a schema of 2,700 properties, which takes 3 s to compile
 MAX_DEPTH = 100  # of nested JSON; the library's parser has 128
@@ -60,7 +60,7 @@ def _answer(grammar: Grammar) -> dict[str, Any]:
         case "json_object":
             return {"json_schema": {"type": "object", "x-guidance": OPTIONS}}
         case "json_schema":
-            return {"json_schema": {**_schema(grammar), "x-guidance": OPTIONS}}
+            return {"json_schema": {**schema_of(grammar), "x-guidance": OPTIONS}}
         case "regex":
             (regex,) = json.loads(LLMatcher.grammar_from_regex(grammar.source))["grammars"]
             return dict(regex)
@@ -70,7 +70,8 @@ def _answer(grammar: Grammar) -> dict[str, Any]:
             return {"lark_grammar": _lark(grammar)}
 
 
-def _schema(grammar: Grammar) -> Mapping[str, Any]:
+def schema_of(grammar: Grammar) -> Mapping[str, Any]:
+    """Return a grammar's JSON schema as an object; raises InvalidRequestError for one that is none, or too deep."""
     schema = _parsed(grammar)
     if schema is True:
         return {}

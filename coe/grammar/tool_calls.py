@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from coe.conversation import Grammar, Tool, ToolChoice
 from coe.grammar.python_calls import python_call
-from coe.grammar.source import OPTIONS
+from coe.grammar.source import OPTIONS, schema_of
 from coe.grammar.xml_calls import xml_call
 from coe.text.output.answer_form import AnswerForm
 
@@ -91,7 +91,7 @@ def answer_grammar(
     if asked is not None:
         if asked.kind not in ("json_object", "json_schema"):
             return asked
-        schema = json.loads(asked.source) if asked.source else _ANY_OBJECT
+        schema = schema_of(asked) if asked.kind == "json_schema" else _ANY_OBJECT
         return calls.grammar("start: calls | form", f"form: {_json(schema, is_strict=True)}")
     if any(tool.is_strict for tool in callable_) and calls.begins_with_a_token:
         return calls.grammar("start: TEXT? calls?", "TEXT: /(?s:.+)/")
@@ -122,7 +122,7 @@ class _Calls:
         return Grammar("lark", "\n".join(lines))
 
     def _call(self, at: int, tool: Tool) -> list[str]:
-        schema = dict(tool.parameters) or _NO_ARGUMENTS
+        schema = schema_of(Grammar("json_schema", json.dumps(dict(tool.parameters) or _NO_ARGUMENTS)))
         if not self._is_forced and not tool.is_strict:
             schema = _ANY_OBJECT
         if self._form.calls in ("qwen3-coder", "glm"):

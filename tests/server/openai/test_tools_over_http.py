@@ -54,7 +54,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "plain": tiny_llama(folder / "plain", max_position_embeddings=2048),  # its template knows no tools
         "thinker": expert(folder / "thinker", TOOL_TEMPLATES["qwq"]),
     }
-    with live_server(write_config(folder, experts)) as server:
+    with live_server(write_config(folder, experts, "[answer_cache]\nenabled = true")) as server:
         yield server
 
 
@@ -131,6 +131,38 @@ def test_a_loop_sends_results_back_until_an_answer_comes(client: openai.OpenAI, 
     assert not message.tool_calls
     changed: Any = done.model_extra and done.model_extra["coe"]["changed"]
     assert bool(changed) is (model == "plain")
+
+
+def test_a_kept_answer_is_read_again(client: openai.OpenAI) -> None:
+    done = [client.chat.completions.create(**forced(temperature=0, max_tokens=299)) for _ in range(2)]
+    calls = [each.choices[0].message.tool_calls or () for each in done]
+    assert [bool(each.model_extra and each.model_extra["coe"]["cached"]) for each in done] == [False, True]
+    for (call,) in calls:
+        assert call.type == "function"
+    assert len({(call.function.name, call.function.arguments) for (call,) in calls if call.type == "function"}) == 1
+    assert [each.choices[0].finish_reason for each in done] == ["tool_calls", "tool_calls"]
+    other = client.chat.completions.create(**forced(temperature=0, max_tokens=299, tool_choice="none"))
+    assert not other.choices[0].message.tool_calls
+
+
+def test_a_strict_schema_that_cannot_be_kept_to_is_refused_by_name(client: openai.OpenAI) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}, "required": ["a"]}
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
+    with pytest.raises(openai.BadRequestError, match=r"tools cannot be called.*uniqueItems") as caught:
+        client.chat.completions.create(**forced(tools=[tool]))
+    assert caught.value.param == "tools"
+
+
+def test_a_form_of_the_answer_and_tools_may_stand_together(client: openai.OpenAI) -> None:
+    form: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": [1, 2]}}}
+    ends = set()
+    for seed in range(8):
+        more: dict[str, Any] = {"tool_choice": "auto", "response_format": form, "seed": seed, "tools": [WEATHER]}
+        choice = client.chat.completions.create(**forced(**more, max_tokens=600)).choices[0]
+        ends.add(choice.finish_reason)
+        if choice.finish_reason == "stop":
+            assert json.loads(choice.message.content or "") in (1, 2)
+    assert ends <= {"stop", "tool_calls"}
 
 
 def test_thoughts_are_kept_apart_and_counted(client: openai.OpenAI) -> None:
