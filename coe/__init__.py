@@ -22,7 +22,6 @@ from coe.client import (
     StreamDelta,
     ToolCallDelta,
 )
-from coe.conversation import ToolCall
 from coe.errors import (
     AuthenticationError,
     BreakerOpenError,
@@ -52,7 +51,7 @@ from coe.errors import (
     WeightsError,
 )
 from coe.statuses import ExpertStatus
-from coe.types import Decision, Switch, SwitchKind, Tier, Usage
+from coe.types import Decision, Switch, SwitchKind, Tier, ToolCall, Usage
 
 __all__ = [
     "Answer",

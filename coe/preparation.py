@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import NamedTuple
 
-from coe.conversation import Grammar, ThoughtMarks
 from coe.engine.logits_processor import processors_of
 from coe.engine.sampling import Sampler
 from coe.engine.sequence import Sequence, Sink
@@ -21,7 +20,19 @@ from coe.text.output.answer_form import AnswerForm
 from coe.text.rendering import OverrunError
 from coe.text.templates import ChatTokens, ExpertText, Extras
 from coe.text.tool_turns import num_chars
-from coe.types import Decision, GenerateRequest, Likelihood, Message, PromptScored, RouteQuery, Sampling, Tier, Tool
+from coe.types import (
+    Decision,
+    GenerateRequest,
+    Grammar,
+    Likelihood,
+    Message,
+    PromptScored,
+    RouteQuery,
+    Sampling,
+    ThoughtMarks,
+    Tier,
+    Tool,
+)
 
 __all__ = [
     "PreparedPrompt",

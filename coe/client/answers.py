@@ -13,9 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from coe.conversation import ToolCall
 from coe.statuses import AnswersStatus, ExpertStatus, StoreStatus, UnitStatus
-from coe.types import Cached, CostTerm, Decision, Neighbour, PassedOver, ShadowChoice, Switch, SwitchKind, Tier, Usage
+from coe.types import (
+    Cached,
+    CostTerm,
+    Decision,
+    Neighbour,
+    PassedOver,
+    ShadowChoice,
+    Switch,
+    SwitchKind,
+    Tier,
+    ToolCall,
+    Usage,
+)
 
 __all__ = [
     "Answer",

@@ -18,8 +18,8 @@ from coe.client.answers import Answer, Choice, answer_from, reasoning_in
 from coe.client.errors import connection_errors, error_in, raise_for, reading
 from coe.client.once import Once
 from coe.client.sse import SseReader
-from coe.conversation import ToolCall
 from coe.errors import StreamError
+from coe.types import ToolCall
 
 __all__ = ["AsyncStream", "Stream", "StreamDelta", "StreamReader", "ToolCallDelta"]
 

@@ -14,13 +14,13 @@ from typing import NamedTuple, TypeVar
 
 from llguidance import LLMatcher, LLParserLimits
 
-from coe.conversation import Grammar, ThoughtMarks
 from coe.errors import InvalidRequestError
 from coe.grammar.matcher import CompiledGrammar, reason_of
 from coe.grammar.source import Lead, param_of, written
 from coe.grammar.token_table import TokenTable, digest_of, token_table
 from coe.machine.allowance import usable_cpus
 from coe.text.templates import ExpertText
+from coe.types import Grammar, ThoughtMarks
 
 __all__ = ["Grammars"]
 

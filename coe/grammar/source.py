@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from llguidance import LLMatcher
 from llguidance.gbnf_to_lark import any_to_lark
 
-from coe.conversation import Grammar, ThoughtMarks
 from coe.errors import InvalidRequestError
+from coe.types import Grammar, ThoughtMarks
 
 __all__ = ["OPTIONS", "Lead", "param_of", "schema_of", "written"]
 

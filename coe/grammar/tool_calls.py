@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coe.conversation import Grammar, Tool, ToolChoice
 from coe.grammar.python_calls import python_call
 from coe.grammar.source import OPTIONS, schema_of
 from coe.grammar.xml_calls import xml_call
 from coe.text.output.answer_form import AnswerForm
+from coe.types import Grammar, Tool, ToolChoice
 
 __all__ = ["answer_grammar"]
 

@@ -16,12 +16,11 @@ from compositions import integrity, with_runtime, write_config
 from random_schemas import is_valid, random_schema
 from tiny_tokenizers import sentencepiece_bpe, tiny_llama_with, unigram
 
-from coe.conversation import ThoughtMarks
 from coe.engine.events import Fault
 from coe.errors import ExpertError, InvalidRequestError
 from coe.preparation import PreparedPrompt
 from coe.runtime import Runtime
-from coe.types import Delta, Finished, FinishReason, GenerateRequest, Grammar, Message, Routed, Sampling
+from coe.types import Delta, Finished, FinishReason, GenerateRequest, Grammar, Message, Routed, Sampling, ThoughtMarks
 
 PROMPT = (Message("user", "What is the capital of France?"),)
 OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "required": ["a"]}

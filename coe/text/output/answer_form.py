@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from coe.conversation import ThoughtMarks
 from coe.text.output.call_formats import CALL_FORMATS, CallFormat, CallFormatName
+from coe.types import ThoughtMarks
 
 __all__ = ["AddedWord", "AnswerForm", "answer_form_of"]
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from coe.conversation import Tool, ToolChoice
 from coe.text.output.answer_form import AnswerForm
 from coe.text.output.call_formats import CallFormat
 from coe.text.output.calls import CallReader
 from coe.text.output.harmony import HarmonyReader
 from coe.text.output.parts import Part, Said, Thought
 from coe.text.output.thoughts import Split, ThoughtReader
+from coe.types import Tool, ToolChoice
 
 __all__ = ["AnswerReader", "MarkedReader", "reader_of"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from coe.conversation import ThoughtMarks
 from coe.text.output.parts import overlap
+from coe.types import ThoughtMarks
 
 __all__ = ["Split", "ThoughtReader"]
 

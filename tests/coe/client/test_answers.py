@@ -17,7 +17,6 @@ from coe.client.answers import (
     store_status_from,
     whole_answer_from,
 )
-from coe.conversation import ToolCall
 from coe.statuses import ExpertStatus, StoreStatus
 from coe.types import (
     CostTerm,
@@ -32,6 +31,7 @@ from coe.types import (
     Switch,
     SwitchKind,
     Tier,
+    ToolCall,
     Usage,
 )
 from server.decisions import decision_object, route_object

@@ -15,12 +15,12 @@ from tiny_models import tiny_llama
 from tiny_tokenizers import sentencepiece_bpe, tiny_llama_with, unigram
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from coe.conversation import Grammar, GrammarKind, ThoughtMarks
 from coe.errors import InvalidRequestError
 from coe.grammar.compiler import Grammars
 from coe.grammar.matcher import CompiledGrammar, Matcher
 from coe.text.loading import load_text
 from coe.text.templates import ExpertText
+from coe.types import Grammar, GrammarKind, ThoughtMarks
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 KINDS: dict[str, Callable[[Path], Path]] = {

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from coe.conversation import Grammar, ThoughtMarks
 from coe.errors import InvalidRequestError
 from coe.grammar.source import MAX_CHARS, Lead, written
+from coe.types import Grammar, ThoughtMarks
 
 
 def test_json_has_bounded_white_space_and_a_client_cannot_make_the_library_lenient() -> None:

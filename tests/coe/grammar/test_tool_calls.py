@@ -15,7 +15,6 @@ import pytest
 from tiny_models import tiny_llama
 from transformers import AutoTokenizer
 
-from coe.conversation import Grammar, Tool, ToolChoice
 from coe.errors import InvalidRequestError
 from coe.grammar.compiler import Grammars
 from coe.grammar.tool_calls import MAX_CALLS, answer_grammar
@@ -24,6 +23,7 @@ from coe.text.output.answer_reader import reader_of
 from coe.text.output.call_formats import CALL_FORMATS, CallFormatName
 from coe.text.output.parts import Called, Part, Said, Thought
 from coe.text.templates import ExpertText
+from coe.types import Grammar, Tool, ToolChoice
 
 CITY = {
     "type": "object",

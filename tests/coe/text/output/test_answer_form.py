@@ -6,8 +6,8 @@ import pytest
 from chat_templates import TEMPLATES
 from tool_templates import TOOL_TEMPLATES
 
-from coe.conversation import ThoughtMarks
 from coe.text.output.answer_form import AddedWord, answer_form_of
+from coe.types import ThoughtMarks
 
 THINK = ThoughtMarks("<think>", "</think>")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from model_outputs import RECORDED, TOOLS, Recorded
 
-from coe.conversation import ThoughtMarks, Tool, ToolChoice
 from coe.text.output.answer_form import AnswerForm
 from coe.text.output.answer_reader import reader_of
 from coe.text.output.call_formats import CallFormatName
 from coe.text.output.parts import Called, Part, Said, Thought
+from coe.types import ThoughtMarks, Tool, ToolChoice
 
 OFFERED = tuple(Tool(name, parameters=schema) for name, schema in TOOLS.items())
 MAGISTRAL = AnswerForm(

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from coe.conversation import ThoughtMarks
 from coe.text.output.thoughts import ThoughtReader
+from coe.types import ThoughtMarks
 
 THINK = ThoughtMarks("<think>", "</think>")
 
