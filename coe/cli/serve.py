@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coe.config.read import load_config
 from coe.config.schema import Config
+from coe.telemetry.spans import start_tracing
 from server.access.door import build_door
 from server.connection import ConnectionLimits
 from server.process.ending import Ending
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     listener = bind(arguments.host or settings.host, settings.port if arguments.port is None else arguments.port)
     if arguments.restart and (code := supervise()) is not None:
         return code
+    if start_tracing(os.environ):
+        log.info("spans of requests are sent to where OTEL_EXPORTER_OTLP_ENDPOINT says")
     ending = Ending(settings.drain_s)
     host, port = listener.getsockname()[:2]
     door = build_door(config.access, host, os.environ, is_open=arguments.open)

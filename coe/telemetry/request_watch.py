@@ -13,6 +13,7 @@ from coe.telemetry.decisions import DecisionLog
 from coe.telemetry.events import RequestChanged, RequestPhase
 from coe.telemetry.hub import Publish
 from coe.telemetry.metrics import Metrics
+from coe.telemetry.spans import Spans, Times, current_parent
 from coe.types import Decision, Delta, Finished, GenerateEvent, GenerateRequest, Routed
 
 __all__ = ["RequestWatch", "RequestWatches"]
@@ -30,7 +31,7 @@ class RequestWatch:
         self._id, self._request_id, self._key = request.id, request.request_id, request.owner
         self._metrics, self._publish = metrics, publish
         self._phase: RequestPhase = "arrived"
-        self._arrived_s = time.monotonic()
+        self._times, self._parent = Times(time.monotonic()), current_parent()
         self._first_token_s: float | None = None
         self._wait_s: float | None = None
         self._prompt_tokens: int | None = None
@@ -50,6 +51,7 @@ class RequestWatch:
         """The decision is made, or made anew because an expert was passed over."""
         if self.decision is None:
             self._metrics.decided(decision)
+            self._times.decided_s = time.monotonic()
         self.decision, self._phase = decision, "decided"
         self._decisions.note(self._request, decision)
         likeliest = sorted(decision.probabilities.items(), key=lambda item: -item[1])[:MAX_SHOWN]
@@ -69,7 +71,7 @@ class RequestWatch:
 
     def admitted(self) -> None:
         """The engine has taken the request in."""
-        self._phase = "admitted"
+        self._phase, self._times.admitted_s = "admitted", time.monotonic()
         self._publish(self.now())
 
     def took(self, event: GenerateEvent) -> None:
@@ -82,6 +84,7 @@ class RequestWatch:
                 self._prompt_tokens, cached = event.usage.prompt_tokens, event.usage.cached_tokens
                 self._cached_tokens = cached if self._cached_tokens is None else min(cached, self._cached_tokens)
                 self._completion_tokens += event.usage.completion_tokens
+                self._times.switch = self._times.switch or event.switch
                 self._wait_s = event.switch.wait_s if self._wait_s is None else min(self._wait_s, event.switch.wait_s)
             case Routed():
                 self._prompt_tokens = event.prompt_tokens
@@ -92,8 +95,13 @@ class RequestWatch:
         self.outcome, self._phase = outcome, "finished" if outcome == "ok" else "failed"
         if self.decision is not None:
             wait_s = self._wait_s if self._cached is None else None
-            self._metrics.finished(self.decision.expert, outcome, time.monotonic() - self._arrived_s, wait_s)
+            self._metrics.finished(self.decision.expert, outcome, time.monotonic() - self._times.arrived_s, wait_s)
         self._publish(self.now())
+
+    def write_spans(self, spans: Spans) -> None:
+        """Write the spans of the request, which has ended."""
+        self._times.ended_s = time.monotonic()
+        spans.write(self.now(), self._times, self._parent)
 
     def now(self) -> RequestChanged:
         """Return all that is known of it."""
@@ -114,11 +122,12 @@ class RequestWatch:
             cached_tokens=self._cached_tokens,
             wait_s=self._wait_s,
             first_token_s=self._first_token_s,
-            duration_s=time.monotonic() - self._arrived_s,
+            duration_s=time.monotonic() - self._times.arrived_s,
         )
 
     def _first_token_came(self) -> None:
-        self._first_token_s = time.monotonic() - self._arrived_s
+        self._times.first_token_s = time.monotonic()
+        self._first_token_s = self._times.first_token_s - self._times.arrived_s
         if self._cached is None:
             self._metrics.first_token(self._first_token_s)
         self._phase = "first_token"
@@ -126,10 +135,10 @@ class RequestWatch:
 
 
 class RequestWatches:
-    """The requests under way."""
+    """The requests under way. `spans` writes those that have ended, where there is a tracer."""
 
-    def __init__(self, metrics: Metrics, decisions: DecisionLog, publish: Publish) -> None:
-        self._metrics, self._decisions, self._publish = metrics, decisions, publish
+    def __init__(self, metrics: Metrics, decisions: DecisionLog, publish: Publish, spans: Spans | None = None) -> None:
+        self._metrics, self._decisions, self._publish, self._spans = metrics, decisions, publish, spans
         self._running: dict[int, RequestWatch] = {}
 
     def running(self) -> list[RequestChanged]:
@@ -150,3 +159,5 @@ class RequestWatches:
         finally:
             del self._running[id(watch)]
             watch.ended(watch.outcome)
+            if self._spans is not None:
+                watch.write_spans(self._spans)

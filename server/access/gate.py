@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from coe.telemetry.spans import set_parent
 from server.access.caller import SCOPE, Caller
 from server.access.door import Asked, Door
 from server.failures import failure_of
@@ -53,6 +54,7 @@ class Gate:
         asked = Asked(scope["method"], scope["path"], _once(headers))
         record = RequestRecord.of(asked.method, asked.path, headers.get("x-request-id"))
         record_as_current(record)
+        set_parent(asked.headers)
         answering, began_s = _Answering(record, self._cors(asked), send), time.monotonic()
         self._counts.began()
         try:
