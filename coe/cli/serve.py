@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     log.info("listening on http://%s:%d, not ready yet", host, port)
     with answering(listener, door) as starting:
         runtime = _runtime(config, starting.note)
-    num_served, num_experts = len(runtime.experts.served), len(config.experts)
+    num_served, num_experts = len(runtime.experts.all_kinds), len(config.experts)
     log.info("serving %d of %d experts on http://%s:%d (Ctrl-C ends)", num_served, num_experts, host, port)
     log.info("access %s", door)
     from coe.assembly.router import category_experts

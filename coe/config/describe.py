@@ -29,6 +29,7 @@ def describe(config: Config) -> str:
 
 def _expert_line(expert: ExpertConfig) -> str:
     facts = [f"{expert.name}: {expert.source}"]
+    facts += [f"kind {expert.kind}"] if expert.kind != "chat" else []
     facts += [f"base {expert.base}"] if expert.base else []
     facts += ["base not checked"] if expert.base_check == "off" else []
     facts += ["described"] if expert.description else []

@@ -83,7 +83,7 @@ def _only(config: Config, words: Sequence[str] | None) -> Config:
         if word.lower() not in config.names:
             hint = nearest(word, config.names, "experts")
             raise ConfigError(f"--experts {word}: {config.file} has no such expert; {hint}")
-    wanted = [config.names[word.lower()] for word in words] if words else [expert.name for expert in config.experts]
+    wanted = [config.names[word.lower()] for word in words] if words else [*config.names.values()]
     experts = tuple(expert for expert in config.experts if expert.name in wanted)
     # the general expert may not be among them, and a composition without one is refused
     return replace(config, experts=experts, router=RouterConfig(general=experts[0].name, enabled=False))

@@ -15,6 +15,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from server_live import live_server, post
 from tiny_models import tiny_llama
 from tiny_poolers import tiny_embedder, tiny_reranker
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
 from coe.embedding.requests import EmbedRequest, RerankRequest
 from coe.errors import ContextLengthError, InvalidRequestError, OverloadedError
@@ -239,3 +240,17 @@ def test_over_http_they_are_asked_where_they_belong(tmp_path: Path, folders: Fol
         nameless = post(live, "/v1/embeddings", {"input": "a"})
         assert nameless.status_code == 400
         assert "name one: bert, " in nameless.json()["error"]["message"]
+
+
+def test_states_of_a_larger_model_make_vectors_too(tmp_path: Path, folders: Folders) -> None:
+    """A checkpoint with a head has the model's prefix in front of every name, and tensors that vectors do not need."""
+    source = tiny_embedder(tmp_path / "masked", "bert", seed=5)
+    expected = their_vectors(source)
+    masked = AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(source)).eval()
+    masked.bert.load_state_dict(AutoModel.from_pretrained(source).state_dict(), strict=False)
+    masked.save_pretrained(source)
+
+    async def work(runtime: Runtime) -> None:
+        np.testing.assert_allclose(await my_vectors(runtime, "masked", *TEXTS), expected, atol=1e-5)
+
+    with_runtime(write(tmp_path, folders._replace(embedders={"masked": source}, rerankers={})), work)

@@ -170,7 +170,7 @@ def _tensors(weights: Any) -> list[torch.Tensor]:
 def _held_tensors(model: Any) -> list[torch.Tensor]:
     skeleton = getattr(model, "_skeleton", None)
     own = [value for value in vars(model).values() if isinstance(value, torch.Tensor)]
-    return own + ([] if skeleton is None else [*skeleton.parameters(), *skeleton.buffers()])
+    return own + ([] if skeleton is None else [*skeleton.module.parameters(), *skeleton.module.buffers()])
 
 
 def test_kv_bytes_are_what_the_fast_path_allocates(llama_folder: Path, tmp_path: Path) -> None:
