@@ -94,9 +94,9 @@ class _Observed:
         self.counts = [0] * (len(SECONDS) + 1)
         self.sum_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect.bisect_left(SECONDS, seconds)] += 1
-        self.sum_s += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        self.counts[bisect.bisect_left(SECONDS, seconds)] += times
+        self.sum_s += seconds * times
 
     def frozen(self) -> Histogram:
         return Histogram(SECONDS, tuple(self.counts), self.sum_s)
@@ -175,8 +175,8 @@ class Metrics:
         """Count a forward pass; `gaps_s` are the seconds since the token before, of each sequence that had one."""
         with self._lock:
             self._cached_tokens += num_cached_tokens
-            for seconds in gaps_s:
-                self._inter_token.add(seconds)
+            for seconds, times in Counter(gaps_s).items():  # sequences that step together have the same
+                self._inter_token.add(seconds, times)
             self._steps += 1
             self._prompt_tokens += num_prompt_tokens
             self._completion_tokens += num_completion_tokens
