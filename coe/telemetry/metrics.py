@@ -16,23 +16,13 @@ from typing import Literal, NamedTuple
 
 from coe.statuses import AnswersStatus
 from coe.telemetry.events import EvictedWhy, Second
+from coe.telemetry.histogram import SECONDS, Histogram
 from coe.telemetry.throughput import Throughput
 from coe.types import BreakerState, Decision, SwitchKind, Tier
 from coe.weights.tier_log import Moved
 from coe.weights.transfer import Arrived
 
-__all__ = ["Decisions", "Gauges", "Histogram", "Metrics", "MetricsSnapshot"]
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Observations in seconds: `counts[i]` are at most `bounds[i]` (not cumulative), the last count is above all."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum_s: float
+__all__ = ["Decisions", "Gauges", "Metrics", "MetricsSnapshot"]
 
 
 @dataclass(frozen=True, slots=True)
