@@ -1,4 +1,4 @@
-"""Observations in seconds by bounds, frozen. Imports nothing, so that what counts before the engine is there may use it."""
+"""Observations in seconds by bounds, frozen. Imports nothing: what counts before the engine is there may use it."""
 
 from __future__ import annotations
 
