@@ -18,7 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from coe.statuses import AnswersStatus
-from coe.telemetry.metrics import Gauges, Histogram, Metrics, MetricsSnapshot
+from coe.telemetry.histogram import Histogram
+from coe.telemetry.metrics import Gauges, Metrics, MetricsSnapshot
 from server.telemetry.http_counts import HttpCounts, HttpSnapshot
 
 __all__ = ["exposition"]

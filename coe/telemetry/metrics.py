@@ -16,23 +16,13 @@ from typing import Literal, NamedTuple
 
 from coe.statuses import AnswersStatus
 from coe.telemetry.events import EvictedWhy, Second
+from coe.telemetry.histogram import SECONDS, Histogram
 from coe.telemetry.throughput import Throughput
 from coe.types import BreakerState, Decision, SwitchKind, Tier
 from coe.weights.tier_log import Moved
 from coe.weights.transfer import Arrived
 
-__all__ = ["Decisions", "Gauges", "Histogram", "Metrics", "MetricsSnapshot"]
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Observations in seconds: `counts[i]` are at most `bounds[i]` (not cumulative), the last count is above all."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum_s: float
+__all__ = ["Decisions", "Gauges", "Metrics", "MetricsSnapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +84,9 @@ class _Observed:
         self.counts = [0] * (len(SECONDS) + 1)
         self.sum_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect.bisect_left(SECONDS, seconds)] += 1
-        self.sum_s += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        self.counts[bisect.bisect_left(SECONDS, seconds)] += times
+        self.sum_s += seconds * times
 
     def frozen(self) -> Histogram:
         return Histogram(SECONDS, tuple(self.counts), self.sum_s)
@@ -175,8 +165,8 @@ class Metrics:
         """Count a forward pass; `gaps_s` are the seconds since the token before, of each sequence that had one."""
         with self._lock:
             self._cached_tokens += num_cached_tokens
-            for seconds in gaps_s:
-                self._inter_token.add(seconds)
+            for seconds, times in Counter(gaps_s).items():  # sequences that step together have the same
+                self._inter_token.add(seconds, times)
             self._steps += 1
             self._prompt_tokens += num_prompt_tokens
             self._completion_tokens += num_completion_tokens

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from coe.telemetry.metrics import SECONDS, Histogram
+from coe.telemetry.histogram import SECONDS, Histogram
 
 __all__ = ["Answered", "HttpCounts", "HttpSnapshot"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from coe.telemetry.metrics import SECONDS, Gauges, Metrics
+from coe.telemetry.histogram import SECONDS
+from coe.telemetry.metrics import Gauges, Metrics
 from coe.types import SwitchKind, Tier
 from coe.weights.transfer import Arrived
 
