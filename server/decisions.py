@@ -50,13 +50,16 @@ def _passed_over(decision: Decision) -> list[dict[str, Any]]:
 
 
 def _switch_object(switch: Switch) -> dict[str, Any]:
-    """Milliseconds from submission to the first token, of them those in the queue and those of loading, and bytes."""
+    """Milliseconds from submission to the first token, of them those in the queue, of making room and of loading, and
+    bytes."""
     return {
         "kind": str(switch.kind),
         "queue_ms": _ms(max(0.0, switch.wait_s - switch.load_s)),
+        "evict_ms": _ms(switch.evict_s),
         "load_ms": _ms(switch.load_s),
         "first_token_ms": _ms(switch.first_token_s),
         "loaded_bytes": switch.loaded_bytes,
+        "evicted_bytes": switch.evicted_bytes,
     }
 
 

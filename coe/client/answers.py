@@ -182,6 +182,8 @@ def answer_from(choices: tuple[Choice, ...], coe: JsonObject, usage: JsonObject 
         cost["load_ms"] / 1e3,
         (cost["queue_ms"] + cost["load_ms"]) / 1e3,
         cost["first_token_ms"] / 1e3,
+        cost["evicted_bytes"],
+        cost["evict_ms"] / 1e3,
     )
     cached = None if coe.get("cached") is None else _value_of(Cached, coe["cached"])
     used = None if usage is None else _usage_from(usage)

@@ -22,8 +22,8 @@ from coe.models.model import Kv
 from coe.scheduling.job import Job
 from coe.text.detokenizer import Detokenizer
 from coe.text.vocabulary import Vocabulary
-from coe.types import Admitted, Delta, Finished, FinishReason, PromptScored, Switch, SwitchKind, TokenLogprob, Usage
-from coe.weights.lease import Lease
+from coe.types import Admitted, Delta, Finished, FinishReason, PromptScored, Switch, TokenLogprob, Usage
+from coe.weights.lease import Lease, LoadCost
 
 __all__ = ["Sequence", "Sink"]
 
@@ -206,13 +206,15 @@ class Sequence:
         lease = self.lease
         # a lease outlives a request: bytes that it moved before this request came are not this request's cost
         if lease is None or lease.cost.ended_s is None or lease.cost.ended_s <= self.submitted_s:
-            kind, loaded_bytes, load_s = SwitchKind.DEVICE_HIT, 0, 0.0
+            cost = LoadCost()
         else:
-            kind, loaded_bytes, load_s = lease.cost.kind, lease.cost.loaded_bytes, lease.cost.load_s
+            cost = lease.cost
         return Switch(
-            kind=kind,
-            loaded_bytes=loaded_bytes,
-            load_s=load_s,
+            kind=cost.kind,
+            loaded_bytes=cost.loaded_bytes,
+            load_s=cost.load_s,
             wait_s=self.started_s - self.submitted_s,
             first_token_s=self.first_token_s - self.submitted_s,
+            evicted_bytes=cost.evicted_bytes,
+            evict_s=cost.evict_s,
         )

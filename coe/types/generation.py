@@ -71,7 +71,8 @@ class Switch:
 
     `kind` and `loaded_bytes` are about the bytes that moved after the request asked for the expert. `wait_s` is the
     time from submission to the request's first step, `load_s` the part of it in which bytes were moving, and
-    `first_token_s` the time from submission to the first token.
+    `first_token_s` the time from submission to the first token. `evicted_bytes` of others left for them, which took
+    `evict_s`.
     """
 
     kind: SwitchKind
@@ -79,6 +80,8 @@ class Switch:
     load_s: float
     wait_s: float
     first_token_s: float
+    evicted_bytes: int = 0
+    evict_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from coe.weights.residency.popularity import Popularity
 from coe.weights.residency.recency import Recency
 from coe.weights.residency.tier_books import TierBooks
 from coe.weights.residency.unit_index import UnitIndex
+from coe.weights.room import RoomLedger
 from coe.weights.tier import TierMemory
 from coe.weights.transfer import Arrived, UnitSource
 from coe.weights.unit import Manifest
@@ -68,10 +69,11 @@ class WeightCache:
             self._device = TierMemory(books, Frames(device.arena, UnitLocations(device.forget), device.retire))
         self._front = self._host if self._device is None else self._device  # the one that the engine computes from
         self._loader = Loader(self._units, source, post, self._host, self._device, device)
+        room = RoomLedger(self._host, self._device)
         self._leases = OpenLeases(
-            self._units, self._host, self._device, self._loader, on_move=self._load, on_close=self._on_close
+            self._units, self._host, self._device, self._loader, room, on_move=self._load, on_close=self._on_close
         )
-        self._prefetcher = Prefetcher(self._units, self._host.books, self._front.books, self._loader)
+        self._prefetcher = Prefetcher(self._units, self._host.books, self._front.books, self._loader, room)
         self.report = CacheReport(
             self._units, self._host, self._front, self._leases, self._loads, self._speeds, self._recency
         )

@@ -31,6 +31,8 @@ class LoadCost:
     disk_bytes: int = 0
     copied_bytes: int = 0  # host -> device
     load_s: float = 0.0  # seconds in which these bytes were moving
+    evicted_bytes: int = 0  # left for them
+    evict_s: float = 0.0
     ended_s: float | None = None  # when the last of them arrived
 
     @property

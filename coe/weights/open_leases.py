@@ -15,6 +15,7 @@ from coe.weights.lease import Lease
 from coe.weights.loader import Loader
 from coe.weights.residency.tier_books import TierBooks
 from coe.weights.residency.unit_index import UnitIndex, total_bytes
+from coe.weights.room import RoomLedger
 from coe.weights.tier import Incoming, TierMemory
 from coe.weights.transfer import Arrived
 from coe.weights.unit import Unit
@@ -39,11 +40,13 @@ class OpenLeases:
         host: TierMemory,
         device: TierMemory | None,
         loader: Loader,
+        room: RoomLedger,
         *,
         on_move: Callable[[], None],
         on_close: Callable[[Lease], None],
     ) -> None:
         self._units, self._host, self._device, self._loader = units, host, device, loader
+        self._room = room
         self._tier = host if device is None else device
         self._on_move, self._on_close = on_move, on_close
         self._leases: list[Lease] = []
@@ -71,7 +74,9 @@ class OpenLeases:
         """Start every transfer that the leases need and the budgets allow."""
         for lease in self._leases:
             if not lease.is_failed:
-                self._load(lease)
+                with self._room.made_for(lease.expert):
+                    self._load(lease)
+                self._room.charge(lease.expert, lease.cost)
 
     @property
     def are_waiting(self) -> bool:

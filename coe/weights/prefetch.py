@@ -11,6 +11,7 @@ from functools import partial
 from coe.weights.loader import Loader
 from coe.weights.residency.tier_books import TierBooks
 from coe.weights.residency.unit_index import UnitIndex
+from coe.weights.room import RoomLedger
 from coe.weights.tier import Incoming
 from coe.weights.unit import Unit
 
@@ -22,8 +23,9 @@ MAX_PREFETCHES = 2  # transfers under way: so few that a lease which comes now w
 class Prefetcher:
     """`host` and `front` are the books of the host tier and of the tier that the engine computes from."""
 
-    def __init__(self, units: UnitIndex, host: TierBooks, front: TierBooks, loader: Loader) -> None:
+    def __init__(self, units: UnitIndex, host: TierBooks, front: TierBooks, loader: Loader, room: RoomLedger) -> None:
         self._units, self._host, self._front, self._loader = units, host, front, loader
+        self._room = room
         self._expected: tuple[str, ...] = ()  # the next one first
 
     @property
@@ -42,7 +44,9 @@ class Prefetcher:
     def load(self) -> None:
         """Start what the expected experts lack, in their order, until one of them has to wait."""
         for rank, expert in enumerate(self._expected):
-            if not self._load(expert, self._expected[: rank + 1]):
+            with self._room.made_for(expert):
+                has_all = self._load(expert, self._expected[: rank + 1])
+            if not has_all:
                 break
 
     def _load(self, expert: str, spared: tuple[str, ...]) -> bool:

@@ -26,10 +26,11 @@ class Moved(NamedTuple):
 
 
 class TierLog:
-    """Counts since the start. A unit that experts share counts for the first of them."""
+    """Counts since the start. A unit that experts share counts for the first of them. `room_bytes` left for others."""
 
     def __init__(self, units: UnitIndex) -> None:
         self._units = units
+        self.room_bytes = 0
         self._changed: set[str] = set()
         self._arrived: dict[str, Moved] = {}
         self._evicted: dict[tuple[str, EvictedWhy], Moved] = {}
@@ -43,8 +44,9 @@ class TierLog:
         self._changed.add(unit.hash)
 
     def evicted(self, unit_hash: str, why: EvictedWhy) -> None:
-        key = self._first_of(unit_hash), why
-        self._evicted[key] = self._evicted.get(key, Moved()).plus(self._units[unit_hash].size_bytes)
+        key, size_bytes = (self._first_of(unit_hash), why), self._units[unit_hash].size_bytes
+        self._evicted[key] = self._evicted.get(key, Moved()).plus(size_bytes)
+        self.room_bytes += size_bytes if why == "room" else 0
         self._changed.add(unit_hash)
 
     # -- from any thread

@@ -99,9 +99,11 @@ class Route(Decision):
 class Switch(BaseModel):
     kind: Literal["device_hit", "host_hit", "disk_miss"]
     queue_ms: float = Field(ge=0)
+    evict_ms: float = Field(ge=0, description="of making room, beside other work")
     load_ms: float = Field(ge=0)
     first_token_ms: float = Field(ge=0, description="from submission, the queue and the load included")
     loaded_bytes: int = Field(ge=0)
+    evicted_bytes: int = Field(ge=0, description="of other experts, which left for them")
 
 
 class Cached(BaseModel):

@@ -68,7 +68,15 @@ def test_an_answer_that_nobody_asked_to_explain_has_a_short_coe_object(live: Liv
     short, whole = coe_of(ask(live, stream=stream)), coe_of(ask(live, stream=stream, explain=True))
     assert len(json.dumps(short)) <= 300
     assert set(short) == {"expert", "category", "confidence", "why", "tier", "switch"}
-    assert set(short["switch"]) == {"kind", "queue_ms", "load_ms", "first_token_ms", "loaded_bytes"}
+    assert set(short["switch"]) == {
+        "kind",
+        "queue_ms",
+        "evict_ms",
+        "load_ms",
+        "first_token_ms",
+        "loaded_bytes",
+        "evicted_bytes",
+    }
     assert {"because", "probabilities", "alternatives", "nearest"} <= set(whole)
     assert {name: whole[name] for name in ("expert", "category", "confidence", "why")} == {
         name: short[name] for name in ("expert", "category", "confidence", "why")
@@ -143,3 +151,15 @@ def test_model_and_expert_may_not_differ(live: Live) -> None:
     body = {"model": "sql", "messages": [{"role": "user", "content": "x"}], "coe": {"expert": "code"}}
     status, message = message_of(httpx.post(f"{live.url}/v1/chat/completions", json=body))
     assert (status, "name one of them" in message) == (400, True)
+
+
+def test_a_switch_says_what_was_evicted_for_it(tmp_path: Path, llama_folder: Path, other_llama_folder: Path) -> None:
+    """Room for one expert at a time: what comes takes the place of the other one."""
+    config = write_config(tmp_path, {"general": llama_folder, "code": other_llama_folder})
+    config.write_text(config.read_text().replace("64MB", "1MB"))
+    with live_server(config, Scripted(), keep_alive_s=30.0) as live:
+        first, second, *later = (coe_of(ask(live, expert=name))["switch"] for name in ("general", "code") * 3)
+    assert (first["evicted_bytes"], second["evicted_bytes"] > 0) == (0, True)
+    for switch in (second, *later):  # what was fetched ahead cost the request nothing, nor did the room for it
+        assert switch["kind"] == "device_hit" or switch["evicted_bytes"] > 0
+        assert switch["evict_ms"] <= switch["first_token_ms"]

@@ -113,7 +113,15 @@ COE = {
     "expert": "tools",
     "why": "model",
     "tier": "device",
-    "switch": {"kind": "device_hit", "loaded_bytes": 0, "load_ms": 0.0, "queue_ms": 1.0, "first_token_ms": 2.0},
+    "switch": {
+        "kind": "device_hit",
+        "queue_ms": 1.0,
+        "evict_ms": 0.0,
+        "load_ms": 0.0,
+        "first_token_ms": 2.0,
+        "loaded_bytes": 0,
+        "evicted_bytes": 0,
+    },
 }
 
 
