@@ -67,7 +67,7 @@ def only_resident(live: Live, *names: str) -> None:
 def test_a_gain_below_the_price_of_a_load_is_left_out_and_the_cost_term_says_so(composed: Live) -> None:
     with Client(composed.url) as client:
         only_resident(composed, "sql")
-        preferred = client.chat(CODE, max_tokens=2)
+        preferred = client.chat(CODE, max_tokens=2, coe={"explain": True})
         only_resident(composed)
         mapped = client.route(CODE)
     assert (preferred.expert, preferred.why, preferred.category) == ("sql", "cost", "code")
@@ -84,7 +84,7 @@ def test_a_gain_below_the_price_of_a_load_is_left_out_and_the_cost_term_says_so(
 def test_probabilities_neighbours_and_our_own_texts_reach_the_client(composed: Live) -> None:
     with Client(composed.url) as client:
         route = client.route("Fix this bug in my Python code, please: it crashes on an empty list.")
-        answer = client.chat(CODE, max_tokens=2)
+        answer = client.chat(CODE, max_tokens=2, coe={"explain": True})
     assert abs(sum(route.probabilities.values()) - 1) < 0.01
     assert list(route.probabilities.values()) == sorted(route.probabilities.values(), reverse=True)
     assert 0.5 < (route.confidence or 0) <= 1
@@ -101,7 +101,7 @@ def test_probabilities_neighbours_and_our_own_texts_reach_the_client(composed: L
 
 def test_a_rule_decides_and_a_broken_expert_behind_it_is_said(composed: Live) -> None:
     with Client(composed.url) as client:
-        answer = client.chat("Tell me a Bit About  IT", max_tokens=2)
+        answer = client.chat("Tell me a Bit About  IT", max_tokens=2, coe={"explain": True})
         assert (answer.expert, answer.why, answer.decision.rule) == ("general", "rule", 1)
         assert answer.decision.passed_over == (PassedOver("maths", "refused"),)
         assert answer.decision.because.startswith(
@@ -144,7 +144,7 @@ def test_a_follow_up_stays_by_its_messages_or_by_the_header(composed: Live) -> N
 
 
 def test_the_word_is_in_the_headers_and_the_sentence_in_the_body(composed: Live) -> None:
-    body = {"messages": [{"role": "user", "content": "@sql hello"}], "max_tokens": 2}
+    body = {"messages": [{"role": "user", "content": "@sql hello"}], "max_tokens": 2, "coe": {"explain": True}}
     answer = httpx.post(f"{composed.url}/v1/chat/completions", json=body)
     assert (answer.headers["x-coe-expert"], answer.headers["x-coe-why"]) == ("sql", "mention")
     assert answer.json()["coe"]["because"] == "the prompt begins with @sql"

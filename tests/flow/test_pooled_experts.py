@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -205,8 +206,10 @@ def test_a_request_that_is_given_up_leaves_nothing_in_the_engine(tmp_path: Path,
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await asyncio.wrap_future(runtime.engine.call(lambda: None))
-        await my_vectors(runtime, "bert", "a")
-        assert runtime.engine.status.num_requests("bert") == 0
+        deadline_s = time.monotonic() + 60
+        while runtime.engine.status.num_requests("bert"):  # what was in a step when it was given up ends with the step
+            assert time.monotonic() < deadline_s
+            await my_vectors(runtime, "bert", "a")
 
     with_runtime(write(tmp_path, folders), work)
 

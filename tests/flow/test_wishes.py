@@ -90,7 +90,7 @@ def test_headers_say_what_the_switch_cost(live: Live, stream: bool) -> None:
     told = response.headers["x-coe-switch"]
     switch = coe_of(response)["switch"]
     assert told == "; ".join(f"{name}={value}" for name, value in switch.items())
-    assert (switch["kind"], switch["loaded_bytes"] > 0) == ("disk_miss", True)
+    assert (switch["kind"] == "device_hit") == (switch["loaded_bytes"] == 0)  # fetched ahead, where that was fast
     assert switch["queue_ms"] + switch["load_ms"] <= switch["first_token_ms"] + 0.2
 
 

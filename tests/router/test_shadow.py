@@ -24,8 +24,8 @@ POLICY = RoutingPolicy(Directory(NAMES, "general"), {"sql": "sql", "math": "math
 class FailingModel(CategoryModel):
     """Raises what has a prompt in its message."""
 
-    def logits(self, vectors: Any, texts: Any) -> Any:
-        raise KeyError(texts[0], len(vectors))
+    def logits_around(self, centred: Any, texts: Any) -> Any:
+        raise KeyError(texts[0], len(centred))
 
 
 def swapped() -> CategoryModel:
@@ -72,7 +72,7 @@ def test_a_failure_is_told_without_the_prompt() -> None:
     assert decision.shadow is not None
     assert decision.expert == "sql"
     assert decision.shadow.error is not None
-    assert decision.shadow.error.startswith("KeyError: in logits, line ")
+    assert decision.shadow.error.startswith("KeyError: in logits_around, line ")
     assert "secret" not in decision.shadow.error
 
 
