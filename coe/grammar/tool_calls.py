@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coe.grammar.marks import begins_with_a_token, marked
 from coe.grammar.python_calls import python_call
 from coe.grammar.source import OPTIONS, schema_of
 from coe.grammar.xml_calls import xml_call
@@ -92,7 +93,7 @@ def answer_grammar(
         if asked.kind not in ("json_object", "json_schema"):
             return asked
         schema = schema_of(asked) if asked.kind == "json_schema" else _ANY_OBJECT
-        return calls.grammar("start: calls | form", f"form: {_json(schema, is_strict=True)}")
+        return calls.grammar("start: calls | form", *calls.form_of(schema))
     if any(tool.is_strict for tool in callable_) and calls.begins_with_a_token:
         return calls.grammar("start: TEXT? calls?", "TEXT: /(?s:.+)/")
     return None
@@ -110,7 +111,7 @@ class _Calls:
     def begins_with_a_token(self) -> bool:
         """Whether the first mark of a call is a token of its own, which no text can have."""
         begins = self._written.opening or self._written.before or self._written.head
-        return any(begins.startswith(token) for token in self._form.ids)
+        return begins_with_a_token(begins, self._form.ids)
 
     def grammar(self, *rules: str) -> Grammar:
         written, most = self._written, 1 if self._is_alone else MAX_CALLS
@@ -119,7 +120,11 @@ class _Calls:
         lines.append("call: " + " | ".join(f"call_{at}" for at in range(len(self._tools))))
         for at, tool in enumerate(self._tools):
             lines += self._call(at, tool)
-        return Grammar("lark", "\n".join(lines))
+        return Grammar("calls", "\n".join(lines))
+
+    def form_of(self, schema: Mapping[str, Any]) -> list[str]:
+        """Return the rules of an answer in JSON that calls nothing."""
+        return [f"form: {self._text(self._form.opening)} form_json", f"form_json: {_json(schema, is_strict=True)}"]
 
     def _call(self, at: int, tool: Tool) -> list[str]:
         schema = schema_of(Grammar("json_schema", json.dumps(dict(tool.parameters) or _NO_ARGUMENTS)))
@@ -135,19 +140,7 @@ class _Calls:
         return [f"call_{at}: {self._text(before)} arguments_{at} {self._text(after)}", f"arguments_{at}: {arguments}"]
 
     def _text(self, text: str) -> str:
-        """Return a text in Lark, each token of its own by its number: a rule for text cannot produce those."""
-        found = [
-            (at, token)
-            for token in self._form.call_format.tokens
-            if token in self._form.ids
-            for at in [text.find(token)]
-            if at >= 0
-        ]
-        if not found:
-            return json.dumps(text, ensure_ascii=False) if text else ""
-        at, token = min(found)
-        parts = (self._text(text[:at]), f"<[{self._form.ids[token]}]>", self._text(text[at + len(token) :]))
-        return " ".join(filter(None, parts))
+        return marked(text, self._form.call_format.tokens, self._form.ids)
 
 
 def _written(form: AnswerForm) -> _Written:

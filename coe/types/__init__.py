@@ -6,7 +6,17 @@ monotonic clock, sizes are bytes. Knows nothing about HTTP, torch or files.
 
 from __future__ import annotations
 
-from coe.types.conversation import CallDelta, Grammar, Message, PromptForm, ThoughtMarks, Tool, ToolCall, ToolChoice
+from coe.types.conversation import (
+    CallDelta,
+    Grammar,
+    GrammarKind,
+    Message,
+    PromptForm,
+    ThoughtMarks,
+    Tool,
+    ToolCall,
+    ToolChoice,
+)
 from coe.types.generation import (
     Admitted,
     Cached,
@@ -48,6 +58,7 @@ __all__ = [
     "GenerateEvent",
     "GenerateRequest",
     "Grammar",
+    "GrammarKind",
     "Likelihood",
     "Message",
     "Neighbour",

@@ -22,6 +22,9 @@ THOUGHTS = (
     ThoughtMarks("<seed:think>", "</seed:think>"),
     ThoughtMarks("Here is my thought process:", "Here is my response:"),  # Granite 3.2
 )
+# gpt-oss's form has thoughts of its own: a message in a channel, after which the turn goes on
+HARMONY_THOUGHTS = ThoughtMarks("<|channel|>analysis<|message|>", "<|end|><|start|>assistant")
+HARMONY_ANSWER = "<|channel|>final<|message|>"
 # what a template has to name; the first that is there counts
 SIGNS: tuple[tuple[CallFormatName, tuple[str, ...]], ...] = (
     ("harmony", ("<|channel|>", "<|message|>")),
@@ -64,6 +67,16 @@ class AnswerForm:
     @property
     def call_format(self) -> CallFormat:
         return CALL_FORMATS[self.calls]
+
+    @property
+    def lead(self) -> ThoughtMarks | None:
+        """What may stand before calls and before an answer that has a form."""
+        return HARMONY_THOUGHTS if self.calls == "harmony" else self.thoughts
+
+    @property
+    def opening(self) -> str:
+        """What begins an answer that calls nothing."""
+        return HARMONY_ANSWER if self.calls == "harmony" else ""
 
     def hidden(self, *, has_tools: bool) -> tuple[str, ...]:
         """Return the special tokens that reading an answer needs, in which calls are looked for if `has_tools`."""
