@@ -13,7 +13,7 @@ from typing import NamedTuple
 from coe.text.output.call_formats import CALL_FORMATS, CallFormat, CallFormatName
 from coe.types import ThoughtMarks
 
-__all__ = ["AddedWord", "AnswerForm", "answer_form_of"]
+__all__ = ["AddedWord", "AnswerForm", "answer_form_of", "form_named_in"]
 
 THOUGHTS = (
     ThoughtMarks("<think>", "</think>"),  # Qwen, DeepSeek, SmolLM3, GLM, Nemotron, Granite 3.3
@@ -37,6 +37,7 @@ SIGNS: tuple[tuple[CallFormatName, tuple[str, ...]], ...] = (
     ("granite", ("<|tool_call|>",)),
     ("pythonic", ("<|python_start|>",)),
     ("pythonic", ("<|tool_call_start|>",)),
+    ("pythonic", ("<|tool_list_start|>",)),  # LFM2 names only the tools' marks
     ("hermes", ("<tool_call>",)),
     ("llama-3", ("<|python_tag|>",)),
     ("llama-3", ('"parameters":', "<|eot_id|>")),
@@ -100,7 +101,7 @@ def answer_form_of(
     A template that knows no tools gets them in Hermes' form, so that calls come in it, too.
     """
     thoughts = next((each for each in THOUGHTS if _names(template, each)), None)
-    named = next((name for name, signs in SIGNS if all(sign in template for sign in signs)), None)
+    named = form_named_in(template)
     if not knows_tools and named != "harmony":
         named = "hermes"
     added = tuple(added)
@@ -108,6 +109,11 @@ def answer_form_of(
     return AnswerForm(
         chosen or named or "json", thoughts, ids, frozenset(each.content for each in added if each.special)
     )
+
+
+def form_named_in(template: str) -> CallFormatName | None:
+    """Return the form of calls whose marks a template names, None where it names none."""
+    return next((name for name, signs in SIGNS if all(sign in template for sign in signs)), None)
 
 
 def _names(template: str, marks: ThoughtMarks) -> bool:
