@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from coe.grammar.marks import begins_with_a_token, marked
 from coe.grammar.python_calls import python_call
 from coe.grammar.source import OPTIONS, schema_of
-from coe.grammar.xml_calls import xml_call
+from coe.grammar.xml_calls import XML_LAYOUTS, xml_call
 from coe.text.output.answer_form import AnswerForm
 from coe.types import Grammar, Tool, ToolChoice
 
@@ -63,11 +63,25 @@ _FORMS: Mapping[str, _Written] = {
         tail="",
         between="<|call|><|start|>assistant",
     ),
+    "kimi": _Written(
+        "<|tool_calls_section_begin|>",
+        "<|tool_call_begin|>",
+        "functions.BARE:0<|tool_call_argument_begin|>",
+        "",
+        "<|tool_call_end|>",
+        "",
+        "<|tool_calls_section_end|>",
+    ),
+    "jamba": _Written("<tool_calls>[", closing="]</tool_calls>"),
+    "nemotron": _Written("<TOOLCALL>[", closing="]</TOOLCALL>"),
+    "internlm": _Written(
+        before="<|action_start|><|plugin|>\n", head='{"name": NAME, "parameters": ', after="<|action_end|>"
+    ),
     "json": _LIST,
 }
 _MISTRAL_11 = _Written(before="[TOOL_CALLS]", head="BARE[ARGS]", tail="", between="")
 _PYTHON_MARKS = (("<|python_start|>", "<|python_end|>"), ("<|tool_call_start|>", "<|tool_call_end|>"))
-_ALONE = ("harmony",)  # one call in an answer: its end token ends it
+_ALONE = ("harmony", "internlm")  # one call in an answer
 
 
 def answer_grammar(
@@ -130,8 +144,8 @@ class _Calls:
         schema = schema_of(Grammar("json_schema", json.dumps(dict(tool.parameters) or _NO_ARGUMENTS)))
         if not self._is_forced and not tool.is_strict:
             schema = _ANY_OBJECT
-        if self._form.calls in ("qwen3-coder", "glm"):
-            return xml_call(at, tool.name, schema, self._form.calls == "glm", self._text, is_strict=tool.is_strict)
+        if (layout := XML_LAYOUTS.get(self._form.calls)) is not None:
+            return xml_call(at, tool.name, schema, layout, self._text, is_strict=tool.is_strict)
         if self._form.calls == "pythonic":
             return python_call(at, tool.name, schema, is_strict=tool.is_strict)
         head = self._written.head.replace("NAME", json.dumps(tool.name)).replace("BARE", tool.name)
@@ -146,8 +160,8 @@ class _Calls:
 def _written(form: AnswerForm) -> _Written:
     if form.calls == "mistral" and "[ARGS]" in form.ids:
         return _MISTRAL_11
-    if form.calls in ("qwen3-coder", "glm"):
-        return _Written(before="<tool_call>", between="\n")
+    if (layout := XML_LAYOUTS.get(form.calls)) is not None:
+        return _Written(before=layout.opening, between="\n")
     if form.calls == "pythonic":
         marks = next((marks for marks in _PYTHON_MARKS if marks[0] in form.ids), ("", ""))
         return _Written(f"{marks[0]}[", closing=f"]{marks[1]}")

@@ -135,9 +135,10 @@ TOOL_TEMPLATES = {
         "{%- endif %}{%- set call = message.tool_calls[0].function %}{{- '<|start|>assistant to=functions.' + "
         "call.name + '<|channel|>commentary json<|message|>' + call.arguments | tojson + '<|call|>' }}"
         "{%- elif message.role == 'assistant' %}{{- '<|start|>assistant<|channel|>final<|message|>' }}"
-        "{{- message.content + '<|end|>' }}{%- elif message.role == 'tool' %}{{- '<|start|>functions.f to=assistant<|channel|>commentary"
-        "<|message|>' + message.content | tojson + '<|end|>' }}{%- else %}{{- '<|start|>' + message.role + "
-        "'<|message|>' + message.content + '<|end|>' }}{%- endif %}{%- endfor %}"
+        "{{- message.content + '<|end|>' }}{%- elif message.role == 'tool' %}"
+        "{{- '<|start|>functions.f to=assistant' }}"
+        "{{- '<|channel|>commentary<|message|>' + message.content | tojson + '<|end|>' }}{%- else %}"
+        "{{- '<|start|>' + message.role + '<|message|>' + message.content + '<|end|>' }}{%- endif %}{%- endfor %}"
         "{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}"
     ),
 }

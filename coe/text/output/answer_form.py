@@ -21,6 +21,7 @@ THOUGHTS = (
     ThoughtMarks("<|START_THINKING|>", "<|END_THINKING|>"),  # Command R
     ThoughtMarks("<seed:think>", "</seed:think>"),
     ThoughtMarks("Here is my thought process:", "Here is my response:"),  # Granite 3.2
+    ThoughtMarks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel 1.6
 )
 # gpt-oss's form has thoughts of its own: a message in a channel, after which the turn goes on
 HARMONY_THOUGHTS = ThoughtMarks("<|channel|>analysis<|message|>", "<|end|><|start|>assistant")
@@ -34,10 +35,18 @@ SIGNS: tuple[tuple[CallFormatName, tuple[str, ...]], ...] = (
     ("deepseek", ("<｜tool▁call▁begin｜>",)),
     ("command-r", ("<|START_ACTION|>",)),
     ("phi-4", ("<|tool_call|>", "<|/tool_call|>")),
+    ("phi-4", ("functools[",)),
     ("granite", ("<|tool_call|>",)),
     ("pythonic", ("<|python_start|>",)),
     ("pythonic", ("<|tool_call_start|>",)),
     ("pythonic", ("<|tool_list_start|>",)),  # LFM2 names only the tools' marks
+    ("seed", ("<seed:tool_call>",)),
+    ("minimax", ("<minimax:tool_call>",)),
+    ("deepseek-3.2", ("｜DSML｜",)),
+    ("kimi", ("<|tool_call_begin|>",)),
+    ("nemotron", ("<TOOLCALL>",)),
+    ("jamba", ("<tool_calls>",)),  # Hunyuan and Apriel, too
+    ("internlm", ("<|action_start|>",)),
     ("hermes", ("<tool_call>",)),
     ("llama-3", ("<|python_tag|>",)),
     ("llama-3", ('"parameters":', "<|eot_id|>")),
