@@ -107,6 +107,8 @@ class _Answering:
             headers = MutableHeaders(scope=message)
             for name, value in self._every_answers().items():
                 headers[name] = value
+            for name, value in GUARDS.items():
+                headers.setdefault(name, value)  # the page has a stricter policy of its own
             headers.add_vary_header("Origin")
         await self._send(message)
 
@@ -118,7 +120,7 @@ class _Answering:
     def _every_answers(self) -> dict[str, str]:
         allowance = self.caller.allowance if self.caller else None
         limits = allowance.headers(time.monotonic()) if allowance else {}
-        return {"x-request-id": self.record.id, **GUARDS, **self._cors, **limits}
+        return {"x-request-id": self.record.id, **self._cors, **limits}
 
 
 def _route(scope: Scope) -> str | None:
