@@ -70,8 +70,10 @@ class Column {
     this.view = new AnswerView(new Answer());
     const title = model === COMPOSITION ? "Routed" : model;
     const copies = iconButton("copy", `Copy the answer of ${title}`, event => copy(this.view.answer.text, event.currentTarget));
-    const head = element("div", {className: "column-head"}, element("h3", {}, title), copies);
-    this.element = element("section", {className: "column", "aria-label": title}, head, this.view.element);
+    const dot = element("span", {className: "dot"});
+    if (model !== COMPOSITION) dot.style.background = colourOf(model);
+    const head = element("div", {className: "column-head"}, dot, element("h3", {}, title), copies);
+    this.element = element("section", {className: model === COMPOSITION ? "column routed" : "column", "aria-label": title}, head, this.view.element);
   }
 
   ask(body, signal) {

@@ -8,8 +8,8 @@ const EXAMPLES = [
   {expert: "intent", title: "Name an intent", prompt: "Intent of this request: please move 100 dollars from my savings to my checking account"},
   {expert: "reasoning", title: "Judge a statement", prompt: "Is the following sentence plausible? \"LeBron James took a corner kick.\""},
   {expert: "tools", title: "Call a tool", prompt: "toolformer: enabled\ntoolformer access: wolfram\nA wolfram alpha search engine. Input should be a search query.\nwolfram(query)\nWhat's the boiling point of silver?"},
-  {expert: null, title: "Ask a question", prompt: "What is the capital of France?"},
   {expert: null, title: "Get advice", prompt: "Give me three tips for a good night's sleep."},
+  {expert: null, title: "Ask a question", prompt: "What is photosynthesis?"},
 ];
 const OFFERED = 4;
 

@@ -23,8 +23,12 @@ marked.use({
   },
 });
 
+// How code begins; an expert that was tuned on code alone writes no fence around it, and markdown would eat its indents.
+const CODE = /^\s*(?:#!|#include\b|(?:async )?(?:def|function) \w+|class \w+|import \w|from [\w.]+ import |public |private |package \w|const \w+ =|let \w+ =|var \w+ =|SELECT\b.+\bFROM\b|<\?php|<!doctype)/i;
+
 /** Return a fragment that shows a model's text. */
 export function rendered(text) {
+  if (CODE.test(text) && !text.includes("```")) return framedText(text);
   const fragment = DOMPurify.sanitize(marked.parse(text), ALLOWED);
   for (const link of fragment.querySelectorAll("a")) {
     link.target = "_blank";
@@ -33,6 +37,12 @@ export function rendered(text) {
   for (const heading of fragment.querySelectorAll("h1, h2, h3, h4, h5, h6")) heading.replaceWith(asText(heading));
   for (const table of fragment.querySelectorAll("table")) scrolling(table, "Table");
   for (const block of fragment.querySelectorAll("pre")) block.replaceWith(framed(block));
+  return fragment;
+}
+
+function framedText(text) {
+  const fragment = new DocumentFragment();
+  fragment.append(framed(element("pre", {}, element("code", {}, text.trimEnd()))));
   return fragment;
 }
 
