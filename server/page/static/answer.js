@@ -4,12 +4,13 @@ import {ask, GoneError, lost} from "./server.js";
 import {blocks} from "./sse.js";
 
 export class Answer {
-  constructor(kept = {}) {
+  /** `kept` is an answer as it was stored; one that was open then has ended since, with its page. */
+  constructor(kept = null) {
     Object.assign(this, {
       text: "", thinking: "", calls: [], expert: null, coe: null, waiting: null, usage: null, finish: null, error: null,
-      state: "asking", begun: null, firstToken: null, lastToken: null, pieces: 0, ...kept,
+      state: "asking", begun: null, firstToken: null, lastToken: null, pieces: 0, ...(kept ?? {}),
     });
-    if (this.isOpen) this.state = "stopped";  // kept by a page that was closed meanwhile
+    if (kept && this.isOpen) this.state = "stopped";
   }
 
   get isOpen() { return this.state === "asking" || this.state === "writing"; }

@@ -38,6 +38,7 @@ export class AnswerView {
     const {answer} = this;
     this.element.dataset.state = answer.state;
     this.element.setAttribute("aria-busy", String(answer.isOpen));
+    this.who.hidden = answer.state === "asking" && !answer.expert;
     this.who.replaceChildren(...whoParts(answer));
     this.#showThoughts();
     this.text.replaceChildren(rendered(answer.text), ...answer.calls.map(shownCall));
@@ -89,8 +90,8 @@ export function waitingText(waiting) {
   return `${waiting.expert}: ${parts.join(", ") || "reading the prompt"}`;
 }
 
-function whoParts({expert, coe, isOpen}) {
-  if (!expert) return [element("span", {className: "dot"}), element("strong", {}, isOpen ? "…" : "no answer")];
+function whoParts({expert, coe}) {
+  if (!expert) return [element("span", {className: "dot"}), element("strong", {}, "no answer")];
   const dot = element("span", {className: "dot"});
   dot.style.background = colourOf(expert);
   const category = coe?.category && coe.category !== expert ? `for ${coe.category}` : null;

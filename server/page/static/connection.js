@@ -48,4 +48,7 @@ export class Connection {
   }
 }
 
-function starting(status) { return `The server is there and not ready yet${status ? `: ${status}` : ""}.`; }
+function starting(status) {
+  if (status === "closed" || status === "draining") return "The server is ending. This page goes on when it is back.";
+  return `The server is there and not ready yet${status ? `: ${status}` : ""}.`;
+}

@@ -105,6 +105,7 @@ def test_an_answer_can_be_stopped_edited_and_asked_again(live: Live, visit: Call
     page = watched(visit(live.url))
     send(page, "go on", LONG)
     page.wait_for_selector("#send[aria-label=Stop]")
+    page.wait_for_selector(".answer[data-state=writing]")
     page.press("#prompt", "Escape")
     page.wait_for_selector(".answer[data-state=stopped]")
     page.wait_for_selector(IDLE)
@@ -269,6 +270,29 @@ def test_what_a_model_writes_runs_nothing_and_asks_nobody(live: Live, visit: Cal
     assert "&lt;b&gt;bold&lt;/b&gt;" in html
     code = module(page, "markdown.js", body, "def f(s):\n    return s")
     assert "def f(s):\n    return s</code>" in code  # an expert of code writes no fence
+
+
+def test_an_answer_shows_what_it_waits_for_until_it_is_written(live: Live, visit: Callable[..., Page]) -> None:
+    """A new answer was taken for one that an earlier page had left open: nothing was shown before the first token."""
+    body = """
+        const {Answer} = await import('/page/answer.js');
+        const answer = new Answer(), view = new it.AnswerView(answer);
+        const bar = () => view.progress.querySelector('progress')?.value;
+        const shown = () => [answer.state, view.progress.hidden, view.progress.textContent, bar()];
+        const said = [shown()];
+        for (const block of given) { answer.take(block); view.show(); said.push(shown()); }
+        return said;
+    """
+    waiting = 'waiting {"expert": "sql", "position": 1, "queued": 1, "loaded_bytes": 1000000, "size_bytes": 4000000}'
+    begun = json.dumps(
+        {"model": "sql", "choices": [{"index": 0, "delta": {"content": "SELECT"}, "finish_reason": None}]}
+    )
+    asking, loading, writing = module(
+        visit(live.url), "answer_view.js", body, [{"comment": waiting}, {"event": "message", "data": begun}]
+    )
+    assert asking[:3] == ["asking", False, "Asking the router …"]
+    assert loading == ["asking", False, "sql: 1st in the queue, 25 % of 4.0 MB loaded", 0.25]
+    assert writing[:2] == ["writing", True]
 
 
 def test_what_is_waited_for_is_said_in_words(live: Live, visit: Callable[..., Page]) -> None:
