@@ -17,6 +17,7 @@ from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
 from server.openapi import answers
 from server.openapi.document import document
+from server.page.routes import page_routes
 from server.rerank import rerank_routes
 from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
@@ -41,6 +42,9 @@ def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
         health_routes(live.runtime, HttpCounts()),
     )
     routes = [route for room in rooms for route in room.routes if isinstance(route, APIRoute)]
+    routes += [
+        each for each in page_routes().routes if isinstance(each, APIRoute) and each.path == "/"
+    ]  # no files of it
     there = {(method.lower(), route.path) for route in routes for method in route.methods}
     assert there == {(method, path) for path, operations in document()["paths"].items() for method in operations}
     assert httpx.get(f"{live.url}/openapi.json").json() == document()
