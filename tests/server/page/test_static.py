@@ -332,11 +332,11 @@ def test_shared_bytes_count_once_in_a_tier(live: Live, visit: Callable[..., Page
         "kv_budget_bytes": 0,
         "experts": [expert("a", "b", 100), expert("b", "a", 40)],
         "queue": {"experts": {}, "kv_used_bytes": 0},
-        "requests": [],
+        "requests": [{"phase": "arrived", "id": "1", "expert": None, "because": None}],  # a snapshot has nulls
         "throughput": [],
     }
-    body = "const m = new it.Machine(); m.take('snapshot', given); return [m.used('host'), m.used('disk')];"
-    assert module(visit(live.url), "machine.js", body, snapshot) == [100, 160]
+    body = "const m = new it.Machine(); m.take('snapshot', given); return [m.used('host'), m.used('disk'), m.decision];"
+    assert module(visit(live.url), "machine.js", body, snapshot) == [100, 160, None]
 
 
 def test_the_first_examples_fit_the_experts_that_are_there(live: Live, visit: Callable[..., Page]) -> None:
