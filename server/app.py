@@ -1,7 +1,7 @@
 """The HTTP application over a runtime: its life, and the endpoints of every concern together.
 
 Owns start and close of the runtime. Who may ask, and where exceptions end, is access/'s; the endpoints themselves are
-in openai/, routing.py, admin.py and health.py.
+in openai/, anthropic/, routing.py, admin.py and health.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from coe.runtime import Runtime
 from server.access.door import Door, build_door
 from server.access.gate import Gate
 from server.admin import admin_routes
+from server.anthropic.errors import shaped
+from server.anthropic.routes import anthropic_routes
 from server.bodies import BodyReader
 from server.failures import failure_of
 from server.health import health_routes
@@ -27,6 +29,7 @@ from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
 from server.openapi.document import document
 from server.process.ending import CLOSE_S
+from server.request_log import current_record
 from server.rerank import rerank_routes
 from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
@@ -71,6 +74,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_unknown_url)
     read_body = BodyReader(max_body_bytes, body_timeout_s)
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
+    app.include_router(anthropic_routes(runtime, read_body, keep_alive_s))
     app.include_router(embedding_routes(runtime, read_body))
     app.include_router(rerank_routes(runtime, read_body))
     app.include_router(token_routes(runtime, read_body))
@@ -83,6 +87,8 @@ def create_app(
     return app
 
 
-async def _on_unknown_url(_: Request, error: Exception) -> Response:
-    failure = failure_of(error)  # all else that an endpoint raises ends at the gate
+async def _on_unknown_url(request: Request, error: Exception) -> Response:
+    record = current_record()
+    # all else that an endpoint raises ends at the gate
+    failure = shaped(failure_of(error), request.url.path, record.id if record else "")
     return JSONResponse(failure.body, failure.status, headers=failure.headers)

@@ -15,7 +15,7 @@ from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
 from server.access.caller import caller_of
 from server.bodies import BodyReader, refuse_unknown, validated
-from server.generation import unless_left
+from server.generation.respond import unless_left
 from server.openai.embeddings import HARMLESS_FOR_EMBEDDINGS, charge, model_named
 from server.openai.fields import FromJson
 

@@ -50,7 +50,7 @@ class RouteRequest(FromJson):
         messages = messages_of(self.messages) or (Message("user", self.prompt or ""),)
         return RouteQuery(
             routed_messages(messages),
-            self.coe.expert_beside(None if self.model.lower() == COMPOSITION else self.model),
+            self.coe.expert_beside(self.model),
             bool(self.tools),
             conversation,
             owner=caller.owner,

@@ -25,6 +25,7 @@ class _Choice:
     scored: list[Any] | None = None
     reason: str | None = None
     num_tokens: int = 0
+    stop_string: str | None = None
 
 
 class Recording:
@@ -40,24 +41,29 @@ class Recording:
             case Delta(text, _, index, logprobs):
                 self._choices[index].text += text
                 self._choices[index].tokens += map(_packed, logprobs)
-            case Finished(reason, usage, _, index):
-                self._choices[index].reason, self._choices[index].num_tokens = str(reason), usage.completion_tokens
+            case Finished(reason, usage, _, index, stop_string):
+                choice = self._choices[index]
+                choice.reason, choice.num_tokens, choice.stop_string = str(reason), usage.completion_tokens, stop_string
 
     def payload(self) -> bytes | None:
         """Return the answer, None unless every choice has come to its own end."""
         if any(choice.reason is None for choice in self._choices):
             return None
-        packed = [[each.text, each.tokens, each.scored, each.reason, each.num_tokens] for each in self._choices]
+        packed = [
+            [each.text, each.tokens, each.scored, each.reason, each.num_tokens, each.stop_string]
+            for each in self._choices
+        ]
         return json.dumps(packed, separators=(",", ":")).encode()
 
 
 def events_of(payload: bytes, num_prompt_tokens: int, switch: Switch) -> Iterator[GenerateEvent]:
     """Yield a kept answer's events, one Delta a choice; no token of the prompt was computed for it."""
-    for index, (text, tokens, scored, reason, num_tokens) in enumerate(json.loads(payload)):
+    for index, (text, tokens, scored, reason, num_tokens, stop_string) in enumerate(json.loads(payload)):
         if scored is not None:
             yield PromptScored(tuple(map(_unpacked, scored)), index)
         yield Delta(text, (), index, tuple(map(_unpacked, tokens)))
-        yield Finished(FinishReason(reason), Usage(num_prompt_tokens, num_tokens, num_prompt_tokens), switch, index)
+        usage = Usage(num_prompt_tokens, num_tokens, num_prompt_tokens)
+        yield Finished(FinishReason(reason), usage, switch, index, stop_string)
 
 
 def _packed(token: TokenLogprob) -> list[Any]:

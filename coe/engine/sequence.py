@@ -193,7 +193,7 @@ class Sequence:
         if self.output_ids:
             self.sink(Delta(text, (self.output_ids[-1],), self.index, logprobs, switch=self._first_switch()))
         usage = Usage(len(self.prompt_ids), len(self.output_ids), self.num_cached)
-        self.sink(Finished(reason, usage, self._switch(), self.index))
+        self.sink(Finished(reason, usage, self._switch(), self.index, self.detokenizer.stop_string))
         return True
 
     def _first_switch(self) -> Switch | None:

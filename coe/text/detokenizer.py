@@ -19,9 +19,10 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # how a text ends in the middle of a c
 class Detokenizer:
     """The text of one sequence. `push` returns the text that can be sent now, `finish` the text that was held back.
 
-    `is_stopped` is True once a stop string is complete. `num_decoded` counts the characters of all tokens so far,
-    `num_sent` those that were returned. `before` are the tokens that the text follows; without them it is a text of its
-    own, at whose beginning SentencePiece has no blank. `dropped` are the special tokens that are no text, None for all.
+    `stop_string` is the first stop string that is complete, None before. `num_decoded` counts the characters of all
+    tokens so far, `num_sent` those that were returned. `before` are the tokens that the text follows; without them it
+    is a text of its own, at whose beginning SentencePiece has no blank. `dropped` are the special tokens that are no
+    text, None for all.
     """
 
     def __init__(
@@ -39,12 +40,16 @@ class Detokenizer:
         self._held = ""  # may be the beginning of a stop string
         self.num_decoded = 0
         self.num_sent = 0
-        self.is_stopped = False
+        self.stop_string: str | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.stop_string is not None
 
     def push(self, token_id: int, *, may_stop: bool = True) -> str:
         """Take one token and return the text that can be sent now.
 
-        A complete stop string sets `is_stopped`; it and what follows are left out. With `may_stop` False stop strings
+        A complete stop string ends the text; it and what follows are left out. With `may_stop` False stop strings
         are ordinary text.
         """
         self._window.append(token_id)
@@ -75,10 +80,9 @@ class Detokenizer:
         self._held += text
         self.num_decoded += len(text)
         stops = self._stop if may_stop else ()
-        found = [at for stop in stops if (at := self._held.find(stop)) >= 0]
+        found = [(at, stop) for stop in stops if (at := self._held.find(stop)) >= 0]
         keep = max((_overlap(self._held, stop) for stop in stops), default=0)
-        end = min(found) if found else len(self._held) - keep
-        self.is_stopped = bool(found)
+        end, self.stop_string = min(found) if found else (len(self._held) - keep, None)
         ready, self._held = self._held[:end], "" if found else self._held[end:]
         self.num_sent += len(ready)
         return ready

@@ -155,12 +155,14 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of one choice of a generation."""
+    """The last event of one choice of a generation. `stop_string` is the one of the request's that ended it, if one
+    did."""
 
     reason: FinishReason
     usage: Usage
     switch: Switch
     index: int = 0
+    stop_string: str | None = None
 
 
 GenerateEvent = Routed | PromptScored | Delta | Finished

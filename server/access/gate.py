@@ -1,8 +1,8 @@
 """The gate: the ASGI layer that every request goes through, and through which every answer comes back.
 
 Gives the request its id and its record, counts it, asks the door, counts what the key uses, tells browsers what the
-door allows, and answers with a failure in OpenAI's shape for whatever ends a request before its headers. Nothing that
-an endpoint raises gets past it.
+door allows, and answers with a failure in the shape of the endpoint's dialect for whatever ends a request before its
+headers. Nothing that an endpoint raises gets past it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coe.telemetry.spans import set_parent
 from server.access.caller import SCOPE, Caller
 from server.access.door import Asked, Door
+from server.anthropic.errors import is_of_messages, shaped
 from server.failures import failure_of
 from server.request_log import RequestRecord, record_as_current
 from server.telemetry.http_counts import HttpCounts
@@ -114,13 +115,17 @@ class _Answering:
 
     async def fail(self, error: Exception, scope: Scope, receive: Receive, asked: Asked) -> None:
         failure = failure_of(error, names_paths=asked.is_admins and SCOPE in scope)
+        failure = shaped(failure, asked.path, self.record.id)
         response = JSONResponse(failure.body, failure.status, headers=failure.headers)
         await response(scope, receive, self.send)
 
     def _every_answers(self) -> dict[str, str]:
         allowance = self.caller.allowance if self.caller else None
         limits = allowance.headers(time.monotonic()) if allowance else {}
-        return {"x-request-id": self.record.id, **GUARDS, **self._cors, **limits}
+        ids = {"x-request-id": self.record.id}
+        if is_of_messages(self.record.path):
+            ids["request-id"] = self.record.id  # Anthropic's name for it
+        return {**ids, **GUARDS, **self._cors, **limits}
 
 
 def _route(scope: Scope) -> str | None:

@@ -1,4 +1,4 @@
-"""OpenAI's answers: an `Answer` per request takes its events and writes the whole answer, or its chunks.
+"""OpenAI's answers to chats and completions: each takes a request's events and writes the whole answer, or its chunks.
 
 Choices are told apart by `index`. Calls of tools and thoughts are in fields of their own. Log-probabilities have two
 shapes: a list of objects in chat completions, parallel lists in the legacy completions. Knows nothing about HTTP or
@@ -25,10 +25,11 @@ from coe.types import (
     ToolCall,
 )
 from server.decisions import coe_object
+from server.failures import Failure
 from server.openai.objects import usage_object
 from server.openai.requests import ChatRequest, CompletionRequest
 
-__all__ = ["Answer", "ChatAnswer", "CompletionAnswer"]
+__all__ = ["ChatAnswer", "CompletionAnswer"]
 
 
 @dataclass(slots=True)
@@ -57,12 +58,13 @@ class _Piece:
     is_first: bool = False
 
 
-class Answer:
+class _Answer:
     """What the two kinds of answer share.
 
-    `take` every event; `whole` is the answer after the last one. `opening`, `chunk` and `usage_chunk` are the stream.
+    An answer of one or more choices, and with a list of prompts of one or more requests.
     """
 
+    names_events, last_line = False, "data: [DONE]\n\n"
     id_prefix: str
     whole_kind: str
     chunk_kind: str
@@ -74,6 +76,7 @@ class Answer:
         self._routed = {routed.index: routed}  # of each prompt's first choice
         self._num_each = asked.num_choices
         self._explains = asked.coe.explain
+        self._includes_usage = asked.includes_usage
         self._created = int(time.time())
         self._has_logprobs = asked.num_logprobs is not None
         self._choices = [_Choice(index) for index in range(num_prompts * asked.num_choices)]
@@ -111,21 +114,27 @@ class Answer:
             chunk = self._chunk(_Piece(index, is_first=True))
             yield chunk if index > routed.index else {**chunk, "coe": self._coe(routed, routed.switch)}
 
-    def chunk(self, event: GenerateEvent) -> dict[str, Any] | None:
-        """The chunk that an event makes, None for one without content. Call it before `take`."""
+    def chunks(self, event: GenerateEvent) -> Iterator[dict[str, Any]]:
+        """The chunks that an event makes, none for one without content; takes the event, too."""
         match event:
+            case Routed():  # of the next prompt of a list
+                yield from self.opening(event)
             case Finished(reason, _, switch, index):
                 chunk = self._chunk(_Piece(index, reason=reason))
-                return {**chunk, "coe": self._coe(self._routed_to(index), switch)}
+                yield {**chunk, "coe": self._coe(self._routed_to(index), switch)}
             case Delta(text, _, index, logprobs, thinking, calls) if text or logprobs or thinking or calls:
-                return self._chunk(replace(self._piece(index, text, logprobs), thinking=thinking, calls=calls))
+                yield self._chunk(replace(self._piece(index, text, logprobs), thinking=thinking, calls=calls))
             case PromptScored(tokens, index):
-                return self._chunk(self._piece(index, self._routed_to(index).decision.text, tokens))
-        return None
+                yield self._chunk(self._piece(index, self._routed_to(index).decision.text, tokens))
+        self.take(event)
 
-    def usage_chunk(self) -> dict[str, Any]:
+    def closing(self) -> Iterator[dict[str, Any]]:
         """The extra last chunk of a stream that asked for usage; it has no choices."""
-        return {**self._head(self.chunk_kind, [], self._first), "usage": usage_object(self._ends(), self._num_each)}
+        if self._includes_usage:
+            yield {**self._head(self.chunk_kind, [], self._first), "usage": usage_object(self._ends(), self._num_each)}
+
+    def failing(self, failure: Failure) -> Iterator[dict[str, Any]]:
+        yield failure.body
 
     def _coe(self, routed: Routed, switch: Switch | None) -> dict[str, Any]:
         return coe_object(routed, switch, explains=self._explains)
@@ -167,7 +176,7 @@ class Answer:
         raise NotImplementedError
 
 
-class ChatAnswer(Answer):
+class ChatAnswer(_Answer):
     """POST /v1/chat/completions."""
 
     id_prefix, whole_kind, chunk_kind = "chatcmpl", "chat.completion", "chat.completion.chunk"
@@ -190,7 +199,7 @@ class ChatAnswer(Answer):
         }
 
 
-class CompletionAnswer(Answer):
+class CompletionAnswer(_Answer):
     """POST /v1/completions. With `echo` the prompt comes first, as the expert was given it."""
 
     id_prefix, whole_kind, chunk_kind = "cmpl", "text_completion", "text_completion"

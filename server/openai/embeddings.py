@@ -23,7 +23,7 @@ from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
 from server.access.caller import Caller, caller_of
 from server.bodies import BodyReader, refuse_unknown, validated
-from server.generation import unless_left
+from server.generation.respond import unless_left
 from server.openai.fields import FromJson
 
 __all__ = ["HARMLESS_FOR_EMBEDDINGS", "EmbeddingRequest", "charge", "embedding_routes", "model_named"]

@@ -9,7 +9,7 @@ their neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -20,6 +20,7 @@ from server.access.caller import ANYBODY, Caller
 from server.bodies import refuse_unknown
 from server.openai.fields import FromJson
 from server.openai.response_format import AskedForm
+from server.openai.sampling_fields import NumTokens, SamplingFields, unlimited
 from server.openai.template_fields import Effort, prompt_form_of, template_variables_of
 from server.openai.tools import ToolField, choice_of, tools_of
 from server.openai.turns import Turn, messages_of
@@ -47,17 +48,8 @@ HARMLESS = frozenset(
     }
 )
 MOST_PROMPTS = 2048
-UNLIMITED = 2**31 - 1  # tokens; the expert's context is the limit
 
-
-def _unlimited(value: Any) -> Any:
-    return UNLIMITED if value == -1 else value
-
-
-_TokenId = Annotated[int, Field(ge=0)]
-_Bias = Annotated[float, Field(ge=-100, le=100)]
-_NumTokens = Annotated[int, Field(ge=1), BeforeValidator(_unlimited)]
-_NumTokensOrNone = Annotated[int, Field(ge=0), BeforeValidator(_unlimited)]
+_NumTokensOrNone = Annotated[int, Field(ge=0), BeforeValidator(unlimited)]
 
 
 class _StreamOptions(FromJson):
@@ -72,32 +64,14 @@ class _StreamOptions(FromJson):
         return raw
 
 
-class _Wishes(TypedDict):
-    exclude: tuple[str, ...]
-    prefer: tuple[str, ...]
-    deadline_s: float | None
-    keep_alive_s: float | None
-
-
-class _Request(FromJson, AskedForm):
+class _Request(FromJson, AskedForm, SamplingFields):
     """The fields that both kinds of request share."""
 
     model: str = COMPOSITION
     stream: bool = False
     stream_options: _StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=128)
-    max_tokens: _NumTokens | None = None
-    min_tokens: int | None = Field(None, ge=0)
-    ignore_eos: bool | None = None
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1)
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[_TokenId, _Bias] | None = None
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    max_tokens: NumTokens | None = None
     stop: str | list[str] | None = None
     add_special_tokens: bool | None = None
     coe: Wishes = Wishes()
@@ -119,7 +93,7 @@ class _Request(FromJson, AskedForm):
     @property
     def expert(self) -> str | None:
         """The expert that `model` names; None for the composition, whose router chooses one."""
-        return self.coe.expert_beside(None if self.model.lower() == COMPOSITION else self.model)
+        return self.coe.expert_beside(self.model)
 
     @property
     def includes_usage(self) -> bool:
@@ -134,42 +108,18 @@ class _Request(FromJson, AskedForm):
         """How many of the likeliest tokens are shown beside each chosen one; None: no log-probabilities at all."""
         raise NotImplementedError
 
-    @property
-    def wishes(self) -> _Wishes:
-        return {
-            "exclude": self.coe.exclude,
-            "prefer": self.coe.prefer,
-            "deadline_s": self.coe.deadline_s,
-            "keep_alive_s": self.coe.keep_alive_s,
-        }
-
     def sampling(self, max_tokens: int | None) -> Sampling:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(stop) > 4:
             raise InvalidRequestError(f"stop has {len(stop)} strings; send at most 4", param="stop")
-        return Sampling(
-            max_tokens=max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=0 if self.top_k == -1 else self.top_k,
-            seed=None if self.seed is None else self.seed % (1 << 63),
-            stop=stop,
-            min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
-            logit_bias=self.logit_bias or {},
-            min_tokens=self.min_tokens or 0,
-            ignore_eos=bool(self.ignore_eos),
-            num_logprobs=self.num_logprobs,
-        )
+        return self.sampled(max_tokens, stop, self.num_logprobs)
 
 
 class ChatRequest(_Request):
     """POST /v1/chat/completions."""
 
     messages: list[Turn] = Field(min_length=1)
-    max_completion_tokens: _NumTokens | None = None
+    max_completion_tokens: NumTokens | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[ToolField] | None = None
@@ -210,7 +160,7 @@ class ChatRequest(_Request):
             prompt_form=prompt_form_of(
                 messages, self.continue_final_message, self.add_generation_prompt, self.add_special_tokens
             ),
-            **self.wishes,
+            **self.coe.asked,
         )
 
 
@@ -278,7 +228,7 @@ class CompletionRequest(_Request):
                 owner=caller.owner,
                 prefix_group=caller.prefix_group,
                 prompt_form=PromptForm(adds_special_tokens=self.add_special_tokens),
-                **self.wishes,
+                **self.coe.asked,
             )
             for number, (prompt, text) in enumerate(zip(self.prompts, texts, strict=True))
         ]

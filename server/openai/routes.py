@@ -13,7 +13,7 @@ from coe.errors import UnknownExpertError, nearest, shown
 from coe.runtime import Runtime
 from server.access.caller import caller_of
 from server.bodies import BodyReader, check_num_messages, validated
-from server.generation import Generation, respond
+from server.generation.respond import Generation, respond
 from server.openai.answers import ChatAnswer, CompletionAnswer
 from server.openai.objects import composition_object, model_object
 from server.openai.requests import ChatRequest, CompletionRequest
@@ -37,7 +37,6 @@ def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) 
             [asked.generate_request(name, caller_of(request), conversation_of(request))],
             lambda routed: ChatAnswer(name, asked, routed),
             streams=asked.stream,
-            includes_usage=asked.includes_usage,
         )
         return await respond(runtime, request, generation, keep_alive_s)
 
@@ -50,7 +49,6 @@ def openai_routes(runtime: Runtime, read_body: BodyReader, keep_alive_s: float) 
             asked.generate_requests(name, texts, caller_of(request), conversation_of(request)),
             lambda routed: CompletionAnswer(name, asked, routed, len(texts)),
             streams=asked.stream,
-            includes_usage=asked.includes_usage,
         )
         return await respond(runtime, request, generation, keep_alive_s)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
@@ -20,7 +20,7 @@ from coe.experts import ServedExpert
 from coe.preparation import encode, query_of
 from coe.runtime import Runtime
 from coe.types import GenerateRequest
-from server.access.caller import caller_of
+from server.access.caller import Caller, caller_of
 from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
 from server.openai.fields import FromJson
 from server.openai.requests import CompletionRequest
@@ -28,7 +28,7 @@ from server.openai.template_fields import prompt_form_of, template_variables_of
 from server.openai.tools import ToolField, tools_of
 from server.openai.turns import Turn, messages_of
 
-__all__ = ["DetokenizeRequest", "TokenizeRequest", "texts_of", "token_routes"]
+__all__ = ["DetokenizeRequest", "TokenizeRequest", "encoded", "texts_of", "token_routes"]
 
 
 class TokenizeRequest(FromJson):
@@ -93,12 +93,9 @@ def token_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
         body = await read_body(request)
         check_num_messages(body, runtime.experts.longest_context)
         asked = validated(TokenizeRequest, body)
-        generated = asked.generate_request()
-        decision = await runtime.route(replace(query_of(generated), owner=caller_of(request).owner, only_explains=True))
-        expert = runtime.experts.find(decision.expert)
-        ids = (await encode(runtime.text, expert.text, generated, decision)).token_ids
+        expert, ids = await encoded(runtime, asked.generate_request(), caller_of(request))
         answer: dict[str, Any] = {
-            "model": decision.expert,
+            "model": expert.loaded.name,
             "count": len(ids),
             "max_model_len": expert.text.context,
             "tokens": ids,
@@ -114,6 +111,20 @@ def token_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:
         return {"model": expert.loaded.name, "prompt": await runtime.text.run(expert.text.decode, asked.tokens)}
 
     return routes
+
+
+class Encoded(NamedTuple):
+    """The expert that would answer, and the tokens that it would be given."""
+
+    expert: ServedExpert
+    token_ids: Sequence[int]
+
+
+async def encoded(runtime: Runtime, request: GenerateRequest, caller: Caller) -> Encoded:
+    """Return the prompt of a request as its expert would be given it."""
+    decision = await runtime.route(replace(query_of(request), owner=caller.owner, only_explains=True))
+    expert = runtime.experts.find(decision.expert)
+    return Encoded(expert, (await encode(runtime.text, expert.text, request, decision)).token_ids)
 
 
 async def texts_of(runtime: Runtime, asked: CompletionRequest) -> Sequence[str]:

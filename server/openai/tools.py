@@ -15,14 +15,15 @@ from coe.errors import InvalidRequestError, shown
 from coe.types import Tool, ToolChoice
 from server.openai.fields import FromJson
 
-__all__ = ["ToolField", "choice_of", "tools_of"]
+__all__ = ["TOOL_NAME", "ToolField", "checked", "choice_of", "tools_of"]
 
 MAX_TOOLS = 1024
+TOOL_NAME = r"^[\w.:/-]{1,128}$"
 _MODES = ("none", "auto", "required")
 
 
 class _Function(FromJson):
-    name: str = Field(pattern=r"^[\w.:/-]{1,128}$")
+    name: str = Field(pattern=TOOL_NAME)
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)
     strict: bool = False
@@ -48,14 +49,19 @@ class ToolField(BaseModel):
 def tools_of(fields: Sequence[ToolField] | None) -> tuple[Tool, ...]:
     """Return the tools; raises InvalidRequestError for two of one name, and for too many."""
     functions = [field.function for field in fields or ()]
-    if len(functions) > MAX_TOOLS:
-        raise InvalidRequestError(f"tools has {len(functions)} tools; send at most {MAX_TOOLS}", param="tools")
+    return checked([Tool(each.name, each.description, each.parameters, each.strict) for each in functions])
+
+
+def checked(tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """Return the tools as they are; raises InvalidRequestError for two of one name, and for too many."""
+    if len(tools) > MAX_TOOLS:
+        raise InvalidRequestError(f"tools has {len(tools)} tools; send at most {MAX_TOOLS}", param="tools")
     names: set[str] = set()
-    for function in functions:
-        if function.name in names:
-            raise InvalidRequestError(f"tools has {shown(function.name)} twice; send it once", param="tools")
-        names.add(function.name)
-    return tuple(Tool(each.name, each.description, each.parameters, each.strict) for each in functions)
+    for tool in tools:
+        if tool.name in names:
+            raise InvalidRequestError(f"tools has {shown(tool.name)} twice; send it once", param="tools")
+        names.add(tool.name)
+    return tuple(tools)
 
 
 def choice_of(raw: str | dict[str, Any] | None, tools: Sequence[Tool]) -> ToolChoice:

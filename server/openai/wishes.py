@@ -6,10 +6,11 @@ Knows nothing about how wishes are met: router/wishes.py, the scheduler and the 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
 from server.bodies import refuse_unknown
 from server.openai.fields import FromJson
@@ -19,6 +20,13 @@ __all__ = ["Wishes"]
 
 def _never(value: Any) -> Any:
     return math.inf if value == -1 else value
+
+
+class _Asked(TypedDict):
+    exclude: tuple[str, ...]
+    prefer: tuple[str, ...]
+    deadline_s: float | None
+    keep_alive_s: float | None
 
 
 class Wishes(FromJson):
@@ -41,9 +49,20 @@ class Wishes(FromJson):
             refuse_unknown(raw, cls.model_fields, "coe")
         return raw
 
-    def expert_beside(self, model: str | None) -> str | None:
-        """Return who is asked for, by `model` (None: the composition) or here; raises InvalidRequestError where they
+    @property
+    def asked(self) -> _Asked:
+        """The fields of a GenerateRequest that say the same."""
+        return {
+            "exclude": self.exclude,
+            "prefer": self.prefer,
+            "deadline_s": self.deadline_s,
+            "keep_alive_s": self.keep_alive_s,
+        }
+
+    def expert_beside(self, name: str) -> str | None:
+        """Return who is asked for, by `model` or here, None for the composition; raises InvalidRequestError where they
         differ."""
+        model = None if name.lower() == COMPOSITION else name
         if model is not None and self.expert is not None and model.lower() != self.expert.lower():
             raise InvalidRequestError(
                 f"model names {model!r} and coe.expert {self.expert!r}; name one of them", param="coe"

@@ -14,12 +14,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from coe.telemetry.events import KINDS
+from server.anthropic.requests import HARMLESS_FOR_MESSAGES, NEUTRAL_FOR_MESSAGES, CountRequest, MessageRequest
 from server.cache_control import CACHE_CONTROL
 from server.failures import TABLE
 from server.openai.embeddings import HARMLESS_FOR_EMBEDDINGS, EmbeddingRequest
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionRequest
 from server.openai.tokens import DetokenizeRequest, TokenizeRequest
-from server.openapi import answers
+from server.openapi import answers, dialects
 from server.rerank import RerankBody
 from server.routing import CONVERSATION, RouteRequest
 from server.telemetry.events import LAST_EVENT_ID
@@ -42,7 +43,7 @@ _REF = "#/components/schemas/{model}"
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    """One endpoint. `answer` None is text of the media type."""
+    """One endpoint. `answer` None is text of the media type; `failure` is the shape of its errors."""
 
     method: Literal["get", "post"]
     path: str
@@ -53,6 +54,7 @@ class _Operation:
     who: Literal["anybody", "key", "admin"] = "key"
     media: tuple[str, ...] = (JSON,)
     parameters: tuple[dict[str, Any], ...] = field(default=())
+    failure: type[BaseModel] = answers.Error
 
 
 def _in(where: str, name: str, schema: Mapping[str, Any], text: str) -> dict[str, Any]:
@@ -72,12 +74,15 @@ LIMIT = _in("query", "limit", {"type": "integer", "minimum": 0}, "only so many, 
 LAST_EVENT = _in("header", LAST_EVENT_ID, {"type": "string"}, "the id of the last event that the client has")
 ASKED = (*BODY, *REFUSED, 415)
 
+_OF_MESSAGES = (NEUTRAL_FOR_MESSAGES, HARMLESS_FOR_MESSAGES)
 _OF_TEXTS: tuple[Mapping[str, tuple[Any, ...]], Iterable[str]] = ({}, HARMLESS_FOR_EMBEDDINGS)
 # what is accepted at a neutral value and what is ignored, where that is not as for a chat
 IGNORED: Mapping[type[BaseModel], tuple[Mapping[str, tuple[Any, ...]], Iterable[str]]] = {
     **dict.fromkeys((RouteRequest, TokenizeRequest, DetokenizeRequest), ({}, ())),
     EmbeddingRequest: _OF_TEXTS,
     RerankBody: _OF_TEXTS,
+    MessageRequest: _OF_MESSAGES,
+    CountRequest: _OF_MESSAGES,
 }
 OPERATIONS = (
     _Operation(
@@ -93,6 +98,20 @@ OPERATIONS = (
         body=CompletionRequest,
         media=(JSON, EVENTS),
         parameters=(CONVERSATION_HEADER, CACHE_HEADER),
+    ),
+    _Operation(
+        *("post", "/v1/messages", "Answer a conversation, in Anthropic's shape", dialects.AnthropicMessage),
+        errors=(*ASKED, *GENERATED),
+        body=MessageRequest,
+        media=(JSON, EVENTS),
+        parameters=(CONVERSATION_HEADER, CACHE_HEADER),
+        failure=dialects.AnthropicError,
+    ),
+    _Operation(
+        *("post", "/v1/messages/count_tokens", "Count the tokens of a prompt", dialects.AnthropicCount),
+        errors=(*ASKED, 404, 503),
+        body=CountRequest,
+        failure=dialects.AnthropicError,
     ),
     _Operation(
         *("post", "/v1/embeddings", "Embed texts", answers.Embeddings),
@@ -228,7 +247,7 @@ def _answer(operation: _Operation) -> dict[str, Any]:
 def _error(status: int, operation: _Operation) -> dict[str, Any]:
     """Return the failures of a status; /health and /ready answer 503 in their own shape."""
     codes = {rule.code or rule.kind for rule in TABLE if rule.status == status}
-    shape = operation.answer if operation.who == "anybody" and status == 503 else answers.Error
+    shape = operation.answer if operation.who == "anybody" and status == 503 else operation.failure
     assert shape is not None
     return {
         "description": ", ".join(sorted(codes)),
@@ -247,7 +266,8 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 def _schemas() -> dict[str, Any]:
     requests = [operation.body for operation in OPERATIONS if operation.body]
-    written: list[type[BaseModel]] = [answers.Error, *(each.answer for each in OPERATIONS if each.answer)]
+    failures = dict.fromkeys(each.failure for each in OPERATIONS)
+    written: list[type[BaseModel]] = [*failures, *(each.answer for each in OPERATIONS if each.answer)]
     schemas = _definitions(requests, "validation") | _definitions(written, "serialization")
     for model in requests:
         _complete(schemas[model.__name__], *IGNORED.get(model, (NEUTRAL, HARMLESS)))

@@ -17,7 +17,7 @@ def test_an_answer_comes_back_as_it_was() -> None:
         Delta("one ", (1, 2), 0, (TOKEN,)),
         Delta("x", (3,), 1),
         Delta("two", (4,), 0, (TOKEN,)),
-        Finished(FinishReason.STOP, Usage(5, 3, 2), SWITCH, 0),
+        Finished(FinishReason.STOP, Usage(5, 3, 2), SWITCH, 0, "END"),
         Finished(FinishReason.LENGTH, Usage(5, 1, 4), SWITCH, 1),
     ):
         recording.take(event)
@@ -25,7 +25,7 @@ def test_an_answer_comes_back_as_it_was() -> None:
     assert payload is not None
     assert list(events_of(payload, 5, SWITCH)) == [
         Delta("one two", (), 0, (TOKEN, TOKEN)),
-        Finished(FinishReason.STOP, Usage(5, 3, 5), SWITCH, 0),
+        Finished(FinishReason.STOP, Usage(5, 3, 5), SWITCH, 0, "END"),
         PromptScored((first,), 1),
         Delta("x", (), 1),
         Finished(FinishReason.LENGTH, Usage(5, 1, 5), SWITCH, 1),

@@ -90,6 +90,15 @@ def test_any_stop_string_cuts_where_the_text_first_has_it(seed: int) -> None:
         assert text_of(tokenizer, ids, "never in it", text + "!") == text
 
 
+def test_which_stop_string_ended_a_text_is_said() -> None:
+    out = Detokenizer(byte_level(), ("never", "mat", "the mat"))
+    for token_id in byte_level().encode("the cat sat on the mat and").ids:
+        out.push(token_id)
+        if out.is_stopped:
+            break
+    assert out.stop_string == "the mat"  # which begins first
+
+
 def test_special_tokens_give_no_text() -> None:
     ids = byte_level().encode("one<|im_end|> two<|im_start|>").ids
     assert text_of(byte_level(), ids) == "one two"

@@ -49,9 +49,7 @@ def completion(**fields: Any) -> CompletionAnswer:
 def chunks(answer: ChatAnswer | CompletionAnswer, events: list[GenerateEvent]) -> list[dict[str, Any]]:
     made = list(answer.opening(ROUTED))
     for event in events:
-        if (chunk := answer.chunk(event)) is not None:
-            made.append(chunk)
-        answer.take(event)
+        made += answer.chunks(event)
     return made
 
 

@@ -11,7 +11,8 @@ import pytest
 from coe.errors import InvalidRequestError
 from coe.types import GenerateRequest, Message, PromptForm, Sampling, Tool
 from server.bodies import validated
-from server.openai.requests import UNLIMITED, ChatRequest, CompletionRequest
+from server.openai.requests import ChatRequest, CompletionRequest
+from server.openai.sampling_fields import UNLIMITED
 
 HELLO = [{"role": "user", "content": "hello"}]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import openai
@@ -16,12 +15,11 @@ import pytest
 from compositions import write_config
 from pydantic import BaseModel
 from server_live import Live, live_server
-from tiny_models import tiny_llama, tiny_tokenizer
+from tiny_models import tiny_llama
+from tool_experts import MARKS, tool_expert
 from tool_templates import TOOL_TEMPLATES
-from transformers import AutoTokenizer
 
 ASKED: list[Any] = [{"role": "user", "content": "What is the weather in Paris?"}]
-MARKS = ["<tool_call>", "</tool_call>", "<think>", "</think>"]
 
 
 class GetWeather(BaseModel):
@@ -36,23 +34,14 @@ NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
 TIME: Any = {"type": "function", "function": {"name": "get_time", "parameters": NOTHING}}
 
 
-def expert(folder: Path, template: str, *, is_special: bool = False, **config: Any) -> Path:
-    tiny_llama(folder, vocab_size=640, max_position_embeddings=2048, **config)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(MARKS, special_tokens=is_special)
-    tokenizer.chat_template = template
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("tools")
     experts = {
-        "qwen": expert(folder / "qwen", TOOL_TEMPLATES["qwen-3"]),
-        "special": expert(folder / "special", TOOL_TEMPLATES["qwen-3"], is_special=True),
+        "qwen": tool_expert(folder / "qwen", TOOL_TEMPLATES["qwen-3"]),
+        "special": tool_expert(folder / "special", TOOL_TEMPLATES["qwen-3"], is_special=True),
         "plain": tiny_llama(folder / "plain", max_position_embeddings=2048),  # its template knows no tools
-        "thinker": expert(folder / "thinker", TOOL_TEMPLATES["qwq"]),
+        "thinker": tool_expert(folder / "thinker", TOOL_TEMPLATES["qwq"]),
     }
     with live_server(write_config(folder, experts, "[answer_cache]\nenabled = true")) as server:
         yield server
@@ -191,7 +180,7 @@ def test_thoughts_are_kept_apart_and_counted(client: openai.OpenAI) -> None:
 
 
 def test_a_forced_call_comes_after_thoughts(client: openai.OpenAI) -> None:
-    close = tiny_tokenizer().vocab_size + MARKS.index("</think>")
+    close = MARKS["</think>"]
     done = client.chat.completions.create(**forced(model="thinker", logit_bias={close: 100}))
     (call,) = done.choices[0].message.tool_calls or ()
     assert call.type == "function"

@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from server_live import Live, post
 
 from server.admin import admin_routes
+from server.anthropic.routes import anthropic_routes
 from server.health import health_routes
 from server.openai.embeddings import embedding_routes
 from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
-from server.openapi import answers
+from server.openapi import answers, dialects
 from server.openapi.document import document
 from server.rerank import rerank_routes
 from server.routing import routing_routes
@@ -30,6 +31,7 @@ PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
     rooms = (
         openai_routes(live.runtime, None, 1.0),  # type: ignore[arg-type]
+        anthropic_routes(live.runtime, None, 1.0),  # type: ignore[arg-type]
         embedding_routes(live.runtime, None),  # type: ignore[arg-type]
         rerank_routes(live.runtime, None),  # type: ignore[arg-type]
         token_routes(live.runtime, None),  # type: ignore[arg-type]
@@ -73,6 +75,9 @@ def test_every_reference_has_its_target() -> None:
             {"messages": PROMPT, "max_tokens": 2, "logprobs": True},
             answers.ChatCompletion,
         ),
+        ("POST", "/v1/messages", {"messages": PROMPT, "max_tokens": 2}, dialects.AnthropicMessage),
+        ("POST", "/v1/messages/count_tokens", {"messages": PROMPT}, dialects.AnthropicCount),
+        ("POST", "/v1/messages", {"messages": PROMPT}, dialects.AnthropicError),
         ("POST", "/v1/completions", {"prompt": "hi", "max_tokens": 2, "logprobs": 1}, answers.Completion),
         ("POST", "/v1/route", {"prompt": "hi"}, answers.Route),
         ("GET", "/v1/models", None, answers.ModelList),

@@ -26,10 +26,10 @@ from server.access.caller import caller_of
 from server.access.metering import metered
 from server.cache_control import CACHE_CONTROL, wanted
 from server.decisions import decision_headers
-from server.openai.answers import Answer
+from server.generation.answer import Answer
+from server.generation.stream import sse
+from server.generation.together import together
 from server.request_log import current_record
-from server.stream import sse
-from server.together import together
 
 __all__ = ["Generation", "respond", "unless_left"]
 
@@ -43,7 +43,6 @@ class Generation:
     requests: Sequence[GenerateRequest]  # all of as many choices
     answer_to: Callable[[Routed], Answer]
     streams: bool
-    includes_usage: bool  # a stream's last chunk says its usage
 
 
 async def respond(runtime: Runtime, request: Request, asked: Generation, keep_alive_s: float) -> Response:
@@ -72,7 +71,6 @@ async def respond(runtime: Runtime, request: Request, asked: Generation, keep_al
         routed,
         events,
         waiting=partial(_waiting, runtime, asked.requests[0].id, routed.decision),
-        includes_usage=asked.includes_usage,
         keep_alive_s=keep_alive_s,
     )
     headers = {**decision_headers(routed), "cache-control": "no-cache", "x-accel-buffering": "no"}

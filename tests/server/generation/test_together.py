@@ -10,7 +10,7 @@ import pytest
 
 from coe.errors import CoeError, OverloadedError
 from coe.types import Decision, Delta, GenerateEvent, Routed, Tier
-from server.together import MOST_AT_ONCE, MOST_UNREAD, together
+from server.generation.together import MOST_AT_ONCE, MOST_UNREAD, together
 
 ROUTED = Routed(Decision("general", None, None, "general", ""), Tier.DEVICE, 3)
 Generate = Callable[[], AsyncGenerator[GenerateEvent, None]]

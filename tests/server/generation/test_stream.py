@@ -9,9 +9,9 @@ from typing import Any
 
 from coe.errors import OverloadedError
 from coe.types import Decision, Delta, Finished, FinishReason, GenerateEvent, Routed, Switch, SwitchKind, Tier, Usage
+from server.generation.stream import sse
 from server.openai.answers import ChatAnswer
 from server.openai.requests import ChatRequest
-from server.stream import sse
 
 PROMPT = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -20,7 +20,9 @@ ROUTED = Routed(Decision("general", None, None, "general", ""), Tier.DEVICE, 3)
 
 
 def chat_answer() -> ChatAnswer:
-    return ChatAnswer("id", ChatRequest.model_validate({"messages": PROMPT}), ROUTED)
+    return ChatAnswer(
+        "id", ChatRequest.model_validate({"messages": PROMPT, "stream_options": {"include_usage": True}}), ROUTED
+    )
 
 
 def stream_of(*events: GenerateEvent | Exception, silent_s: float = 0.0) -> str:
@@ -34,7 +36,7 @@ def stream_of(*events: GenerateEvent | Exception, silent_s: float = 0.0) -> str:
             yield event
 
     async def collect() -> str:
-        pieces = sse(chat_answer(), ROUTED, generate(), includes_usage=True, keep_alive_s=0.01)
+        pieces = sse(chat_answer(), ROUTED, generate(), keep_alive_s=0.01)
         return "".join([piece async for piece in pieces])
 
     return asyncio.run(collect())

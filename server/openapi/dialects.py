@@ -1,0 +1,67 @@
+"""The shapes of answers in Anthropic's dialect, for the document alone.
+
+Extra fields are allowed everywhere, as clients should expect.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from server.openapi.answers import Coe
+
+__all__ = ["AnthropicCount", "AnthropicError", "AnthropicMessage"]
+
+
+class AnthropicErrorObject(BaseModel):
+    type: str
+    message: str = Field(description="what is wrong, the value, and what to do")
+
+
+class AnthropicError(BaseModel):
+    """What every failure answers; in a stream, the data of an `error` event."""
+
+    type: Literal["error"]
+    error: AnthropicErrorObject
+    request_id: str
+
+
+class ContentBlock(BaseModel):
+    type: Literal["text", "thinking", "tool_use"]
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = Field(None, description="empty: nobody checks it")
+    id: str | None = None
+    name: str | None = None
+    input: dict[str, Any] | None = None
+
+
+class OutputDetails(BaseModel):
+    thinking_tokens: int = Field(ge=0)
+
+
+class AnthropicUsage(BaseModel):
+    input_tokens: int = Field(ge=0, description="of the prompt, without those that were read from KV that was kept")
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+    output_tokens_details: OutputDetails
+
+
+class AnthropicMessage(BaseModel):
+    """A whole answer. With `stream`, server-sent events, each with its type as its name."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str = Field(description="the expert that answered")
+    content: list[ContentBlock]
+    stop_reason: Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
+    stop_sequence: str | None
+    usage: AnthropicUsage
+    coe: Coe
+
+
+class AnthropicCount(BaseModel):
+    input_tokens: int = Field(ge=0)
