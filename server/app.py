@@ -1,7 +1,7 @@
 """The HTTP application over a runtime: its life, and the endpoints of every concern together.
 
 Owns start and close of the runtime. Who may ask, and where exceptions end, is access/'s; the endpoints themselves are
-in openai/, anthropic/, routing.py, admin.py and health.py.
+in openai/, anthropic/, responses/, routing.py, admin.py and health.py.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from server.openapi.document import document
 from server.process.ending import CLOSE_S
 from server.request_log import current_record
 from server.rerank import rerank_routes
+from server.responses.routes import response_routes
+from server.responses.store import ResponseStore
 from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
 from server.telemetry.events import event_routes
@@ -47,14 +49,15 @@ def create_app(
     max_body_bytes: int = 8 << 20,
     body_timeout_s: float = 60.0,
     keep_alive_s: float = 1.0,
+    responses_bytes: int = 64 << 20,
     end: Callable[[], None] | None = None,
     category_experts: Mapping[str, str] | None = None,
 ) -> FastAPI:
     """Return the application; its lifespan starts the runtime and closes it, which ends what still runs.
 
     `door` says who may ask; by default this machine's own people, without keys. `keep_alive_s` is the time between
-    comments in a stream that has nothing else to send. `end` asks for the end of the process, `category_experts` is
-    which expert answers each category.
+    comments in a stream that has nothing else to send, `responses_bytes` the room for responses that are kept. `end`
+    asks for the end of the process, `category_experts` is which expert answers each category.
     """
 
     @asynccontextmanager
@@ -75,6 +78,7 @@ def create_app(
     read_body = BodyReader(max_body_bytes, body_timeout_s)
     app.include_router(openai_routes(runtime, read_body, keep_alive_s))
     app.include_router(anthropic_routes(runtime, read_body, keep_alive_s))
+    app.include_router(response_routes(runtime, read_body, keep_alive_s, ResponseStore(responses_bytes)))
     app.include_router(embedding_routes(runtime, read_body))
     app.include_router(rerank_routes(runtime, read_body))
     app.include_router(token_routes(runtime, read_body))

@@ -104,12 +104,12 @@ def refuse_unknown(fields: Iterable[str], known: Iterable[str], where: str = "")
             )
 
 
-def check_num_messages(body: Any, most: int) -> None:
-    """Raise ContextLengthError for a body of more messages than `most`, the tokens of the longest context.
+def check_num_messages(body: Any, most: int, field: str = "messages") -> None:
+    """Raise ContextLengthError for a body with more messages in `field` than `most`, the tokens of the longest context.
 
     To be called before the body is validated, which takes seconds for 200,000 messages.
     """
-    messages = body.get("messages") if isinstance(body, dict) else None
+    messages = body.get(field) if isinstance(body, dict) else None
     if isinstance(messages, list):
         LengthBound(most, math.inf).check(len(messages), 0, "the roomiest expert")
 

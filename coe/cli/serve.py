@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         door,
         max_body_bytes=settings.max_body_bytes,
         body_timeout_s=settings.body_timeout_s,
+        responses_bytes=settings.responses_bytes,
         end=ending.ask,
         category_experts=category_experts(config.router, config.names),
     )

@@ -121,6 +121,7 @@ KEYS: Mapping[str, Mapping[str, Reader]] = {
         "header_timeout_s": real(0, above=True),
         "body_timeout_s": real(0, above=True),
         "reader_timeout_s": real(0, above=True),
+        "responses_bytes": size,
     },
     "access": {
         "keys": file_path,

@@ -171,7 +171,8 @@ class ServerConfig:
     """`[server]`: the address, and the limits of the HTTP endpoint.
 
     `header_timeout_s` and `body_timeout_s` are for all headers and all of a body to arrive, `reader_timeout_s` is how
-    long a client may read nothing of an answer.
+    long a client may read nothing of an answer. `responses_bytes` is the room for responses that are kept, in memory;
+    0 keeps none.
     """
 
     host: str = "127.0.0.1"
@@ -182,6 +183,7 @@ class ServerConfig:
     header_timeout_s: float = 20.0
     body_timeout_s: float = 60.0
     reader_timeout_s: float = 60.0
+    responses_bytes: int = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def _route(scope: Scope) -> str | None:
 
 def _preflight(asked: Asked) -> Response:
     headers = {
-        "access-control-allow-methods": "GET, POST, OPTIONS",
+        "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
         "access-control-allow-headers": asked.headers.get("access-control-request-headers", "content-type"),
         "access-control-max-age": PREFLIGHT_S,
     }

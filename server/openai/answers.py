@@ -26,6 +26,7 @@ from coe.types import (
 )
 from server.decisions import coe_object
 from server.failures import Failure
+from server.openai.logprobs import chat_logprobs, completion_logprobs
 from server.openai.objects import usage_object
 from server.openai.requests import ChatRequest, CompletionRequest
 
@@ -186,7 +187,7 @@ class ChatAnswer(_Answer):
         return {
             "index": choice.index,
             "message": _message(choice),
-            "logprobs": _chat_logprobs(choice.tokens) if self._has_logprobs else None,
+            "logprobs": _logprobs_of(choice.tokens) if self._has_logprobs else None,
             "finish_reason": str(choice.end.reason),
         }
 
@@ -194,7 +195,7 @@ class ChatAnswer(_Answer):
         return {
             "index": piece.index,
             "delta": _delta(piece),
-            "logprobs": None if piece.tokens is None else _chat_logprobs(piece.tokens),
+            "logprobs": None if piece.tokens is None else _logprobs_of(piece.tokens),
             "finish_reason": _text(piece.reason),
         }
 
@@ -216,7 +217,7 @@ class CompletionAnswer(_Answer):
         return {
             "index": choice.index,
             "text": self._echo(choice.index) + choice.text,
-            "logprobs": _completion_logprobs(choice.tokens, 0) if self._has_logprobs else None,
+            "logprobs": completion_logprobs(choice.tokens, 0) if self._has_logprobs else None,
             "finish_reason": str(choice.end.reason),
         }
 
@@ -225,7 +226,7 @@ class CompletionAnswer(_Answer):
         return {
             "index": piece.index,
             "text": self._echo(piece.index) if is_echo else piece.text,
-            "logprobs": None if piece.tokens is None else _completion_logprobs(piece.tokens, piece.offset),
+            "logprobs": None if piece.tokens is None else completion_logprobs(piece.tokens, piece.offset),
             "finish_reason": _text(piece.reason),
         }
 
@@ -273,28 +274,8 @@ def _joined(calls: Sequence[ToolCall], pieces: Sequence[CallDelta]) -> list[Tool
     return joined
 
 
-def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
-    content = [{**_chat_token(token), "top_logprobs": [_chat_token(top) for top in token.top]} for token in tokens]
-    return {"content": content, "refusal": None}
-
-
-def _chat_token(token: TokenLogprob) -> dict[str, Any]:
-    return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes)}
-
-
-def _completion_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, Any]:
-    """Parallel lists. `top_logprobs` has the chosen token, too, and is None for the first token of a prompt."""
-    offsets = []
-    for token in tokens:
-        offsets.append(offset)
-        offset += len(token.text)
-    tops = [{**{top.text: top.logprob for top in token.top}, token.text: token.logprob} for token in tokens]
-    return {
-        "tokens": [token.text for token in tokens],
-        "token_logprobs": [token.logprob for token in tokens],
-        "top_logprobs": [None if token.logprob is None else top for token, top in zip(tokens, tops, strict=True)],
-        "text_offset": offsets,
-    }
+def _logprobs_of(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+    return {"content": chat_logprobs(tokens), "refusal": None}
 
 
 def _text(reason: FinishReason | None) -> str | None:

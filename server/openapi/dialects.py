@@ -1,4 +1,4 @@
-"""The shapes of answers in Anthropic's dialect, for the document alone.
+"""The shapes of answers in Anthropic's dialect and of OpenAI's responses, for the document alone.
 
 Extra fields are allowed everywhere, as clients should expect.
 """
@@ -11,7 +11,14 @@ from pydantic import BaseModel, Field
 
 from server.openapi.answers import Coe
 
-__all__ = ["AnthropicCount", "AnthropicError", "AnthropicMessage"]
+__all__ = [
+    "AnthropicCount",
+    "AnthropicError",
+    "AnthropicMessage",
+    "InputItems",
+    "Response",
+    "ResponseDeleted",
+]
 
 
 class AnthropicErrorObject(BaseModel):
@@ -65,3 +72,64 @@ class AnthropicMessage(BaseModel):
 
 class AnthropicCount(BaseModel):
     input_tokens: int = Field(ge=0)
+
+
+class ResponseInput(BaseModel):
+    cached_tokens: int = Field(ge=0, description="from KV that was kept")
+    cache_write_tokens: int
+
+
+class ResponseOutput(BaseModel):
+    reasoning_tokens: int = Field(ge=0)
+
+
+class ResponseUsage(BaseModel):
+    input_tokens: int = Field(ge=0)
+    input_tokens_details: ResponseInput
+    output_tokens: int = Field(ge=0)
+    output_tokens_details: ResponseOutput
+    total_tokens: int = Field(ge=0)
+
+
+class Response(BaseModel):
+    """A whole response. With `stream`, numbered server-sent events, each with its type as its name."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    completed_at: int | None
+    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, Any] | None
+    model: str = Field(description="the expert that answered")
+    output: list[dict[str, Any]] = Field(description="items: reasoning, message, function_call")
+    previous_response_id: str | None
+    store: bool
+    usage: ResponseUsage | None
+    coe: Coe
+    metadata: dict[str, str] = Field(description="as it was asked, as are the fields after it")
+    instructions: str | None
+    max_output_tokens: int | None
+    parallel_tool_calls: bool
+    reasoning: dict[str, Any]
+    temperature: float | None
+    text: dict[str, Any]
+    tool_choice: str | dict[str, Any]
+    tools: list[dict[str, Any]]
+    top_logprobs: int | None
+    top_p: float | None
+    truncation: Literal["disabled"]
+
+
+class ResponseDeleted(BaseModel):
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class InputItems(BaseModel):
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

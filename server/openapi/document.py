@@ -22,6 +22,7 @@ from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest, CompletionReq
 from server.openai.tokens import DetokenizeRequest, TokenizeRequest
 from server.openapi import answers, dialects
 from server.rerank import RerankBody
+from server.responses.requests import HARMLESS_FOR_RESPONSES, NEUTRAL_FOR_RESPONSES, ResponseRequest
 from server.routing import CONVERSATION, RouteRequest
 from server.telemetry.events import LAST_EVENT_ID
 from server.telemetry.feedback import FeedbackRequest
@@ -45,7 +46,7 @@ _REF = "#/components/schemas/{model}"
 class _Operation:
     """One endpoint. `answer` None is text of the media type; `failure` is the shape of its errors."""
 
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "delete"]
     path: str
     summary: str
     answer: type[BaseModel] | None
@@ -71,6 +72,10 @@ COMMAND = _in("path", "command", {"enum": ["load", "unload", "pin", "unpin"]}, "
 KINDS_WANTED = _in("query", "kinds", {"type": "string"}, f"only these, joined by commas: {', '.join(KINDS)}")
 FORMAT = _in("query", "format", {"enum": ["json", "jsonl"]}, "jsonl: what `coe router retrain --decisions` reads")
 LIMIT = _in("query", "limit", {"type": "integer", "minimum": 0}, "only so many, the newest")
+RESPONSE = _in("path", "name", {"type": "string", "minLength": 1, "pattern": r"^[^/]+$"}, "a response's id")
+ITEM_LIMIT = _in("query", "limit", {"type": "integer", "minimum": 1, "maximum": 100}, "only so many, else 20")
+ORDER = _in("query", "order", {"enum": ["asc", "desc"]}, "the oldest first, or the newest (the default)")
+AFTER = _in("query", "after", {"type": "string"}, "those after the item of this id")
 LAST_EVENT = _in("header", LAST_EVENT_ID, {"type": "string"}, "the id of the last event that the client has")
 ASKED = (*BODY, *REFUSED, 415)
 
@@ -83,6 +88,7 @@ IGNORED: Mapping[type[BaseModel], tuple[Mapping[str, tuple[Any, ...]], Iterable[
     RerankBody: _OF_TEXTS,
     MessageRequest: _OF_MESSAGES,
     CountRequest: _OF_MESSAGES,
+    ResponseRequest: (NEUTRAL_FOR_RESPONSES, HARMLESS_FOR_RESPONSES),
 }
 OPERATIONS = (
     _Operation(
@@ -112,6 +118,26 @@ OPERATIONS = (
         errors=(*ASKED, 404, 503),
         body=CountRequest,
         failure=dialects.AnthropicError,
+    ),
+    _Operation(
+        *("post", "/v1/responses", "Answer items, and keep the response", dialects.Response),
+        errors=(*ASKED, *GENERATED),
+        body=ResponseRequest,
+        media=(JSON, EVENTS),
+        parameters=(CONVERSATION_HEADER, CACHE_HEADER),
+    ),
+    _Operation(
+        *("get", "/v1/responses/{name}", "A response that was kept", dialects.Response, (400, *REFUSED, 404)),
+        parameters=(RESPONSE,),
+    ),
+    _Operation(
+        *("delete", "/v1/responses/{name}", "Forget a response", dialects.ResponseDeleted, (*REFUSED, 404, 415)),
+        parameters=(RESPONSE,),
+    ),
+    _Operation(
+        *("get", "/v1/responses/{name}/input_items", "What it was the answer to", dialects.InputItems),
+        errors=(400, *REFUSED, 404),
+        parameters=(RESPONSE, ITEM_LIMIT, ORDER, AFTER),
     ),
     _Operation(
         *("post", "/v1/embeddings", "Embed texts", answers.Embeddings),

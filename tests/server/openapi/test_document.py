@@ -19,6 +19,8 @@ from server.openai.tokens import token_routes
 from server.openapi import answers, dialects
 from server.openapi.document import document
 from server.rerank import rerank_routes
+from server.responses.routes import response_routes
+from server.responses.store import ResponseStore
 from server.routing import routing_routes
 from server.telemetry.decisions import decision_routes
 from server.telemetry.events import event_routes
@@ -32,6 +34,7 @@ def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
     rooms = (
         openai_routes(live.runtime, None, 1.0),  # type: ignore[arg-type]
         anthropic_routes(live.runtime, None, 1.0),  # type: ignore[arg-type]
+        response_routes(live.runtime, None, 1.0, ResponseStore(0)),  # type: ignore[arg-type]
         embedding_routes(live.runtime, None),  # type: ignore[arg-type]
         rerank_routes(live.runtime, None),  # type: ignore[arg-type]
         token_routes(live.runtime, None),  # type: ignore[arg-type]
@@ -76,6 +79,8 @@ def test_every_reference_has_its_target() -> None:
             answers.ChatCompletion,
         ),
         ("POST", "/v1/messages", {"messages": PROMPT, "max_tokens": 2}, dialects.AnthropicMessage),
+        ("POST", "/v1/responses", {"input": "hi", "max_output_tokens": 2}, dialects.Response),
+        ("GET", "/v1/responses/resp_unknown", None, answers.Error),
         ("POST", "/v1/messages/count_tokens", {"messages": PROMPT}, dialects.AnthropicCount),
         ("POST", "/v1/messages", {"messages": PROMPT}, dialects.AnthropicError),
         ("POST", "/v1/completions", {"prompt": "hi", "max_tokens": 2, "logprobs": 1}, answers.Completion),

@@ -1,0 +1,1 @@
+"""OpenAI's responses: POST /v1/responses, and those that were kept: retrieve, delete, go on with."""
