@@ -270,7 +270,7 @@ class Runtime:
             is_continued=not is_chat or request.prompt_form.continues_last,
             deadline_s=request.deadline_s,
             keep_alive_s=request.keep_alive_s,
-            thought_marks=form.thoughts if is_chat else None,
+            thought_marks=form.lead if is_chat else None,
             is_thinking=read.is_thinking,
             dropped_ids=form.dropped_ids(has_tools=can_call(request)) if is_chat else None,
         )

@@ -1,7 +1,7 @@
 """The HTTP application over a runtime: its life, and the endpoints of every concern together.
 
 Owns start and close of the runtime. Who may ask, and where exceptions end, is access/'s; the endpoints themselves are
-in openai/, anthropic/, responses/, routing.py, admin.py and health.py.
+in openai/, anthropic/, responses/, routing.py, admin.py, health.py and page/.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from server.openai.embeddings import embedding_routes
 from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
 from server.openapi.document import document
+from server.page.routes import page_routes
 from server.process.ending import CLOSE_S
 from server.request_log import current_record
 from server.rerank import rerank_routes
@@ -88,6 +89,7 @@ def create_app(
     app.include_router(decision_routes(runtime))
     app.include_router(event_routes(runtime, keep_alive_s))
     app.include_router(health_routes(runtime, counts))
+    app.include_router(page_routes())
     return app
 
 

@@ -1,12 +1,11 @@
-"""What watches a server asks: /health, /ready, /metrics; and the page at / for people."""
+"""What watches a server asks: /health, /ready, /metrics."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from coe.runtime import Runtime
 from server.access.caller import caller_of
@@ -15,8 +14,6 @@ from server.prometheus import exposition
 from server.telemetry.http_counts import HttpCounts
 
 __all__ = ["health_routes"]
-
-PAGE = Path(__file__).parent / "page" / "index.html"
 
 
 def health_routes(runtime: Runtime, counts: HttpCounts) -> APIRouter:
@@ -42,9 +39,5 @@ def health_routes(runtime: Runtime, counts: HttpCounts) -> APIRouter:
     @routes.get("/metrics")
     async def metrics() -> Response:
         return Response(exposition(runtime.metrics, counts), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    @routes.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return FileResponse(PAGE)
 
     return routes

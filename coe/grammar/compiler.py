@@ -47,6 +47,7 @@ class _Key(NamedTuple):
     marks: ThoughtMarks | None
     is_thinking: bool
     is_continued: bool
+    opening: str
 
 
 class Grammars:
@@ -77,7 +78,8 @@ class Grammars:
         if text.expert not in self._digests:
             self._digests[text.expert] = self._compiling.submit(digest_of, text)
         digest = await _done(self._digests[text.expert])
-        key = _Key(digest, grammar, marks, is_thinking, is_continued)
+        opening = "" if marks is None or is_continued else text.answer_form.opening
+        key = _Key(digest, grammar, marks, is_thinking, is_continued, opening)
         if key not in self._compiled:
             self._compiled[key] = self._compiling.submit(self._compile, key, text)
         self._compiled.move_to_end(key)
@@ -106,9 +108,10 @@ class Grammars:
         table = self._tables.get(key.digest)
         if table is None:
             table = self._tables[key.digest] = token_table(text)
-        marks = () if key.marks is None else (key.marks.opening, key.marks.closing)
-        mark_ids = tuple((mark, table.control[mark]) for mark in marks if mark in table.control)
-        lead = Lead(key.marks, key.is_thinking, mark_ids, table.strips_blank and not key.is_continued)
+        marks = "" if key.marks is None else "\n".join((key.marks.opening, key.marks.closing, key.opening))
+        mark_ids = tuple((token, token_id) for token, token_id in table.control.items() if token in marks)
+        has_blank = table.strips_blank and not key.is_continued
+        lead = Lead(key.marks, key.is_thinking, mark_ids, has_blank, key.opening)
         source = written(key.grammar, lead)
         prototype, param = LLMatcher(table.library, source, log_level=0, limits=LIMITS), param_of(key.grammar)
         trial = prototype.deep_copy()  # the prototype keeps no states of the lexer

@@ -14,6 +14,7 @@ from llguidance import LLMatcher
 from llguidance.gbnf_to_lark import any_to_lark
 
 from coe.errors import InvalidRequestError
+from coe.grammar.marks import begins_with_a_token, marked
 from coe.types import Grammar, ThoughtMarks
 
 __all__ = ["OPTIONS", "Lead", "param_of", "schema_of", "written"]
@@ -30,16 +31,20 @@ class Lead(NamedTuple):
 
     With `marks` it is what the model thinks: `is_thinking` if the prompt has opened the block. `mark_ids` are the marks
     that are tokens of their own. With `has_blank` the text may begin with a blank, which its decoder takes away.
+    `opening` begins an answer that calls no tools.
     """
 
     marks: ThoughtMarks | None = None
     is_thinking: bool = False
     mark_ids: tuple[tuple[str, int], ...] = ()
     has_blank: bool = False
+    opening: str = ""
 
 
 def param_of(grammar: Grammar) -> str:
     """Return the field of a request that asks for grammars of this kind."""
+    if grammar.kind == "calls":
+        return "tools"
     return "response_format" if grammar.kind in ("json_object", "json_schema") else "structured_outputs"
 
 
@@ -48,7 +53,7 @@ def written(grammar: Grammar, lead: Lead = Lead()) -> str:  # noqa: B008 (frozen
     if len(grammar.source) > MAX_CHARS:
         raise _refused(grammar, f"it has {len(grammar.source):,} characters, and {MAX_CHARS:,} are the most")
     answer = _answer(grammar)
-    before = _before(lead)
+    before = _before(lead if grammar.kind != "calls" else lead._replace(opening=""))
     if not before:
         return json.dumps({"grammars": [answer]})
     outer = {"lark_grammar": before}
@@ -66,6 +71,8 @@ def _answer(grammar: Grammar) -> dict[str, Any]:
             return dict(regex)
         case "choice":
             return {"lark_grammar": _choice(grammar)}
+        case "calls":
+            return {"lark_grammar": grammar.source}
         case "lark":
             return {"lark_grammar": _lark(grammar)}
 
@@ -115,23 +122,23 @@ def _is_deep(value: Any) -> bool:
 
 def _before(lead: Lead) -> str:
     """Return the rules of what stands before the answer, which they call @answer; none where nothing may."""
-    marks, blank = lead.marks, "BLANK? " if lead.has_blank else ""
+    marks, ids = lead.marks, dict(lead.mark_ids)
+    blank = "BLANK?" if lead.has_blank else ""
     rules = ['BLANK: " "'] if blank else []
-    start = f"start: {blank}@answer"
+    block = ""
     if marks is not None and (lead.is_thinking or marks.opening):
-        ids = dict(lead.mark_ids)
-        closing = ids.get(marks.closing)
-        if closing is None:
-            rules.append(f"thought[suffix={json.dumps(marks.closing, ensure_ascii=False)}]: /(?s:.*)/")
+        closing = marked(marks.closing, ids, ids)
+        if begins_with_a_token(marks.closing, ids):
+            rules += [f"thought: TEXT? {closing}", "TEXT: /(?s:.+)/"]
         else:
-            rules += [f"thought: TEXT? <[{closing}]>", "TEXT: /(?s:.+)/"]
+            rules.append(f"thought[suffix={json.dumps(marks.closing, ensure_ascii=False)}]: /(?s:.*)/")
         rules.append(f"SPACE: /{SPACE}{{1,40}}/")
-        opening = f"<[{ids[marks.opening]}]>" if marks.opening in ids else json.dumps(marks.opening, ensure_ascii=False)
-        block = "thought SPACE?" if lead.is_thinking else f"({opening} thought SPACE?)?"
-        start = f"start: {blank}{block} @answer"
-    elif not blank:
+        block = "thought SPACE?" if lead.is_thinking else f"({marked(marks.opening, ids, ids)} thought SPACE?)?"
+    if not blank and not block and not lead.opening:
         return ""
-    return "\n".join([start, *rules])
+    return "\n".join(
+        [" ".join(filter(None, ("start:", blank, block, marked(lead.opening, ids, ids), "@answer"))), *rules]
+    )
 
 
 def _refused(grammar: Grammar, why: str) -> InvalidRequestError:

@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coe.grammar.marks import begins_with_a_token, marked
 from coe.grammar.python_calls import python_call
 from coe.grammar.source import OPTIONS, schema_of
-from coe.grammar.xml_calls import xml_call
+from coe.grammar.xml_calls import XML_LAYOUTS, xml_call
 from coe.text.output.answer_form import AnswerForm
 from coe.types import Grammar, Tool, ToolChoice
 
@@ -62,11 +63,25 @@ _FORMS: Mapping[str, _Written] = {
         tail="",
         between="<|call|><|start|>assistant",
     ),
+    "kimi": _Written(
+        "<|tool_calls_section_begin|>",
+        "<|tool_call_begin|>",
+        "functions.BARE:0<|tool_call_argument_begin|>",
+        "",
+        "<|tool_call_end|>",
+        "",
+        "<|tool_calls_section_end|>",
+    ),
+    "jamba": _Written("<tool_calls>[", closing="]</tool_calls>"),
+    "nemotron": _Written("<TOOLCALL>[", closing="]</TOOLCALL>"),
+    "internlm": _Written(
+        before="<|action_start|><|plugin|>\n", head='{"name": NAME, "parameters": ', after="<|action_end|>"
+    ),
     "json": _LIST,
 }
 _MISTRAL_11 = _Written(before="[TOOL_CALLS]", head="BARE[ARGS]", tail="", between="")
 _PYTHON_MARKS = (("<|python_start|>", "<|python_end|>"), ("<|tool_call_start|>", "<|tool_call_end|>"))
-_ALONE = ("harmony",)  # one call in an answer: its end token ends it
+_ALONE = ("harmony", "internlm")  # one call in an answer
 
 
 def answer_grammar(
@@ -92,7 +107,7 @@ def answer_grammar(
         if asked.kind not in ("json_object", "json_schema"):
             return asked
         schema = schema_of(asked) if asked.kind == "json_schema" else _ANY_OBJECT
-        return calls.grammar("start: calls | form", f"form: {_json(schema, is_strict=True)}")
+        return calls.grammar("start: calls | form", *calls.form_of(schema))
     if any(tool.is_strict for tool in callable_) and calls.begins_with_a_token:
         return calls.grammar("start: TEXT? calls?", "TEXT: /(?s:.+)/")
     return None
@@ -110,7 +125,7 @@ class _Calls:
     def begins_with_a_token(self) -> bool:
         """Whether the first mark of a call is a token of its own, which no text can have."""
         begins = self._written.opening or self._written.before or self._written.head
-        return any(begins.startswith(token) for token in self._form.ids)
+        return begins_with_a_token(begins, self._form.ids)
 
     def grammar(self, *rules: str) -> Grammar:
         written, most = self._written, 1 if self._is_alone else MAX_CALLS
@@ -119,14 +134,18 @@ class _Calls:
         lines.append("call: " + " | ".join(f"call_{at}" for at in range(len(self._tools))))
         for at, tool in enumerate(self._tools):
             lines += self._call(at, tool)
-        return Grammar("lark", "\n".join(lines))
+        return Grammar("calls", "\n".join(lines))
+
+    def form_of(self, schema: Mapping[str, Any]) -> list[str]:
+        """Return the rules of an answer in JSON that calls nothing."""
+        return [f"form: {self._text(self._form.opening)} form_json", f"form_json: {_json(schema, is_strict=True)}"]
 
     def _call(self, at: int, tool: Tool) -> list[str]:
         schema = schema_of(Grammar("json_schema", json.dumps(dict(tool.parameters) or _NO_ARGUMENTS)))
         if not self._is_forced and not tool.is_strict:
             schema = _ANY_OBJECT
-        if self._form.calls in ("qwen3-coder", "glm"):
-            return xml_call(at, tool.name, schema, self._form.calls == "glm", self._text, is_strict=tool.is_strict)
+        if (layout := XML_LAYOUTS.get(self._form.calls)) is not None:
+            return xml_call(at, tool.name, schema, layout, self._text, is_strict=tool.is_strict)
         if self._form.calls == "pythonic":
             return python_call(at, tool.name, schema, is_strict=tool.is_strict)
         head = self._written.head.replace("NAME", json.dumps(tool.name)).replace("BARE", tool.name)
@@ -135,26 +154,14 @@ class _Calls:
         return [f"call_{at}: {self._text(before)} arguments_{at} {self._text(after)}", f"arguments_{at}: {arguments}"]
 
     def _text(self, text: str) -> str:
-        """Return a text in Lark, each token of its own by its number: a rule for text cannot produce those."""
-        found = [
-            (at, token)
-            for token in self._form.call_format.tokens
-            if token in self._form.ids
-            for at in [text.find(token)]
-            if at >= 0
-        ]
-        if not found:
-            return json.dumps(text, ensure_ascii=False) if text else ""
-        at, token = min(found)
-        parts = (self._text(text[:at]), f"<[{self._form.ids[token]}]>", self._text(text[at + len(token) :]))
-        return " ".join(filter(None, parts))
+        return marked(text, self._form.call_format.tokens, self._form.ids)
 
 
 def _written(form: AnswerForm) -> _Written:
     if form.calls == "mistral" and "[ARGS]" in form.ids:
         return _MISTRAL_11
-    if form.calls in ("qwen3-coder", "glm"):
-        return _Written(before="<tool_call>", between="\n")
+    if (layout := XML_LAYOUTS.get(form.calls)) is not None:
+        return _Written(before=layout.opening, between="\n")
     if form.calls == "pythonic":
         marks = next((marks for marks in _PYTHON_MARKS if marks[0] in form.ids), ("", ""))
         return _Written(f"{marks[0]}[", closing=f"]{marks[1]}")

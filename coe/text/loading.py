@@ -116,9 +116,16 @@ def _template(tokenizer: Any, chosen: str | None, base_folder: str | None) -> _T
 
 
 def _own_template(tokenizer: Any) -> str | None:
-    """Return a tokenizer's template, the default one of several; None without one."""
+    """Return a tokenizer's template, of several the default one, with the one for tools where there are any.
+
+    None without one. Hermes and Command R have one for each, and transformers chooses as is done here.
+    """
     if tokenizer.chat_template is None:
         return None
+    several = tokenizer.chat_template if isinstance(tokenizer.chat_template, dict) else {}
+    default, for_tools = several.get("default"), several.get("tool_use")
+    if isinstance(default, str) and isinstance(for_tools, str):
+        return f"{{% if tools %}}{for_tools}{{% else %}}{default}{{% endif %}}"
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:  # several, of which none is the default

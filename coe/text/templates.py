@@ -21,8 +21,9 @@ from coe.text.output.answer_form import AnswerForm
 from coe.text.prompt_encoder import PromptEncoder, cleaned
 from coe.text.rendering import OverrunError, RefusedError, TooLongError, renderer
 from coe.text.tool_turns import WRITTEN, ToolForm, as_text, num_chars, template_tools, template_turns
-from coe.text.turns import reshaped
+from coe.text.turns import APART, apart, reshaped
 from coe.text.vocabulary import Vocabulary
+from coe.text.written_calls import with_written_calls
 from coe.types import Message, PromptForm, Tool
 
 __all__ = ["MOST_CHARS", "ChatTokens", "ExpertText", "Extras"]
@@ -95,8 +96,10 @@ class ExpertText:
             self._encoder.check_head(message.content)
         written: tuple[str, ...] = ()
         has_calls = any(each.role == "tool" or each.tool_calls for each in messages)
-        if not self.tool_form.is_native and (extras.tools or has_calls):
+        if not self.tool_form.takes(tools=bool(extras.tools), calls=has_calls):
             messages, extras, written = as_text(messages, extras.tools), replace(extras, tools=()), (WRITTEN,)
+        elif self.tool_form.has_single_calls and any(len(each.tool_calls) > 1 for each in messages):
+            messages, written = apart(messages), (APART,)
         try:
             return self._read(messages, extras, is_quick=is_quick)._replace(changed=written)
         except RefusedError as error:
@@ -155,6 +158,8 @@ class ExpertText:
             given["tools"] = template_tools(extras.tools)
         plain = cleaned([template_turns(messages, self.tool_form), given])
         turns, variables = marked = self._control.mark(plain)
+        if self.tool_form.has_written_calls:
+            turns = with_written_calls(turns, self.answer_form.calls)
         ending: dict[str, Any] = {"add_generation_prompt": extras.form.begins_answer}
         if extras.form.continues_last:
             ending["continue_final_message"] = True

@@ -18,19 +18,30 @@ from coe.types import Message, Tool, ToolCall
 
 __all__ = ["PLAIN", "WRITTEN", "ToolForm", "as_text", "num_chars", "template_tools", "template_turns"]
 
-WRITTEN = "tools, calls and results written as text: the template knows none"
+WRITTEN = "tools, calls and results written as text: the template does not take them"
 _ID_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SHORT = 9  # letters and digits of an id, as Mistral's templates want it
 
 
 @dataclass(frozen=True, slots=True)
 class ToolForm:
-    """How a template takes tools. With `is_native` False it knows none, and the rest means nothing."""
+    """How a template takes tools. With `is_native` False it knows none, and the rest means nothing.
+
+    With `has_single_calls` it takes one call in a turn, with `needs_tools` calls only where tools are on offer, and
+    with `has_written_calls` it shows tools and results, and calls only as what a turn says.
+    """
 
     is_native: bool = True
     has_argument_objects: bool = True
     has_null_content: bool = False
     has_short_ids: bool = False
+    has_single_calls: bool = False
+    needs_tools: bool = False
+    has_written_calls: bool = False
+
+    def takes(self, *, tools: bool, calls: bool) -> bool:
+        """Return whether the template takes a conversation with tools on offer, or with calls in it."""
+        return not (tools or calls) or (self.is_native and (tools or not self.needs_tools))
 
 
 PLAIN = ToolForm(is_native=False)

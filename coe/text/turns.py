@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from coe.types import Message
 
-__all__ = ["Reshaped", "reshaped"]
+__all__ = ["APART", "WITH_THOUGHTS", "Reshaped", "apart", "reshaped"]
 
 FOLDED = "system turn folded into the user turn after it"
 JOINED = "turns of the same role in a row joined"
 APART = "calls of one turn taken apart, each before its result"
+WITH_THOUGHTS = "what a turn says beside thoughts and a call put after its thoughts"
 JOINABLE = ("system", "user", "assistant")
 
 
@@ -32,7 +33,14 @@ def reshaped(messages: Sequence[Message]) -> Iterator[Reshaped]:
     """Yield the conversation in other shapes that say the same, the least changed first."""
     original = tuple(messages)
     seen = [original]
-    for start, said in ((original, ()), (_apart(original), (APART,))):
+    alone = apart(original)
+    starts = (
+        Reshaped(original, ()),
+        Reshaped(_with_thoughts(original), (WITH_THOUGHTS,)),
+        Reshaped(alone, (APART,)),
+        Reshaped(_with_thoughts(alone), (WITH_THOUGHTS, APART)),
+    )
+    for start, said in starts:
         joined, folded = _joined(start), _folded(start)
         shapes = ((start, ()), (joined, (JOINED,)), (folded, (FOLDED,)), (_joined(folded), (FOLDED, JOINED)))
         for shape, changed in shapes:
@@ -41,7 +49,7 @@ def reshaped(messages: Sequence[Message]) -> Iterator[Reshaped]:
                 yield Reshaped(shape, (*said, *changed))
 
 
-def _apart(messages: Sequence[Message]) -> tuple[Message, ...]:
+def apart(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Return it with one call in a turn, followed by what came of it: some templates know no calls side by side."""
     turns: list[Message] = []
     at = 0
@@ -58,6 +66,16 @@ def _apart(messages: Sequence[Message]) -> tuple[Message, ...]:
             turns += [result for result in results if result.tool_call_id == call.id]
         turns += [each for each in results if all(each.tool_call_id != call.id for call in called.tool_calls)]
     return tuple(turns)
+
+
+def _with_thoughts(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return it without text beside thoughts and calls: gpt-oss's template knows one of the two."""
+    return tuple(
+        replace(turn, content="", thinking=f"{turn.thinking}\n\n{turn.content}")
+        if turn.thinking and turn.content and turn.tool_calls
+        else turn
+        for turn in messages
+    )
 
 
 def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:

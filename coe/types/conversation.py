@@ -22,7 +22,7 @@ __all__ = [
     "ToolChoice",
 ]
 
-GrammarKind = Literal["json_object", "json_schema", "regex", "lark", "choice"]
+GrammarKind = Literal["json_object", "json_schema", "regex", "lark", "choice", "calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ class Grammar:
     """The form that an answer must have; what the model thinks before it is free.
 
     `source` is a JSON schema as JSON text ("json_schema"), a regular expression, a grammar in Lark's form, or a JSON
-    list of texts ("choice"); it is empty for "json_object".
+    list of texts ("choice"); it is empty for "json_object". "calls" is a grammar in Lark's form too, of all that an
+    expert writes where it calls tools.
     """
 
     kind: GrammarKind

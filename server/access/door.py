@@ -21,6 +21,7 @@ __all__ = ["ENVIRONMENT", "Asked", "Door", "build_door"]
 
 ENVIRONMENT = "COE_KEYS"  # keys as the file has them, where there is no file
 FOR_EVERYBODY = {"/", "/health", "/ready", "/openapi.json"}
+PAGE_FILES = "/page/"  # scripts and styles that everybody has who has coe
 FOR_ADMINS = {"/metrics"}
 READING = {"GET", "HEAD", "OPTIONS"}
 
@@ -67,7 +68,7 @@ class Door:
             if asked.is_admins and not caller.is_admin:
                 raise PermissionDeniedError("this is an operator's; ask with a key that has admin = true")
             return caller
-        if asked.path in FOR_EVERYBODY:
+        if asked.path in FOR_EVERYBODY or asked.path.startswith(PAGE_FILES):
             return ANYBODY
         raise AuthenticationError(
             "no API key that this server knows; send it as `Authorization: Bearer KEY` (`coe keys add NAME` makes one)"

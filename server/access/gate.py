@@ -110,6 +110,8 @@ class _Answering:
             headers = MutableHeaders(scope=message)
             for name, value in self._every_answers().items():
                 headers[name] = value
+            for name, value in GUARDS.items():
+                headers.setdefault(name, value)  # the page has a stricter policy of its own
             headers.add_vary_header("Origin")
         await self._send(message)
 
@@ -125,7 +127,7 @@ class _Answering:
         ids = {"x-request-id": self.record.id}
         if is_of_messages(self.record.path):
             ids["request-id"] = self.record.id  # Anthropic's name for it
-        return {**ids, **GUARDS, **self._cors, **limits}
+        return {**ids, **self._cors, **limits}
 
 
 def _route(scope: Scope) -> str | None:

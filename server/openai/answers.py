@@ -182,13 +182,21 @@ class ChatAnswer(_Answer):
 
     id_prefix, whole_kind, chunk_kind = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
+    def __init__(self, request_id: str, asked: ChatRequest, routed: Routed, num_prompts: int = 1) -> None:
+        super().__init__(request_id, asked, routed, num_prompts)
+        self._names_tool = isinstance(asked.tool_choice, dict) and asked.tool_choice.get("type") == "function"
+
+    def _reason(self, reason: FinishReason) -> str:
+        """Return why an answer ended; OpenAI says "stop" where the request named the function."""
+        return str(FinishReason.STOP if self._names_tool and reason is FinishReason.TOOL_CALLS else reason)
+
     def _whole_choice(self, choice: _Choice) -> dict[str, Any]:
         assert choice.end is not None
         return {
             "index": choice.index,
             "message": _message(choice),
             "logprobs": _logprobs_of(choice.tokens) if self._has_logprobs else None,
-            "finish_reason": str(choice.end.reason),
+            "finish_reason": self._reason(choice.end.reason),
         }
 
     def _chunk_choice(self, piece: _Piece) -> dict[str, Any]:
@@ -196,7 +204,7 @@ class ChatAnswer(_Answer):
             "index": piece.index,
             "delta": _delta(piece),
             "logprobs": None if piece.tokens is None else _logprobs_of(piece.tokens),
-            "finish_reason": _text(piece.reason),
+            "finish_reason": None if piece.reason is None else self._reason(piece.reason),
         }
 
 

@@ -1,4 +1,4 @@
-"""What the port answers while experts are imported: /health is 200, everything else 503 with how far the start is.
+"""What the port answers while experts are imported: /health is 200, the page says how far it is, all else is 503.
 
 A server of its own in a thread, over the same listening socket; it ends before the real one begins, and the socket
 keeps the connections that come between. The imports stay in the main thread, where a signal ends them at once.
@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from coe.errors import StartingError
 from server.access.caller import caller_of
 from server.access.door import Door
 from server.access.gate import Gate
+from server.page.files import page_answer
 
 __all__ = ["Starting", "answering"]
 
@@ -44,11 +45,12 @@ class Starting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         doing = self.doing if caller_of(HTTPConnection(scope)).may_know_more else "starting"  # it names experts
+        response: Response | None
         if scope["path"] == "/health":
             response = JSONResponse({"status": "ok"})
         elif scope["path"] == "/ready":
             response = JSONResponse({"ready": False, "status": doing}, 503)
-        else:
+        elif (response := page_answer(scope["path"])) is None:
             raise StartingError(f"the server is not ready: {doing}; try again in a moment")  # the gate answers it
         await response(scope, receive, send)
 

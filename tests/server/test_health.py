@@ -1,4 +1,4 @@
-"""Readiness, metrics and the page."""
+"""Readiness and metrics."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ def test_metrics_count_what_happened(live: Live) -> None:
     assert 'coe_resident_bytes{tier="device"}' in text
 
 
-def test_a_server_that_runs_is_healthy_and_ready_and_has_a_page(live: Live) -> None:
+def test_a_server_that_runs_is_healthy_and_ready(live: Live) -> None:
     assert httpx.get(f"{live.url}/health").json() == {"status": "ok"}
     assert httpx.get(f"{live.url}/ready").json() == {"ready": True, "status": "ready"}
-    page = httpx.get(live.url)
-    assert page.headers["content-type"].startswith("text/html")
-    assert "<title>coe</title>" in page.text

@@ -40,13 +40,14 @@ def live_server(
     *,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 (frozen)
     encoder: LateEmbedder | None = None,
+    port: int = 0,
     **settings: Any,
 ) -> Iterator[Live]:
-    """Serve a configuration on a free port until the block ends, by default without a classifier."""
+    """Serve a configuration until the block ends, by default on a free port (0) and without a classifier."""
     config = load_config(config_file)
     router = router or GeneralOnly(general=config.router.general, names=config.names)
     runtime = build_runtime(config, router, encoder=encoder)
-    listener = bind("127.0.0.1", 0)
+    listener = bind("127.0.0.1", port)
     door = build_door(config.access, "127.0.0.1", {})
     app = create_app(runtime, door, max_body_bytes=config.server.max_body_bytes, **settings)
     server = uvicorn.Server(uvicorn_config(app, limits))

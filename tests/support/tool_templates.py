@@ -1,5 +1,6 @@
-"""Chat templates that know tools, as published models have them, shortened where that changes no kind of thing that
-they do. Knows nothing about coe.
+"""Chat templates that know tools, written after those of published models, much shorter: what they do with tools, calls
+and thoughts is the same kind of thing. The whole ones were read and rendered in December 2026, in the copies that
+ik_llama.cpp (models/templates) and TRL (trl/chat_templates) have. Knows nothing about coe.
 """
 
 from __future__ import annotations
@@ -116,5 +117,28 @@ TOOL_TEMPLATES = {
         "'<｜end▁of▁sentence｜>' }}{%- elif message['role'] == 'tool' %}"
         "{{- '<｜tool▁output▁begin｜>' + message['content'] + '<｜tool▁output▁end｜>' }}{%- endif %}{%- endfor %}"
         "{%- if add_generation_prompt %}{{- '<｜Assistant｜><think>\\n' }}{%- endif %}"
+    ),
+    "granite-3.3": (
+        "{%- if tools %}{{- '<|start_of_role|>system<|end_of_role|>Respond only with <|tool_call|> followed by a JSON "
+        "list of tools used.<|end_of_text|>\n<|start_of_role|>available_tools<|end_of_role|>' }}{{- tools | "
+        "tojson(indent=4) }}{{- '<|end_of_text|>\n' }}{%- endif %}{%- for message in messages %}"
+        "{{- '<|start_of_role|>' + message['role'] + '<|end_of_role|>' + message['content'] + '<|end_of_text|>\n' }}"
+        "{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_of_role|>assistant<|end_of_role|>' }}{%- endif %}"
+    ),
+    "gpt-oss": (
+        "{%- if tools %}{{- '<|start|>developer<|message|># Tools\n' }}{%- for tool in tools %}{{- 'type ' + "
+        "tool.function.name + ' = (_: ' ~ tool.function.parameters | tojson ~ ')' }}{%- endfor %}{{- '<|end|>' }}"
+        "{%- endif %}{%- for message in messages %}{%- if message.role == 'assistant' and 'tool_calls' in message %}"
+        "{%- if message.content and message.thinking %}{{- raise_exception('Cannot pass both content and thinking in "
+        "an assistant message with tool calls!') }}{%- elif message.content or message.thinking %}"
+        "{{- '<|start|>assistant<|channel|>analysis<|message|>' + (message.content or message.thinking) + '<|end|>' }}"
+        "{%- endif %}{%- set call = message.tool_calls[0].function %}{{- '<|start|>assistant to=functions.' + "
+        "call.name + '<|channel|>commentary json<|message|>' + call.arguments | tojson + '<|call|>' }}"
+        "{%- elif message.role == 'assistant' %}{{- '<|start|>assistant<|channel|>final<|message|>' }}"
+        "{{- message.content + '<|end|>' }}{%- elif message.role == 'tool' %}"
+        "{{- '<|start|>functions.f to=assistant' }}"
+        "{{- '<|channel|>commentary<|message|>' + message.content | tojson + '<|end|>' }}{%- else %}"
+        "{{- '<|start|>' + message.role + '<|message|>' + message.content + '<|end|>' }}{%- endif %}{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}"
     ),
 }

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from coe.text.output.call_formats import CALL_FORMATS, CallFormat, CallFormatName
 from coe.types import ThoughtMarks
 
-__all__ = ["AddedWord", "AnswerForm", "answer_form_of"]
+__all__ = ["AddedWord", "AnswerForm", "answer_form_of", "form_named_in"]
 
 THOUGHTS = (
     ThoughtMarks("<think>", "</think>"),  # Qwen, DeepSeek, SmolLM3, GLM, Nemotron, Granite 3.3
@@ -21,7 +21,11 @@ THOUGHTS = (
     ThoughtMarks("<|START_THINKING|>", "<|END_THINKING|>"),  # Command R
     ThoughtMarks("<seed:think>", "</seed:think>"),
     ThoughtMarks("Here is my thought process:", "Here is my response:"),  # Granite 3.2
+    ThoughtMarks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel 1.6
 )
+# gpt-oss's form has thoughts of its own: a message in a channel, after which the turn goes on
+HARMONY_THOUGHTS = ThoughtMarks("<|channel|>analysis<|message|>", "<|end|><|start|>assistant")
+HARMONY_ANSWER = "<|channel|>final<|message|>"
 # what a template has to name; the first that is there counts
 SIGNS: tuple[tuple[CallFormatName, tuple[str, ...]], ...] = (
     ("harmony", ("<|channel|>", "<|message|>")),
@@ -31,9 +35,18 @@ SIGNS: tuple[tuple[CallFormatName, tuple[str, ...]], ...] = (
     ("deepseek", ("<｜tool▁call▁begin｜>",)),
     ("command-r", ("<|START_ACTION|>",)),
     ("phi-4", ("<|tool_call|>", "<|/tool_call|>")),
+    ("phi-4", ("functools[",)),
     ("granite", ("<|tool_call|>",)),
     ("pythonic", ("<|python_start|>",)),
     ("pythonic", ("<|tool_call_start|>",)),
+    ("pythonic", ("<|tool_list_start|>",)),  # LFM2 names only the tools' marks
+    ("seed", ("<seed:tool_call>",)),
+    ("minimax", ("<minimax:tool_call>",)),
+    ("deepseek-3.2", ("｜DSML｜",)),
+    ("kimi", ("<|tool_call_begin|>",)),
+    ("nemotron", ("<TOOLCALL>",)),
+    ("jamba", ("<tool_calls>",)),  # Hunyuan and Apriel, too
+    ("internlm", ("<|action_start|>",)),
     ("hermes", ("<tool_call>",)),
     ("llama-3", ("<|python_tag|>",)),
     ("llama-3", ('"parameters":', "<|eot_id|>")),
@@ -65,6 +78,16 @@ class AnswerForm:
     def call_format(self) -> CallFormat:
         return CALL_FORMATS[self.calls]
 
+    @property
+    def lead(self) -> ThoughtMarks | None:
+        """What may stand before calls and before an answer that has a form."""
+        return HARMONY_THOUGHTS if self.calls == "harmony" else self.thoughts
+
+    @property
+    def opening(self) -> str:
+        """What begins an answer that calls nothing."""
+        return HARMONY_ANSWER if self.calls == "harmony" else ""
+
     def hidden(self, *, has_tools: bool) -> tuple[str, ...]:
         """Return the special tokens that reading an answer needs, in which calls are looked for if `has_tools`."""
         thoughts = () if self.thoughts is None else (self.thoughts.opening, self.thoughts.closing)
@@ -87,7 +110,7 @@ def answer_form_of(
     A template that knows no tools gets them in Hermes' form, so that calls come in it, too.
     """
     thoughts = next((each for each in THOUGHTS if _names(template, each)), None)
-    named = next((name for name, signs in SIGNS if all(sign in template for sign in signs)), None)
+    named = form_named_in(template)
     if not knows_tools and named != "harmony":
         named = "hermes"
     added = tuple(added)
@@ -95,6 +118,11 @@ def answer_form_of(
     return AnswerForm(
         chosen or named or "json", thoughts, ids, frozenset(each.content for each in added if each.special)
     )
+
+
+def form_named_in(template: str) -> CallFormatName | None:
+    """Return the form of calls whose marks a template names, None where it names none."""
+    return next((name for name, signs in SIGNS if all(sign in template for sign in signs)), None)
 
 
 def _names(template: str, marks: ThoughtMarks) -> bool:

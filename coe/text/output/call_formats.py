@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from coe.text.output.call_texts import Reader, deepseek, json_in, llama_3, mistral, pythonic, tagged
+from coe.text.output.call_texts import Reader, deepseek, invoked, json_in, kimi, llama_3, mistral, pythonic, tagged
 
 __all__ = ["CALL_FORMATS", "Block", "CallFormat", "CallFormatName"]
 
@@ -25,6 +25,13 @@ CallFormatName = Literal[
     "deepseek",
     "command-r",
     "harmony",
+    "seed",
+    "minimax",
+    "deepseek-3.2",
+    "kimi",
+    "jamba",
+    "nemotron",
+    "internlm",
     "json",
 ]
 End = Literal["json", "answer"]
@@ -58,7 +65,7 @@ _TAGS = (
     Block("<function=", tagged, "</function>"),
 )
 _BARE = Block("{", json_in, ends_with="json", is_first=True)
-_FENCED = Block("```json", json_in, "\n```", is_first=True)
+_FENCED = (Block("Action:\n```json", json_in, "```"), Block("```json", json_in, "```"))
 _MARKED = (
     Block("<|tool_call|>", json_in),
     Block("<tool_call>", json_in, "</tool_call>"),
@@ -71,6 +78,18 @@ _DEEPSEEK = (
     "<｜tool▁calls▁end｜>",
 )
 _TAG_TOKENS = ("<tool_call>", "</tool_call>")
+_KIMI = (
+    "<|tool_calls_section_begin|>",
+    "<|tool_call_begin|>",
+    "<|tool_call_argument_begin|>",
+    "<|tool_call_end|>",
+    "<|tool_calls_section_end|>",
+)
+
+
+def _between(opening: str, closing: str, read: Reader = json_in, *others: str) -> CallFormat:
+    return CallFormat((Block(opening, read, closing),), (opening, closing, *others))
+
 
 CALL_FORMATS: Mapping[CallFormatName, CallFormat] = {
     "hermes": CallFormat(_TAGS, _TAG_TOKENS),
@@ -100,5 +119,15 @@ CALL_FORMATS: Mapping[CallFormatName, CallFormat] = {
     "harmony": CallFormat(
         (), ("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>")
     ),
-    "json": CallFormat((_BARE, _FENCED, Block("[", json_in, ends_with="json", is_first=True))),
+    "seed": _between("<seed:tool_call>", "</seed:tool_call>", tagged),
+    "minimax": _between("<minimax:tool_call>", "</minimax:tool_call>", invoked),
+    "deepseek-3.2": CallFormat(
+        tuple(Block(f"<｜DSML｜{name}>", invoked, f"</｜DSML｜{name}>") for name in ("function_calls", "tool_calls")),
+        ("｜DSML｜",),
+    ),
+    "kimi": CallFormat((Block(_KIMI[0], kimi), Block(_KIMI[1], kimi)), _KIMI),
+    "jamba": _between("<tool_calls>", "</tool_calls>"),
+    "nemotron": _between("<TOOLCALL>", "</TOOLCALL>"),
+    "internlm": _between("<|action_start|>", "<|action_end|>", json_in, "<|plugin|>"),
+    "json": CallFormat((_BARE, *_FENCED, Block("[", json_in, ends_with="json", is_first=True))),
 }

@@ -16,7 +16,7 @@ from coe.text.output.call_json import arguments_text, call_of, calls_in, decoded
 from coe.text.output.parameter_schemas import is_text, may_be_null
 from coe.text.output.parts import Called
 
-__all__ = ["Reader", "Schemas", "deepseek", "json_in", "llama_3", "mistral", "pythonic", "tagged"]
+__all__ = ["Reader", "Schemas", "deepseek", "invoked", "json_in", "kimi", "llama_3", "mistral", "pythonic", "tagged"]
 
 Schemas = Mapping[str, Mapping[str, Any]]  # of the parameters of each tool
 Reader = Callable[[str, Schemas], tuple[tuple[Called, ...], str]]
@@ -29,18 +29,29 @@ _MISTRAL = re.compile(r"\s*(?:\[TOOL_CALLS\])?\s*([\w.:/-]+)\s*(?:\[CALL_ID\]\s*
 _DEEPSEEK = re.compile(
     r"<｜tool▁call▁begin｜>\s*(?:function\s*<｜tool▁sep｜>)?\s*([\w.:/-]+)\s*(?:<｜tool▁sep｜>)?\s*(?:```json)?\s*(?={)"
 )
-_MARK = re.compile(r"^(?:<\|?[\w/]+\|?>|functools(?=\[)|```(?:json)?)\s*")
+_KIMI = re.compile(
+    r"<\|tool_call_begin\|>\s*(?:functions\.)?([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>\s*(?={)"
+)
+_INVOKE = re.compile(r'<(｜DSML｜)?invoke name="([^"]+)">(.*?)</(?:｜DSML｜)?invoke>', re.DOTALL)
+_GIVEN = re.compile(
+    r'<(?:｜DSML｜)?parameter name="([^"]+)"(?: string="(\w+)")?>(.*?)</(?:｜DSML｜)?parameter>', re.DOTALL
+)
+_TAGS = re.compile(r"^<(?:seed:)?tool_call>|</(?:seed:)?tool_call>$")
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\0": "\\0"}
+_MARK = re.compile(r"^(?:(?:<\|?[\w/]+\|?>|functools(?=\[)|(?:Action:\s*)?```(?:json)?)\s*)+")
+_CLOSING = re.compile(r"^(?:</[\w:]+>|<\|/?\w+\|>|```)\s*")
+_END = re.compile(r"\s*(?:```)?\s*(?:<｜tool▁call▁end｜>|<\|tool_call_end\|>)?\s*")
 
 
 def json_in(text: str, _schemas: Schemas) -> tuple[tuple[Called, ...], str]:
-    """JSON between two marks, or after one: Granite, Phi, Command R, SmolLM."""
+    """JSON between two marks, or after one: Granite, Phi, Command R, SmolLM, Jamba, Nemotron, InternLM."""
     calls, rest = calls_in(_MARK.sub("", text, count=1))
-    return calls, _MARK.sub("", rest.lstrip(), count=1)
+    return calls, _CLOSING.sub("", rest.lstrip(), count=1)
 
 
 def tagged(text: str, schemas: Schemas) -> tuple[tuple[Called, ...], str]:
     """<tool_call>: JSON (Hermes, Qwen), <function=…> with <parameter=…> (Qwen3-Coder), or <arg_key> (GLM)."""
-    inner = text.removeprefix("<tool_call>").removesuffix("</tool_call>").strip()
+    inner = _TAGS.sub("", text).strip()
     if inner.startswith("<function="):
         return _functions(inner, schemas)
     if inner.startswith(("{", "[")):
@@ -75,9 +86,9 @@ def _with_values(name: str, given: list[tuple[str, str]], schemas: Schemas) -> C
     return Called(name, json.dumps(values, ensure_ascii=False))
 
 
-def _value(text: str, schema: Any, root: Mapping[str, Any]) -> Any:
+def _value(text: str, schema: Any, root: Mapping[str, Any], *, is_json: bool = False) -> Any:
     text = text.removeprefix("\n").removesuffix("\n")
-    if is_text(schema, root) and not (text.strip() == "null" and may_be_null(schema, root)):
+    if not is_json and is_text(schema, root) and not (text.strip() == "null" and may_be_null(schema, root)):
         return text
     read = decoded(text.strip(), 0)
     return text if read is None or text.strip()[read.end :] else read.value
@@ -97,6 +108,29 @@ def deepseek(text: str, _schemas: Schemas) -> tuple[tuple[Called, ...], str]:
     return calls, rest.removeprefix("<｜tool▁calls▁end｜>").lstrip()
 
 
+def kimi(text: str, _schemas: Schemas) -> tuple[tuple[Called, ...], str]:
+    """Kimi K2's tokens around `functions.name:0` and JSON."""
+    calls, rest = _named(_KIMI, text.removeprefix("<|tool_calls_section_begin|>").lstrip())
+    return calls, rest.removeprefix("<|tool_calls_section_end|>").lstrip()
+
+
+def invoked(text: str, schemas: Schemas) -> tuple[tuple[Called, ...], str]:
+    """<invoke name="…"> with <parameter name="…">: MiniMax M2, and DeepSeek 3.2, which says what is a string."""
+    calls = []
+    for found in _INVOKE.finditer(text):
+        name, given = found[2], _GIVEN.findall(found[3])
+        root = schemas.get(name, {})
+        properties = root.get("properties", {})
+        values = {
+            key: value
+            if kind == "true"
+            else _value(value, {} if kind else properties.get(key), root, is_json=bool(kind))
+            for key, kind, value in given
+        }
+        calls.append(Called(name, json.dumps(values, ensure_ascii=False)))
+    return tuple(calls), ""
+
+
 def _named(head: re.Pattern[str], text: str) -> tuple[tuple[Called, ...], str]:
     """Return calls of a name followed by a JSON object, and the text after the last one."""
     calls: list[Called] = []
@@ -111,7 +145,7 @@ def _named(head: re.Pattern[str], text: str) -> tuple[tuple[Called, ...], str]:
 
 
 def _after(text: str, place: int) -> int:
-    found = re.compile(r"\s*(?:```)?\s*(?:<｜tool▁call▁end｜>)?\s*").match(text, place)
+    found = _END.match(text, place)
     assert found is not None  # it matches the empty text
     return found.end()
 
@@ -128,12 +162,26 @@ def pythonic(text: str, _schemas: Schemas) -> tuple[tuple[Called, ...], str]:
     """A list of Python's calls (Llama 4, LFM2), or one call; every argument by name and a literal."""
     inner = re.sub(r"<\|python_(?:start|end)\|>|<\|tool_call_(?:start|end)\|>", "", text).strip()
     try:
-        tree = ast.parse(inner, mode="eval").body
+        tree = ast.parse(_in_one_line(inner), mode="eval").body
         nodes = tree.elts if isinstance(tree, ast.List) else [tree]
         calls = [_python_call(node) for node in nodes]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return (), ""
     return (tuple(calls), "") if calls else ((), "")
+
+
+def _in_one_line(text: str) -> str:
+    """Return Python's source with line ends inside strings escaped: models write code as it is."""
+    written, quote, is_escaped = [], "", False
+    for letter in text:
+        is_quoted = bool(quote)
+        if is_quoted and letter in _ESCAPES and not is_escaped:
+            letter = _ESCAPES[letter]
+        elif letter in "\"'" and not is_escaped and quote in ("", letter):
+            quote = "" if is_quoted else letter
+        is_escaped = is_quoted and letter == "\\" and not is_escaped
+        written.append(letter)
+    return "".join(written)
 
 
 def _python_call(node: ast.expr) -> Called:
@@ -161,7 +209,7 @@ def _literal(node: ast.expr) -> Any:
     words = {"true": True, "false": False, "null": None}
     if isinstance(node, ast.Name) and node.id in words:
         return words[node.id]
-    if isinstance(node, ast.List | ast.Tuple):
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
         return [_literal(each) for each in node.elts]
     if isinstance(node, ast.Dict):
         return {str(_literal(key)): _literal(value) for key, value in zip(node.keys, node.values, strict=True) if key}

@@ -19,6 +19,7 @@ _MESSAGE = "<|message|>"
 _TOKENS = (*_ENDS, _MESSAGE, "<|constrain|>")
 _END = re.compile("|".join(map(re.escape, _ENDS)))
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
+_BEGINNINGS = (*_TOKENS, "to=")  # of a header; the prompt ends after the role, so that a recipient may come first
 _RECIPIENT = re.compile(r"to=functions\.([\w.:/-]+)")
 
 
@@ -39,15 +40,15 @@ class HarmonyReader:
 
     @property
     def _is_thought(self) -> bool:
-        named = _CHANNEL.search(self._header)
-        return named is not None and named[1] == "analysis" and not self._call
+        channels = _CHANNEL.findall(self._header)  # a model may name one, and then another after all
+        return channels[-1:] == ["analysis"] and not self._call
 
     def push(self, text: str) -> list[Part]:
         self._held += text
-        if not self._has_begun and self._held.strip():
-            if any(token.startswith(self._held.strip()) and token != self._held.strip() for token in _TOKENS):
+        if not self._has_begun and (begun := self._held.lstrip()):
+            if any(beginning.startswith(begun) and beginning != begun for beginning in _BEGINNINGS):
                 return []
-            self._has_begun, self._is_body = True, not self._held.lstrip().startswith("<|")
+            self._has_begun, self._is_body = True, not begun.startswith(("<|", "to="))
         parts: list[Part] = []
         while self._has_begun and self._held:
             if not (self._read_body(parts) if self._is_body else self._read_header()):

@@ -29,6 +29,11 @@ def test_a_grammar_alone_has_no_other_rules_and_one_after_thoughts_has() -> None
     outer, _ = json.loads(written(grammar, Lead(marks, False, (("</think>", 7),))))["grammars"]
     assert outer["lark_grammar"].startswith('start: ("<think>" thought SPACE?)? @answer')
     assert "<[7]>" in outer["lark_grammar"]
+    outer, _ = json.loads(written(grammar, Lead(mark_ids=(("<|message|>", 9),), opening="final<|message|>")))[
+        "grammars"
+    ]
+    assert outer["lark_grammar"] == 'start: "final" <[9]> @answer'
+    assert len(json.loads(written(Grammar("calls", "start: /a/"), Lead(opening="final")))["grammars"]) == 1
 
 
 @pytest.mark.parametrize(

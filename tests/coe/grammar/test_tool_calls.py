@@ -23,7 +23,7 @@ from coe.text.output.answer_reader import reader_of
 from coe.text.output.call_formats import CALL_FORMATS, CallFormatName
 from coe.text.output.parts import Called, Part, Said, Thought
 from coe.text.templates import ExpertText
-from coe.types import Grammar, Tool, ToolChoice
+from coe.types import Grammar, GrammarKind, Tool, ToolChoice
 
 CITY = {
     "type": "object",
@@ -60,7 +60,7 @@ def text_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeText:
             tokenizer.add_tokens(marks, special_tokens=form != "hermes")
         tokenizer.save_pretrained(own)
         config = json.loads((own / "config.json").read_text())
-        return load_text("tiny", str(own), config, {}, chat_template=template, tool_calls=form)
+        return load_text(str(own), str(own), config, {}, chat_template=template, tool_calls=form)
 
     return make
 
@@ -72,9 +72,9 @@ def grammars() -> Iterator[Grammars]:
     made.close()
 
 
-def walk(grammars: Grammars, text: ExpertText, grammar: Grammar, seed: int, **how: Any) -> str:
+def walk(grammars: Grammars, text: ExpertText, grammar: Grammar, seed: int, *, thinks: bool = True) -> str:
     """Return what a model that writes by chance writes under a grammar; it ends where it may."""
-    compiled = asyncio.run(grammars.compiled(grammar, text, text.answer_form.thoughts, **how))
+    compiled = asyncio.run(grammars.compiled(grammar, text, text.answer_form.lead if thinks else None))
     matcher, chance, taken = compiled.matcher(), random.Random(seed), list[int]()
     for _ in range(1500):
         assert matcher.failure() is None
@@ -123,7 +123,7 @@ def test_forced_calls_are_read_as_calls(
         grammar = answer_grammar(text.answer_form, TOOLS, MUST, None, allows_parallel=parallel)
         assert grammar is not None
         for seed in range(5):
-            written = walk(grammars, text, grammar, seed)
+            written = walk(grammars, text, grammar, seed, thinks=False)
             parts = read(text, written)
             assert all(isinstance(part, Called) for part in parts), written
             assert 1 <= len(parts) <= most
@@ -141,8 +141,9 @@ def test_a_named_tool_and_an_allowed_one_are_the_only_ones(grammars: Grammars, t
         assert called == Called("get_time", "{}")
 
 
-def test_forced_calls_come_after_thoughts(grammars: Grammars, text_of: MakeText) -> None:
-    text = text_of("hermes", has_tokens=True, template="{{ messages[-1].content }}" + THINKING)
+@pytest.mark.parametrize("form", ["hermes", "harmony"])
+def test_forced_calls_come_after_thoughts(grammars: Grammars, text_of: MakeText, form: CallFormatName) -> None:
+    text = text_of(form, has_tokens=True, template="{{ messages[-1].content }}" + THINKING)
     grammar = answer_grammar(text.answer_form, TOOLS, MUST, None, allows_parallel=False)
     assert grammar is not None
     seen = set()
@@ -152,6 +153,26 @@ def test_forced_calls_come_after_thoughts(grammars: Grammars, text_of: MakeText)
         assert not any(isinstance(part, Said) for part in parts)
         seen.add(any(isinstance(part, Thought) for part in parts))
     assert seen == {False, True}
+
+
+@pytest.mark.parametrize("kind", ["json_schema", "choice"])
+def test_an_answer_that_has_a_form_is_in_harmonys_final_channel(
+    grammars: Grammars, text_of: MakeText, kind: GrammarKind
+) -> None:
+    text = text_of("harmony", has_tokens=True)
+    asked = Grammar(kind, json.dumps({"enum": ["a", "b"]} if kind == "json_schema" else ["a", "b"]))
+    for tools, allowed in (((), {Said}), (TOOLS[:1], {Said, Called})):
+        grammar = answer_grammar(text.answer_form, tools, ToolChoice(), asked, allows_parallel=False)
+        assert grammar is not None
+        seen, thinks = set(), set()
+        for seed in range(30):
+            parts = read(text, walk(grammars, text, grammar, seed), ToolChoice())
+            said = "".join(part.text for part in parts if isinstance(part, Said))
+            assert said in ("", "a", "b", '"a"', '"b"')
+            thinks.add(any(isinstance(part, Thought) for part in parts))
+            seen |= {type(part) for part in parts} - {Thought}
+        assert thinks == {False, True}
+        assert seen == (allowed if kind == "json_schema" else {Said})
 
 
 def test_a_strict_tool_binds_a_call_that_begins_and_leaves_text_free(grammars: Grammars, text_of: MakeText) -> None:

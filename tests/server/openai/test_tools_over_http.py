@@ -78,6 +78,17 @@ def test_the_named_tool_is_called_and_its_strict_arguments_are_parsed(client: op
     assert isinstance(call.function.parsed_arguments, GetWeather)
 
 
+def test_a_named_tool_ends_with_stop_as_openai_says_and_a_required_one_with_tool_calls(client: openai.OpenAI) -> None:
+    """OpenAI's answers to all four, whole and streamed, are recorded in vLLM's pull request 25054."""
+    named: Any = {"type": "function", "function": {"name": "get_time"}}
+    for choice, expected in ((named, "stop"), ("required", "tool_calls")):
+        whole = client.chat.completions.create(**forced(tool_choice=choice)).choices[0]
+        assert (whole.finish_reason, len(whole.message.tool_calls or ())) == (expected, 1)
+        chunks = client.chat.completions.create(stream=True, **forced(tool_choice=choice))
+        ends = [each.finish_reason for chunk in chunks for each in chunk.choices if each.finish_reason]
+        assert ends == [expected]
+
+
 def test_a_stream_brings_id_and_name_and_then_arguments(client: openai.OpenAI) -> None:
     pieces, texts, ends = [], [], []
     for chunk in client.chat.completions.create(stream=True, **forced(logprobs=True)):

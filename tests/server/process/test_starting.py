@@ -111,6 +111,8 @@ def test_while_it_starts_the_port_lets_in_whom_it_will_let_in_then(tmp_path: Pat
         assert client.get("/ready").json() == {"ready": False, "status": "starting"}
         assert client.get("/v1/models").status_code == 401
         assert client.get("/health").status_code == 200
+        assert "<title>coe</title>" in client.get("/").text  # it says that the server is not ready yet
+        assert client.get("/page/main.js").status_code == 200
         ours = client.get("/ready", headers=bearer("ours"))
         assert ours.json()["status"] == "importing 1 of 2: secret"
         assert ours.headers["x-request-id"]

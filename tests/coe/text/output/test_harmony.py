@@ -41,6 +41,20 @@ PARIS = Called("get_weather", '{"city": "Paris"}')
         (CALL.replace("get_weather", "no_such_tool"), ("", '{"city": "Paris"}', [])),
         (CALL.replace('"Paris"}', ""), ("", '{"city": ', [])),
         ("It is warm.", ("", "It is warm.", [])),
+        ("to=do is what I say", ("", "to=do is what I say", [])),
+        # as llama.cpp's tests/test-chat.cpp has them: the prompt ends after the role, a call comes in the channel of
+        # thoughts, a header names a second channel
+        (' to=functions.get_weather<|channel|>commentary json<|message|>{"city": "Paris"}', ("", "", [PARIS])),
+        (
+            ' to=functions.get_weather<|channel|>analysis <|constrain|>json<|message|>{"city": "Paris"}',
+            ("", "", [PARIS]),
+        ),
+        ('<|channel|>analysis to=functions.get_weather<|message|>{"city": "Paris"}', ("", "", [PARIS])),
+        (
+            "<|channel|>commentary to=assistant<|channel|>analysis<|message|>Hm.<|end|>"
+            "<|start|>assistant<|channel|>final <|constrain|>json<|message|>{}",
+            ("Hm.", "{}", []),
+        ),
         ("<|channel|>analysis<|message|>Hm", ("Hm", "", [])),
     ],
 )

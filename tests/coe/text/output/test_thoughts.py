@@ -44,6 +44,10 @@ def test_thoughts_and_answer(text: str, is_thinking: bool, expected: tuple[str, 
     [
         (ThoughtMarks("[THINK]", "[/THINK]"), "[THINK]Hm.[/THINK]Four."),  # Magistral
         (
+            ThoughtMarks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel 1.6
+            "Here are my reasoning steps:\nHm.\n[BEGIN FINAL RESPONSE]\nFour.",
+        ),
+        (
             ThoughtMarks("Here is my thought process:", "Here is my response:"),  # Granite 3.2
             "Here is my thought process:\n\nHm.\n\nHere is my response:\n\nFour.",
         ),
