@@ -1,6 +1,7 @@
 """`coe bench`: the benchmarks, each a module with a grammar of its own.
 
-They are in coe/bench; `route` and `answers` need the router, which bench_route.py and bench_answers.py hand in.
+They are in coe/bench; `route` and `answers` need the router, `http` the server: bench_route.py,
+bench_answers.py and bench_http.py hand them in.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ __all__ = ["add_arguments"]
 
 
 def add_arguments(parser: CommandParser) -> None:
-    benchmarks = parser.add_subparsers(required=True, metavar="engine|switch|policy|route|answers|grammar|stall")
+    benchmarks = parser.add_subparsers(required=True, metavar="engine|switch|policy|route|answers|grammar|stall|http")
     text = "tokens a second and time to first token, beside the ceiling and what others do"
     add_command(benchmarks, "engine", text, "coe.bench.engine.command", reads_config=True)
     text = "time to weights and to first token per tier, beside the ceilings"
@@ -27,3 +28,5 @@ def add_arguments(parser: CommandParser) -> None:
     add_command(benchmarks, "grammar", text, "coe.bench.grammar", reads_config=True)
     text = "how long others wait for a running server while large bodies arrive"
     add_command(benchmarks, "stall", text, "coe.bench.stall")
+    text = "what the server costs a request and a streamed token, and a fast engine's step rate over HTTP"
+    add_command(benchmarks, "http", text, "coe.cli.bench_http")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -18,8 +19,9 @@ from coe.types import GenerateEvent, Routed
 from server.failures import failure_of
 from server.generation.answer import Answer
 
-__all__ = ["sse"]
+__all__ = ["MOST_UNSENT", "sse"]
 
+MOST_UNSENT = 64  # events that wait for the client to read those before them
 KEEP_ALIVE = ": keep-alive\n\n"
 _json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder each time
 
@@ -31,7 +33,7 @@ async def sse(
     *,
     waiting: Callable[[], WaitingStatus] | None = None,
     keep_alive_s: float,
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Yield the stream's text, which ends as the answer's streams do, after what it says where something failed.
 
     `events` are those after `routed`; they are closed in any case. `keep_alive_s` is the time between comments.
@@ -40,13 +42,14 @@ async def sse(
     is_named = answer.names_events
     try:
         yield _written(answer.opening(routed), is_named)
-        async for event in _or_nothing(events, keep_alive_s):
-            if event is None:
-                yield KEEP_ALIVE if waiting is None else f": waiting {_json(asdict(waiting()))}\n\n"
-                continue
-            waiting = None
-            if text := _written(answer.chunks(event), is_named):
-                yield text
+        async with aclosing(_batches(events, keep_alive_s)) as batches:
+            async for batch in batches:
+                if not batch:
+                    yield KEEP_ALIVE if waiting is None else f": waiting {_json(asdict(waiting()))}\n\n"
+                    continue
+                waiting = None
+                if text := "".join(_written(answer.chunks(event), is_named) for event in batch):
+                    yield text
         if text := _written(answer.closing(), is_named):
             yield text
     except Exception as error:  # HTTP edge: the headers are sent, so the error becomes an event
@@ -58,29 +61,45 @@ async def sse(
         yield answer.last_line
 
 
-async def _or_nothing(events: AsyncIterator[GenerateEvent], patience_s: float) -> AsyncIterator[GenerateEvent | None]:
-    """Yield the events, and None whenever `patience_s` went by without one."""
-    pending: asyncio.Task[GenerateEvent | None] | None = None
+async def _batches(
+    events: AsyncGenerator[GenerateEvent, None], patience_s: float
+) -> AsyncGenerator[list[GenerateEvent], None]:
+    """Yield the events, all that have come together; an empty list whenever `patience_s` went by without one.
+
+    One task reads them all: a task for each would cost more than all else that is done for a token. It stops while
+    MOST_UNSENT wait, so that a client that reads nothing is noticed where it always is, in the runtime.
+    """
+    arrived: asyncio.Queue[GenerateEvent | None] = asyncio.Queue()  # None: there are no more
+    room = asyncio.Semaphore(MOST_UNSENT)
+
+    async def read() -> None:
+        async for event in events:
+            await room.acquire()
+            arrived.put_nowait(event)
+
+    reading = asyncio.create_task(read())
+    reading.add_done_callback(lambda _: arrived.put_nowait(None))
     try:
         while True:
-            pending = pending or asyncio.ensure_future(_next(events))
-            await asyncio.wait({pending}, timeout=patience_s)
-            if not pending.done():
-                yield None
+            try:
+                async with asyncio.timeout(patience_s):
+                    batch = [await arrived.get()]
+            except TimeoutError:
+                yield []
                 continue
-            done, pending = pending, None
-            event = done.result()
-            if event is None:
+            while not arrived.empty():
+                batch.append(arrived.get_nowait())
+            there = [event for event in batch if event is not None]
+            if there:
+                yield there
+            if len(there) < len(batch):
+                await reading  # raises what ended the events
                 return
-            yield event
+            for _ in there:
+                room.release()
     finally:
-        if pending is not None:
-            pending.cancel()
-            await asyncio.gather(pending, return_exceptions=True)
-
-
-async def _next(events: AsyncIterator[GenerateEvent]) -> GenerateEvent | None:
-    return await anext(events, None)  # a task's result cannot be StopAsyncIteration
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 def _written(chunks: Iterable[dict[str, Any]], is_named: bool) -> str:

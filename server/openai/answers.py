@@ -94,7 +94,8 @@ class _Answer:
                 choice.text += event.text
                 choice.thinking += event.thinking
                 choice.tokens += event.logprobs
-                choice.calls = _joined(choice.calls, event.calls)
+                if event.calls:
+                    choice.calls = _joined(choice.calls, event.calls)
             case Finished():
                 self._choices[event.index].end = event
 
@@ -124,7 +125,7 @@ class _Answer:
                 chunk = self._chunk(_Piece(index, reason=reason))
                 yield {**chunk, "coe": self._coe(self._routed_to(index), switch)}
             case Delta(text, _, index, logprobs, thinking, calls) if text or logprobs or thinking or calls:
-                yield self._chunk(replace(self._piece(index, text, logprobs), thinking=thinking, calls=calls))
+                yield self._chunk(self._piece(index, text, logprobs, thinking, calls))
             case PromptScored(tokens, index):
                 yield self._chunk(self._piece(index, self._routed_to(index).decision.text, tokens))
         self.take(event)
@@ -149,9 +150,18 @@ class _Answer:
         """The decision that a choice belongs to."""
         return self._routed[index - index % self._num_each]
 
-    def _piece(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> _Piece:
+    def _piece(
+        self,
+        index: int,
+        text: str,
+        tokens: Sequence[TokenLogprob],
+        thinking: str = "",
+        calls: Sequence[CallDelta] = (),
+    ) -> _Piece:
+        if not self._has_logprobs:
+            return _Piece(index, text, thinking, calls)
         offset = sum(len(token.text) for token in self._choices[index].tokens)
-        return _Piece(index, text, tokens=tokens if self._has_logprobs else None, offset=offset)
+        return _Piece(index, text, thinking, calls, tokens, offset)
 
     def _chunk(self, piece: _Piece) -> dict[str, Any]:
         return self._head(self.chunk_kind, [self._chunk_choice(piece)], self._routed_to(piece.index))

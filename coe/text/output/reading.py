@@ -68,7 +68,7 @@ def _read(choice: _Choice, delta: Delta, most: int | None) -> Iterator[Delta]:
     if thinks and not delta.token_ids:
         choice.uncounted += [part.text for part in parts if isinstance(part, Thought)]
     first, *others = _deltas(choice, parts, most) or [Delta("", (), choice.index)]
-    yield replace(first, token_ids=delta.token_ids, logprobs=delta.logprobs)
+    yield Delta(first.text, delta.token_ids, first.index, delta.logprobs, first.thinking, first.calls)
     yield from others
 
 

@@ -105,7 +105,7 @@ export class Machine {
   on_lost({lost}) { this.#note(this.now(), "server", `${lost} events were missed`); }
 
   #decided(data) {
-    if (data.phase && data.because !== undefined) this.decision = data;
+    if (data.because) this.decision = data;
   }
 
   #change(name, fields) {

@@ -9,7 +9,7 @@ from typing import Any
 
 from coe.errors import OverloadedError
 from coe.types import Decision, Delta, Finished, FinishReason, GenerateEvent, Routed, Switch, SwitchKind, Tier, Usage
-from server.generation.stream import sse
+from server.generation.stream import MOST_UNSENT, sse
 from server.openai.answers import ChatAnswer
 from server.openai.requests import ChatRequest
 
@@ -63,3 +63,43 @@ def test_an_error_in_the_middle_ends_the_stream_as_an_event() -> None:
     assert 'event: error\ndata: {"error": {"message": "too much"' in text
     assert '"code": "overloaded"' in text
     assert text.endswith("}}\n\ndata: [DONE]\n\n")
+
+
+def test_events_that_come_together_are_written_together() -> None:
+    """Each is a chunk of its own, in one piece of the body."""
+
+    async def generate() -> AsyncGenerator[GenerateEvent, None]:
+        for number in range(3):
+            yield Delta("a", (number,))
+        await asyncio.sleep(0.05)
+        yield END
+
+    async def collect() -> list[str]:
+        return [piece async for piece in sse(chat_answer(), ROUTED, generate(), keep_alive_s=10)]
+
+    pieces = asyncio.run(collect())
+    assert [piece.count("data: ") for piece in pieces] == [1, 3, 1, 1, 1]
+
+
+def test_a_stream_that_nobody_reads_takes_few_events_and_closes_them() -> None:
+    taken = []
+    is_closed = asyncio.Event()
+
+    async def generate() -> AsyncGenerator[GenerateEvent, None]:
+        try:
+            for number in range(10 * MOST_UNSENT):
+                taken.append(number)
+                yield Delta("a", (number,))
+        finally:
+            is_closed.set()
+
+    async def leave() -> None:
+        stream = sse(chat_answer(), ROUTED, generate(), keep_alive_s=10)
+        await anext(stream)
+        await anext(stream)
+        await asyncio.sleep(0.05)
+        await stream.aclose()
+
+    asyncio.run(leave())
+    assert is_closed.is_set()
+    assert len(taken) <= 2 * MOST_UNSENT + 1

@@ -18,6 +18,7 @@ from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
 from server.openapi import answers, dialects
 from server.openapi.document import document
+from server.page.routes import page_routes
 from server.rerank import rerank_routes
 from server.responses.routes import response_routes
 from server.responses.store import ResponseStore
@@ -46,6 +47,9 @@ def test_every_endpoint_is_in_it_and_no_other(live: Live) -> None:
         health_routes(live.runtime, HttpCounts()),
     )
     routes = [route for room in rooms for route in room.routes if isinstance(route, APIRoute)]
+    routes += [
+        each for each in page_routes().routes if isinstance(each, APIRoute) and each.path == "/"
+    ]  # no files of it
     there = {(method.lower(), route.path) for route in routes for method in route.methods}
     assert there == {(method, path) for path, operations in document()["paths"].items() for method in operations}
     assert httpx.get(f"{live.url}/openapi.json").json() == document()

@@ -17,3 +17,9 @@ def test_taken_port_is_a_clear_error() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port}.*--port"):
             bind("127.0.0.1", port)
+
+
+def test_the_listener_says_that_it_is_tcp() -> None:
+    """asyncio leaves Nagle's algorithm on for sockets that do not: answers on kept connections took 40 ms more."""
+    with bind("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
