@@ -37,14 +37,23 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "function_call": ("none", "auto"),
     "audio": ({},),
+    "moderation": (None,),
     "web_search_options": ({},),
 }
 INSTEAD: Mapping[str, str] = {"functions": "send tools", "function_call": "send tool_choice"}
 # OpenAI's fields that ask for nothing that would change an answer: who asks, hints, and what its own server keeps
 HARMLESS = frozenset(
     {
-        *("metadata", "parallel_tool_calls", "prediction", "prompt_cache_key", "prompt_cache_retention"),
-        *("reasoning_effort", "safety_identifier", "service_tier", "store", "user", "verbosity"),
+        *("metadata", "parallel_tool_calls", "prediction", "prompt_cache_key", "prompt_cache_options"),
+        *(
+            "prompt_cache_retention",
+            "reasoning_effort",
+            "safety_identifier",
+            "service_tier",
+            "store",
+            "user",
+            "verbosity",
+        ),
     }
 )
 MOST_PROMPTS = 2048

@@ -81,9 +81,11 @@ ASKED = (*BODY, *REFUSED, 415)
 
 _OF_MESSAGES = (NEUTRAL_FOR_MESSAGES, HARMLESS_FOR_MESSAGES)
 _OF_TEXTS: tuple[Mapping[str, tuple[Any, ...]], Iterable[str]] = ({}, HARMLESS_FOR_EMBEDDINGS)
-# what is accepted at a neutral value and what is ignored, where that is not as for a chat
+_OF_ANSWERS = (NEUTRAL, HARMLESS)
+# what is accepted at a neutral value and what is ignored; by other bodies nothing
 IGNORED: Mapping[type[BaseModel], tuple[Mapping[str, tuple[Any, ...]], Iterable[str]]] = {
-    **dict.fromkeys((RouteRequest, TokenizeRequest, DetokenizeRequest), ({}, ())),
+    ChatRequest: _OF_ANSWERS,
+    CompletionRequest: _OF_ANSWERS,
     EmbeddingRequest: _OF_TEXTS,
     RerankBody: _OF_TEXTS,
     MessageRequest: _OF_MESSAGES,
@@ -296,7 +298,7 @@ def _schemas() -> dict[str, Any]:
     written: list[type[BaseModel]] = [*failures, *(each.answer for each in OPERATIONS if each.answer)]
     schemas = _definitions(requests, "validation") | _definitions(written, "serialization")
     for model in requests:
-        _complete(schemas[model.__name__], *IGNORED.get(model, (NEUTRAL, HARMLESS)))
+        _complete(schemas[model.__name__], *IGNORED.get(model, ({}, ())))
     asked = schemas["RouteRequest"]
     asked["properties"] = schemas["ChatRequest"]["properties"] | asked["properties"]  # one can be asked as it is
     return schemas
@@ -314,7 +316,11 @@ def _complete(schema: dict[str, Any], neutral: Mapping[str, tuple[Any, ...]], ha
     for name, value in properties.items():
         if name not in required and {"type": "null"} not in value.get("anyOf", []):
             properties[name] = {"anyOf": [value, {"type": "null"}]}
-    properties |= {name: {"enum": [*values, None]} for name, values in neutral.items() if name not in properties}
+    properties |= {
+        name: {"enum": [*(each for each in values if each is not None), None]}
+        for name, values in neutral.items()
+        if name not in properties
+    }
     ignored = {name: {"description": "accepted, and changes no answer"} for name in sorted(harmless)}
     properties |= {name: value for name, value in ignored.items() if name not in properties}
     schema["additionalProperties"] = False

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
+import openai
 import pytest
 from fastapi.routing import APIRoute
+from openai.resources.responses import Responses
 from pydantic import BaseModel
 from server_live import Live, post
 
 from server.admin import admin_routes
+from server.anthropic.requests import HARMLESS_FOR_MESSAGES
 from server.anthropic.routes import anthropic_routes
 from server.health import health_routes
-from server.openai.embeddings import embedding_routes
+from server.openai.embeddings import HARMLESS_FOR_EMBEDDINGS, embedding_routes
+from server.openai.requests import HARMLESS
 from server.openai.routes import openai_routes
 from server.openai.tokens import token_routes
 from server.openapi import answers, dialects
 from server.openapi.document import document
 from server.page.routes import page_routes
 from server.rerank import rerank_routes
+from server.responses.requests import HARMLESS_FOR_RESPONSES
 from server.responses.routes import response_routes
 from server.responses.store import ResponseStore
 from server.routing import routing_routes
@@ -117,3 +126,34 @@ def test_requests_say_what_is_ignored_and_that_null_is_the_default() -> None:
     assert {"user", "tools", "metadata", "temperature"} <= set(chat["properties"])
     assert {"type": "null"} in chat["properties"]["stream"]["anyOf"]
     assert chat["required"] == ["messages"]
+
+
+def test_fields_that_change_nothing_are_those_that_the_page_lists() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+    sections = {section.partition("\n")[0]: section for section in page.split("\n## ")}
+    for title, harmless in (
+        ("Requests", HARMLESS),
+        ("Responses", HARMLESS_FOR_RESPONSES),
+        ("Anthropic's messages", HARMLESS_FOR_MESSAGES),
+        ("Embeddings and reranking", HARMLESS_FOR_EMBEDDINGS),
+    ):
+        assert [name for name in sorted(harmless) if f"`{name}`" not in sections[title]] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "create", "unsupported"),
+    [
+        ("ChatRequest", openai.resources.chat.Completions.create, set()),
+        ("CompletionRequest", openai.resources.Completions.create, set()),
+        ("EmbeddingRequest", openai.resources.Embeddings.create, set()),
+        ("ResponseRequest", Responses.create, {"access_programs", "image"}),
+        ("MessageRequest", anthropic.resources.Messages.create, set()),
+    ],
+)
+def test_every_field_that_the_official_packages_send_is_known(
+    kind: str, create: Callable[..., Any], unsupported: set[str]
+) -> None:
+    """What is not supported is refused as that, and not as a field that nobody knows."""
+    own = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
+    sent = set(inspect.signature(create).parameters) - own
+    assert sent - set(document()["components"]["schemas"][kind]["properties"]) <= unsupported
