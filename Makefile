@@ -29,10 +29,17 @@ prove: setup
 
 # Other people's clients against a live server, by default the demo's: make clients URL=http://127.0.0.1:8000
 URL ?= http://127.0.0.1:8000
+# Two environments, because some ask for older versions of what others need, and npm's where there is a npm.
+CLIENTS := examples/clients
 clients:
 	test -x $(VENV)-clients/bin/python || $(PYTHON) -m venv $(VENV)-clients
-	$(VENV)-clients/bin/python -m pip install --quiet --requirement examples/clients/requirements.txt
-	$(PYTHON) examples/clients/check_clients.py --url $(URL) --python $(VENV)-clients/bin/python
+	test -x $(VENV)-clients-more/bin/python || $(PYTHON) -m venv $(VENV)-clients-more
+	$(VENV)-clients/bin/python -m pip install --quiet --requirement $(CLIENTS)/requirements.txt
+	$(VENV)-clients-more/bin/python -m pip install --quiet --requirement $(CLIENTS)/requirements-more.txt
+	mkdir -p $(VENV)-clients/npm && cp $(CLIENTS)/package.json $(VENV)-clients/npm/
+	if command -v npm; then npm install --silent --prefix $(VENV)-clients/npm; fi
+	$(PYTHON) $(CLIENTS)/check_clients.py --url $(URL) --node $(VENV)-clients/npm \
+		--python $(VENV)-clients/bin/python --python $(VENV)-clients-more/bin/python
 
 format: setup
 	$(BIN)/ruff format .
