@@ -94,9 +94,8 @@ class _Request(FromJson, AskedForm, SamplingFields):
                 value = raw.get(field)
                 if value is not None and value not in neutral and field not in cls.model_fields:
                     instead = INSTEAD.get(field, "leave it out")
-                    raise InvalidRequestError(
-                        f"{field} = {shown(value)} is not supported yet; {instead} or send {neutral[0]!r}", param=field
-                    )
+                    instead += "" if neutral[0] is None else f" or send {neutral[0]!r}"
+                    raise InvalidRequestError(f"{field} = {shown(value)} is not supported yet; {instead}", param=field)
         return raw
 
     @property

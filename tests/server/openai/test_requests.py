@@ -146,6 +146,7 @@ def test_a_value_is_repeated_in_80_characters_at_most() -> None:
     ("make", "field", "instead"),
     [
         (chat, "modalities", "leave it out"),
+        (chat, "moderation", "leave it out$"),
         (chat, "functions", "send tools"),
         (chat, "function_call", "send tool_choice"),
         (completion, "tools", "leave it out"),
