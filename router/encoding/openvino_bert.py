@@ -8,8 +8,10 @@ costs as much as some 40 tokens. Knows nothing about tokenizers or pooling.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,8 +50,7 @@ class OpenVinoBert:
     """
 
     def __init__(self, weights: Mapping[str, Floats], shape: BertShape, word_rows: Rows) -> None:
-        import openvino
-
+        openvino = openvino_module()
         self.arithmetic = arithmetic_here()
         self._word_rows = word_rows
         first_type = weights["embeddings.token_type_embeddings.weight"][0]
@@ -91,9 +92,7 @@ class OpenVinoBert:
         return {0: np.concatenate([*rows, padding]), 1: apart([*lengths, num_padding])}
 
     def _made_queue(self) -> Any:
-        import openvino
-
-        queue = openvino.AsyncInferQueue(self._compiled)
+        queue = openvino_module().AsyncInferQueue(self._compiled)
         queue.set_callback(keep)
         return queue
 
@@ -148,8 +147,7 @@ class Graph:
     """
 
     def __init__(self, weights: Mapping[str, Floats], shape: BertShape, *, is_int8: bool) -> None:
-        from openvino import opset13
-
+        opset13 = openvino_module().opset13
         self._ops: Any = opset13
         self._weights = weights
         self._shape = shape
@@ -158,14 +156,12 @@ class Graph:
 
     def model(self) -> Any:
         """Return the graph, whose number of tokens is open."""
-        import openvino
-
         hidden = self._weights["embeddings.LayerNorm.weight"].shape[0]
         inputs = self._ops.parameter([-1, hidden], np.float32)
         states = self._norm(inputs, "embeddings.LayerNorm")
         for number in range(self._shape.layers):
             states = self._layer(states, f"encoder.layer.{number}.")
-        return openvino.Model([states], [inputs, self._mask], "bert")
+        return openvino_module().Model([states], [inputs, self._mask], "bert")
 
     def _layer(self, x: Any, prefix: str) -> Any:
         ops = self._ops
@@ -235,10 +231,20 @@ def arithmetic_here() -> str:
     return "int8" if torch.cpu._is_vnni_supported() else "float32"
 
 
+def openvino_module() -> Any:
+    """Return the package, imported without its telemetry, which reports each import to its makers' analytics.
+
+    It sends from a thread that can keep a process from ending, too. Raises ImportError where OpenVINO is not installed.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it raises ImportError
+    return importlib.import_module("openvino")
+
+
 def is_installed() -> bool:
     """Return whether OpenVINO can be imported."""
     try:
-        import openvino  # noqa: F401
+        openvino_module()
     except ImportError:
         return False
     return True

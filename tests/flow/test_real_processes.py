@@ -89,7 +89,7 @@ def test_after_a_kill_at_any_moment_a_restart_serves_and_verify_is_clean(
             served.wait_ready()
             assert texts(served, *EXPERTS) == expected
             served.signal(signal.SIGTERM)
-            assert served.exit_code() == 0
+            assert served.exit_code() == 0, served.log
         assert main(["experts", "gc", "-c", str(config)]) == 0
         assert files_in(folder / "store" / "tmp") == []
         assert main(["experts", "verify", "-c", str(config)]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,14 @@ def test_pieces_of_many_tokens_go_alone_where_that_is_faster(tmp_path: Path, mon
     states = network.states([pieces, pieces[:1]])
     assert [[len(piece) for piece in text] for text in states] == [[3, 4], [3]]
     torch.testing.assert_close(states[0][0], states[1][0], atol=0, rtol=0)
+
+
+def test_it_is_imported_without_a_word_to_its_makers() -> None:
+    """In a process of its own: openvino's own import sends an event from a thread."""
+    script = (
+        "import sys, threading; from router.encoding.openvino_bert import is_installed, openvino_module; "
+        "assert is_installed(); assert openvino_module().Core; "
+        "assert sys.modules['openvino_telemetry'] is None; print(threading.active_count())"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["1"]
