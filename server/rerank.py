@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from coe.config.schema import COMPOSITION
 from coe.embedding.requests import Reranked, RerankRequest
 from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
 from server.access.caller import caller_of
-from server.bodies import BodyReader, refuse_unknown, validated
+from server.bodies import BodyReader, validated
 from server.generation.respond import unless_left
 from server.openai.embeddings import HARMLESS_FOR_EMBEDDINGS, charge, model_named
-from server.openai.fields import FromJson
+from server.openai.fields import KnownFields
 
 __all__ = ["RerankBody", "rerank_routes"]
 
@@ -30,8 +31,10 @@ class DocumentText(BaseModel):
     text: str
 
 
-class RerankBody(FromJson):
+class RerankBody(KnownFields):
     """POST /v1/rerank."""
+
+    harmless: ClassVar[Collection[str]] = HARMLESS_FOR_EMBEDDINGS
 
     model: str = COMPOSITION
     query: str = Field(min_length=1)
@@ -39,13 +42,6 @@ class RerankBody(FromJson):
     top_n: int | None = Field(None, ge=0)
     return_documents: bool = True
     truncate_prompt_tokens: int | None = Field(None, ge=-1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *HARMLESS_FOR_EMBEDDINGS})
-        return raw
 
     @property
     def texts(self) -> tuple[str, ...]:

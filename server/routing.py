@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
@@ -13,9 +14,9 @@ from coe.preparation import routed_messages
 from coe.runtime import Runtime
 from coe.types import Message, RouteQuery
 from server.access.caller import Caller, caller_of
-from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
+from server.bodies import BodyReader, check_num_messages, validated
 from server.decisions import route_object
-from server.openai.fields import FromJson
+from server.openai.fields import KnownFields
 from server.openai.requests import HARMLESS, NEUTRAL, ChatRequest
 from server.openai.turns import Turn, messages_of
 from server.openai.wishes import Wishes
@@ -25,24 +26,19 @@ __all__ = ["RouteRequest", "conversation_of", "routing_routes"]
 CONVERSATION = "x-coe-conversation"
 
 
-class RouteRequest(FromJson):
+class RouteRequest(KnownFields):
     """The body of POST /v1/route: a prompt or a conversation, and perhaps a model and tools.
 
     A chat request can be asked as it is: what says how to answer is ignored.
     """
+
+    harmless: ClassVar[Collection[str]] = frozenset({*ChatRequest.model_fields, *NEUTRAL, *HARMLESS})
 
     model: str = COMPOSITION
     prompt: str | None = None
     messages: list[Turn] = Field(default_factory=list)
     tools: list[Any] | None = None
     coe: Wishes = Wishes()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *ChatRequest.model_fields, *NEUTRAL, *HARMLESS})
-        return raw
 
     def query(self, caller: Caller, conversation: str | None = None) -> RouteQuery:
         if self.prompt is None and not self.messages:

@@ -8,19 +8,17 @@ about HTTP.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from coe.config.schema import COMPOSITION
-from coe.errors import InvalidRequestError, shown
 from coe.types import GenerateRequest, Grammar, Sampling
 from server.access.caller import ANYBODY, Caller
 from server.anthropic.tools import ChoiceField, ToolField, tool_choice_of, tools_of
 from server.anthropic.turns import Block, Turn, messages_of
-from server.bodies import refuse_unknown
-from server.openai.fields import FromJson
+from server.openai.fields import KnownFields
 from server.openai.sampling_fields import NumTokens, SamplingFields
 from server.openai.template_fields import prompt_form_of, template_variables_of
 from server.openai.wishes import Wishes
@@ -42,20 +40,7 @@ NEUTRAL_FOR_MESSAGES: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-class _Known(FromJson):
-    """An object in a request that knows its fields."""
-
-    field_name: ClassVar[str]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, {field.alias or name for name, field in cls.model_fields.items()}, cls.field_name)
-        return raw
-
-
-class ThinkingField(_Known):
+class ThinkingField(KnownFields):
     """Whether the model thinks first. A budget is no limit here; `max_tokens` is."""
 
     field_name: ClassVar[str] = "thinking"
@@ -65,7 +50,7 @@ class ThinkingField(_Known):
     display: Literal["summarized", "omitted"] = "summarized"
 
 
-class FormatField(_Known):
+class FormatField(KnownFields):
     """The form that the answer must have."""
 
     field_name: ClassVar[str] = "output_config"
@@ -74,7 +59,7 @@ class FormatField(_Known):
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class OutputConfig(_Known):
+class OutputConfig(KnownFields):
     """How much effort to make, and the form of the answer."""
 
     field_name: ClassVar[str] = "output_config"
@@ -83,8 +68,11 @@ class OutputConfig(_Known):
     format: FormatField | None = None
 
 
-class _Conversation(FromJson):
+class _Conversation(KnownFields):
     """The fields that make up a prompt."""
+
+    harmless: ClassVar[Collection[str]] = HARMLESS_FOR_MESSAGES
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL_FOR_MESSAGES
 
     model: str = COMPOSITION
     messages: list[Turn] = Field(min_length=1)
@@ -94,16 +82,6 @@ class _Conversation(FromJson):
     thinking: ThinkingField | None = None
     output_config: OutputConfig | None = None
     coe: Wishes = Wishes()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *NEUTRAL_FOR_MESSAGES, *HARMLESS_FOR_MESSAGES})
-            for field, neutral in NEUTRAL_FOR_MESSAGES.items():
-                if (value := raw.get(field)) is not None and value not in neutral:
-                    raise InvalidRequestError(f"{field} = {shown(value)} is not supported; leave it out", param=field)
-        return raw
 
     @property
     def hides_thoughts(self) -> bool:

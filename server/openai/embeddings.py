@@ -9,22 +9,23 @@ import asyncio
 import base64
 import json
 import time
-from typing import Any, Literal
+from collections.abc import Collection
+from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from coe.config.schema import COMPOSITION
 from coe.embedding.requests import Embedded, EmbedRequest, Text
 from coe.errors import InvalidRequestError
 from coe.runtime import Runtime
 from server.access.caller import Caller, caller_of
-from server.bodies import BodyReader, refuse_unknown, validated
+from server.bodies import BodyReader, validated
 from server.generation.respond import unless_left
-from server.openai.fields import FromJson
+from server.openai.fields import KnownFields
 
 __all__ = ["HARMLESS_FOR_EMBEDDINGS", "EmbeddingRequest", "charge", "embedding_routes", "model_named"]
 
@@ -35,8 +36,10 @@ _IDS: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum":
 _MANY: dict[str, Any] = {"type": "array", "minItems": 1, "maxItems": MOST_INPUTS}
 
 
-class EmbeddingRequest(FromJson):
+class EmbeddingRequest(KnownFields):
     """POST /v1/embeddings. `input` is a text, a list of texts, token ids, or a list of lists of token ids."""
+
+    harmless: ClassVar[Collection[str]] = HARMLESS_FOR_EMBEDDINGS
 
     model: str = COMPOSITION
     input: str | list[Any] = Field(
@@ -46,13 +49,6 @@ class EmbeddingRequest(FromJson):
     dimensions: int | None = Field(None, ge=1)
     input_type: Literal["query", "document", "passage"] | None = None
     truncate_prompt_tokens: int | None = Field(None, ge=-1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *HARMLESS_FOR_EMBEDDINGS})
-        return raw
 
     def embed_request(self, request_id: str) -> EmbedRequest:
         return EmbedRequest(

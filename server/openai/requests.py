@@ -9,7 +9,7 @@ their neutral value and refused by name otherwise. Extensions: `top_k`, `min_p`,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -18,7 +18,7 @@ from coe.errors import InvalidRequestError, shown
 from coe.types import GenerateRequest, PromptForm, Sampling
 from server.access.caller import ANYBODY, Caller
 from server.bodies import refuse_unknown
-from server.openai.fields import FromJson
+from server.openai.fields import FromJson, KnownFields
 from server.openai.response_format import AskedForm
 from server.openai.sampling_fields import NumTokens, SamplingFields, unlimited
 from server.openai.template_fields import Effort, prompt_form_of, template_variables_of
@@ -61,16 +61,11 @@ MOST_PROMPTS = 2048
 _NumTokensOrNone = Annotated[int, Field(ge=0), BeforeValidator(unlimited)]
 
 
-class _StreamOptions(FromJson):
+class _StreamOptions(KnownFields):
+    field_name: ClassVar[str] = "stream_options"
+
     include_usage: bool = False
     include_obfuscation: bool = False  # OpenAI pads its chunks against guesses from their lengths; not done here
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, cls.model_fields, "stream_options")
-        return raw
 
 
 class _Request(FromJson, AskedForm, SamplingFields):

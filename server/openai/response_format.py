@@ -10,35 +10,21 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field
 
 from coe.errors import InvalidRequestError, shown
 from coe.types import Grammar
-from server.bodies import refuse_unknown
+from server.openai.fields import KnownFields
 
 __all__ = ["AskedForm"]
 
 Schema = dict[str, Any] | str
 
 
-class _Known(BaseModel):
-    """An object of a request: null stands for a field's default, and a field that is not known is refused by name."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    field_name: ClassVar[str] = "response_format"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict):
-            return raw
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        refuse_unknown(raw, known, cls.field_name)
-        return {name: value for name, value in raw.items() if value is not None}
-
-
-class JsonSchemaFormat(_Known):
+class JsonSchemaFormat(KnownFields):
     """A schema with its name, in a response_format."""
+
+    field_name: ClassVar[str] = "response_format"
 
     name: str | None = None
     description: str | None = None
@@ -46,8 +32,10 @@ class JsonSchemaFormat(_Known):
     schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
 
 
-class ResponseFormat(_Known):
+class ResponseFormat(KnownFields):
     """OpenAI's way to ask for a form."""
+
+    field_name: ClassVar[str] = "response_format"
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
@@ -67,7 +55,7 @@ class ResponseFormat(_Known):
         return Grammar("json_object") if self.type == "json_object" else None
 
 
-class StructuredOutputs(_Known):
+class StructuredOutputs(KnownFields):
     """vLLM's way to ask for a form."""
 
     field_name: ClassVar[str] = "structured_outputs"

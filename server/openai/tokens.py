@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Request
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError, shown
@@ -21,8 +21,8 @@ from coe.preparation import encode, query_of
 from coe.runtime import Runtime
 from coe.types import GenerateRequest
 from server.access.caller import Caller, caller_of
-from server.bodies import BodyReader, check_num_messages, refuse_unknown, validated
-from server.openai.fields import FromJson
+from server.bodies import BodyReader, check_num_messages, validated
+from server.openai.fields import KnownFields
 from server.openai.requests import CompletionRequest
 from server.openai.template_fields import prompt_form_of, template_variables_of
 from server.openai.tools import ToolField, tools_of
@@ -31,7 +31,7 @@ from server.openai.turns import Turn, messages_of
 __all__ = ["DetokenizeRequest", "TokenizeRequest", "encoded", "texts_of", "token_routes"]
 
 
-class TokenizeRequest(FromJson):
+class TokenizeRequest(KnownFields):
     """`prompt`, or `messages` as the expert's template writes them."""
 
     model: str = COMPOSITION
@@ -43,13 +43,6 @@ class TokenizeRequest(FromJson):
     add_generation_prompt: bool | None = None
     add_special_tokens: bool | None = None
     return_token_strs: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, cls.model_fields)
-        return raw
 
     def generate_request(self) -> GenerateRequest:
         """Raises InvalidRequestError unless there is either a prompt or a conversation."""
@@ -70,18 +63,11 @@ class TokenizeRequest(FromJson):
         )
 
 
-class DetokenizeRequest(FromJson):
+class DetokenizeRequest(KnownFields):
     """`model` is an expert."""
 
     model: str
     tokens: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, cls.model_fields)
-        return raw
 
 
 def token_routes(runtime: Runtime, read_body: BodyReader) -> APIRouter:

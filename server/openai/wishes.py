@@ -6,14 +6,13 @@ Knows nothing about how wishes are met: router/wishes.py, the scheduler and the 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError
-from server.bodies import refuse_unknown
-from server.openai.fields import FromJson
+from server.openai.fields import KnownFields
 
 __all__ = ["Wishes"]
 
@@ -29,9 +28,11 @@ class _Asked(TypedDict):
     keep_alive_s: float | None
 
 
-class Wishes(FromJson):
+class Wishes(KnownFields):
     """`expert` answers, as if `model` named it; `keep_alive_s` of -1 is never. With `explain` the answer's `coe` object
     has the whole decision."""
+
+    field_name: ClassVar[str] = "coe"
 
     expert: str | None = None
     exclude: tuple[str, ...] = ()
@@ -42,11 +43,9 @@ class Wishes(FromJson):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            if raw.get("priority") is not None:
-                raise InvalidRequestError("coe.priority is not supported yet; leave it out", param="coe")
-            refuse_unknown(raw, cls.model_fields, "coe")
+    def _refuse_priority(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("priority") is not None:
+            raise InvalidRequestError("coe.priority is not supported yet; leave it out", param="coe")
         return raw
 
     @property

@@ -8,7 +8,7 @@ about HTTP, nor about which responses are kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -17,8 +17,8 @@ from coe.config.schema import COMPOSITION
 from coe.errors import InvalidRequestError, shown
 from coe.types import GenerateRequest, Grammar, Sampling, Tool
 from server.access.caller import ANYBODY, Caller
-from server.bodies import refuse_unknown, validated
-from server.openai.fields import FromJson
+from server.bodies import validated
+from server.openai.fields import FromJson, KnownFields
 from server.openai.sampling_fields import NumTokens, SamplingFields
 from server.openai.template_fields import Effort, template_variables_of
 from server.openai.tools import TOOL_NAME, checked, choice_of
@@ -46,21 +46,6 @@ NEUTRAL_FOR_RESPONSES: Mapping[str, tuple[Any, ...]] = {
 LOGPROBS = "message.output_text.logprobs"
 
 
-class _Known(FromJson):
-    """An object in a request that knows its fields, and of them some that change no answer."""
-
-    field_name: ClassVar[str]
-    harmless: ClassVar[tuple[str, ...]] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            known = {field.alias or name for name, field in cls.model_fields.items()}
-            refuse_unknown(raw, {*known, *cls.harmless}, cls.field_name)
-        return raw
-
-
 class FunctionTool(FromJson):
     """One function that the model may call."""
 
@@ -81,7 +66,7 @@ class FunctionTool(FromJson):
         return raw
 
 
-class TextFormat(_Known):
+class TextFormat(KnownFields):
     """The form that the answer must have."""
 
     field_name: ClassVar[str] = "text"
@@ -93,24 +78,27 @@ class TextFormat(_Known):
     schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
 
 
-class TextField(_Known):
+class TextField(KnownFields):
     field_name: ClassVar[str] = "text"
-    harmless: ClassVar[tuple[str, ...]] = ("verbosity",)
+    harmless: ClassVar[Collection[str]] = ("verbosity",)
 
     format: TextFormat | None = None
 
 
-class ReasoningField(_Known):
+class ReasoningField(KnownFields):
     """How long to think. Thoughts are shown whole, so a summary of them changes nothing."""
 
     field_name: ClassVar[str] = "reasoning"
-    harmless: ClassVar[tuple[str, ...]] = ("context", "generate_summary", "mode", "summary")
+    harmless: ClassVar[Collection[str]] = ("context", "generate_summary", "mode", "summary")
 
     effort: Effort | None = None
 
 
-class ResponseRequest(FromJson, SamplingFields):
+class ResponseRequest(KnownFields, SamplingFields):
     """POST /v1/responses. `input` is a text or a list of items."""
+
+    harmless: ClassVar[Collection[str]] = HARMLESS_FOR_RESPONSES
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL_FOR_RESPONSES
 
     model: str = COMPOSITION
     input: str | list[Item] = Field(min_length=1)
@@ -128,16 +116,6 @@ class ResponseRequest(FromJson, SamplingFields):
     metadata: dict[str, str] = Field(default_factory=dict)
     stream: bool = False
     coe: Wishes = Wishes()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, {*cls.model_fields, *NEUTRAL_FOR_RESPONSES, *HARMLESS_FOR_RESPONSES})
-            for field, neutral in NEUTRAL_FOR_RESPONSES.items():
-                if (value := raw.get(field)) is not None and value not in neutral:
-                    raise InvalidRequestError(f"{field} = {shown(value)} is not supported; leave it out", param=field)
-        return raw
 
     @property
     def num_logprobs(self) -> int | None:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import Field, StrictBool, StringConstraints, model_validator
+from pydantic import Field, StrictBool, StringConstraints
 
 from coe.errors import InvalidRequestError, UnknownRequestError, shown
 from coe.runtime import Runtime
 from coe.telemetry.feedback import Said
 from server.access.caller import caller_of
-from server.bodies import BodyReader, refuse_unknown, validated
-from server.openai.fields import FromJson
+from server.bodies import BodyReader, validated
+from server.openai.fields import KnownFields
 
 __all__ = ["FeedbackRequest", "feedback_routes"]
 
@@ -26,7 +26,7 @@ PREFIXES = ("chatcmpl-", "cmpl-", "resp_", "msg_")  # before a request's own id,
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
-class FeedbackRequest(FromJson):
+class FeedbackRequest(KnownFields):
     """The body: which request, whether its expert was right, and which one or which category is.
 
     `request_id` is the answer's `id`, or the header `x-request-id`.
@@ -37,13 +37,6 @@ class FeedbackRequest(FromJson):
     expert: Name | None = None
     category: Name | None = None
     comment: Annotated[str, Field(max_length=2000)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            refuse_unknown(raw, cls.model_fields)
-        return raw
 
 
 def feedback_routes(runtime: Runtime, read_body: BodyReader, category_experts: Mapping[str, str]) -> APIRouter:
