@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import httpx
 
 from coe.client import calls
 from coe.client.answers import Answer, Completions, Embeddings
 from coe.client.calls import CHAT, Call, Prompt, chat_body, headers
+from coe.client.closing import Closes, ClosesAwaited
 from coe.client.errors import connection_errors, read_json
 from coe.client.events import EVENTS, AsyncEvents, Events
 from coe.client.fields import ChatFields, CompletionFields
@@ -27,7 +27,7 @@ SILENT_S = 60.0  # a watched server says something more often
 T = TypeVar("T")
 
 
-class Client:
+class Client(Closes):
     """A connection to a coe server; use it as a context manager, or `close` it.
 
     Every method raises CoeError: the class that the server raised, or one that says what is wrong with the connection.
@@ -137,14 +137,6 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _send(self, call: Call[T]) -> T:
         with connection_errors():
             return call.value_in(
@@ -152,7 +144,7 @@ class Client:
             )
 
 
-class AsyncClient:
+class AsyncClient(ClosesAwaited):
     """`Client`, awaited."""
 
     def __init__(
@@ -231,14 +223,6 @@ class AsyncClient:
 
     async def close(self) -> None:
         await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def _send(self, call: Call[T]) -> T:
         with connection_errors():

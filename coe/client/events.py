@@ -12,11 +12,11 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
+from coe.client.closing import Closes, ClosesAwaited
 from coe.client.errors import connection_errors, raise_for
 from coe.client.once import Once
 from coe.client.retries import Retries
@@ -39,7 +39,7 @@ class Event:
     data: Mapping[str, Any]
 
 
-class Events:
+class Events(Closes):
     """Events by iteration, without end: leave the loop, or the `with` block, to end the connection.
 
     Raises UnreachableError where there is no server, for more than a minute where there was one; StreamError when it is
@@ -60,14 +60,6 @@ class Events:
         self._once.close()
         self._events.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _read(self) -> Generator[Event, None, None]:
         with connection_errors():
             while True:
@@ -85,7 +77,7 @@ class Events:
                 time.sleep(wait_s)
 
 
-class AsyncEvents:
+class AsyncEvents(ClosesAwaited):
     """`Events`, awaited."""
 
     def __init__(
@@ -103,14 +95,6 @@ class AsyncEvents:
     async def close(self) -> None:
         self._once.close()
         await self._events.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def _read(self) -> AsyncGenerator[Event, None]:
         with connection_errors():

@@ -9,12 +9,12 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from coe.client.answers import Answer, Choice, answer_from, reasoning_in
+from coe.client.closing import Closes, ClosesAwaited
 from coe.client.errors import connection_errors, error_in, raise_for, reading
 from coe.client.once import Once
 from coe.client.sse import SseReader
@@ -46,7 +46,7 @@ class StreamDelta:
     tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
-class Stream:
+class Stream(Closes):
     """Pieces of the first choice's text, by iteration, or of everything by `deltas`; `answer` is the whole.
 
     The request is sent when the first piece is asked for. `close`, or the end of a `with` block, ends the connection
@@ -74,14 +74,6 @@ class Stream:
         self._once.close()
         self._deltas.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _read(self) -> Generator[StreamDelta, None, None]:
         with connection_errors(), self._connect() as response:
             if response.is_error:
@@ -91,7 +83,7 @@ class Stream:
                 yield from self._reader.feed(line)
 
 
-class AsyncStream:
+class AsyncStream(ClosesAwaited):
     """`Stream`, awaited."""
 
     def __init__(self, connect: Callable[[], AbstractAsyncContextManager[httpx.Response]]) -> None:
@@ -112,14 +104,6 @@ class AsyncStream:
     async def close(self) -> None:
         self._once.close()
         await self._deltas.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def _texts(self, deltas: AsyncIterator[StreamDelta]) -> AsyncIterator[str]:
         async for delta in deltas:
