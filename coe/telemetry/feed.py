@@ -40,7 +40,7 @@ class Feed:
         """Give a listener, as `EventHub.listen` does, until the block ends."""
         listener = self.hub.listen(kinds, after)
         if self._sampling is None or self._sampling.done():
-            self._sampling = asyncio.create_task(self._sample())
+            self._sampling = asyncio.create_task(self._sample(self._make_sampler(time.time())))
         try:
             yield listener
         finally:
@@ -56,8 +56,8 @@ class Feed:
             self._sampling.cancel()
         self.hub.close()
 
-    async def _sample(self) -> None:
-        sampler, heard_s = self._make_sampler(time.time()), time.monotonic()
+    async def _sample(self, sampler: Sampler) -> None:
+        heard_s = time.monotonic()
         while time.monotonic() - heard_s < LINGER_S:
             await asyncio.sleep(SAMPLE_S)
             for happening in sampler.sample(time.time()):

@@ -19,7 +19,6 @@ async def events_until(runtime: Runtime, kind: type, num: int = 1) -> list[Event
     """What a watcher is told until so many events of a kind have come, while an answer is given."""
     found: list[Event] = []
     with runtime.feed.watched() as listener:
-        await asyncio.sleep(2 * feed_module.SAMPLE_S)  # the sampler has begun
         await ask(runtime, "general", "hello", 24)
         while sum(isinstance(event.what, kind) for event in found) < num:
             found += (await listener.take(30)).events
@@ -47,7 +46,6 @@ def test_evictions_are_told_once_with_their_bytes(tmp_path: Path, llama_folder: 
         await ask(runtime, "general", "hello", 4)
         size_bytes = runtime.operator.experts()[0].size_bytes
         with runtime.feed.watched(kinds=["eviction"]) as listener:
-            await asyncio.sleep(2 * feed_module.SAMPLE_S)
             await runtime.operator.unload("general")
             (event,) = (await listener.take(30)).events
             assert isinstance(event.what, Evicted)
@@ -74,7 +72,6 @@ def test_nothing_is_sampled_for_nobody(tmp_path: Path, llama_folder: Path, monke
 def test_a_watcher_is_told_of_the_end(tmp_path: Path, llama_folder: Path) -> None:
     async def work(runtime: Runtime) -> None:
         with runtime.feed.watched(kinds=["state"]) as listener:
-            await asyncio.sleep(2 * feed_module.SAMPLE_S)
             runtime._life.stop_accepting()
             taken = await listener.take(30)
             assert [event.what for event in taken.events] == [StateChanged("draining")]
