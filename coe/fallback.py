@@ -8,7 +8,7 @@ next one; what is wrong with the request itself goes back to the client. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,11 +27,17 @@ class Patience(NamedTuple):
     gives_up: bool = False
 
 
-def with_fallbacks(decision: Decision, fallbacks: Mapping[str, tuple[str, ...]]) -> Decision:
-    """Return the decision; one that the client made has the alternatives that the configuration gives its expert."""
+def with_fallbacks(
+    decision: Decision, fallbacks: Mapping[str, tuple[str, ...]], excluded: Collection[str] = ()
+) -> Decision:
+    """Return the decision; one that the client made has the alternatives that the configuration gives its expert.
+
+    Those that the client excludes are none.
+    """
     if decision.why not in NAMED:
         return decision
-    return replace(decision, alternatives=fallbacks.get(decision.expert, ()))
+    able = tuple(name for name in fallbacks.get(decision.expert, ()) if name not in excluded)
+    return replace(decision, alternatives=able)
 
 
 def pass_over(decision: Decision, reason: PassedOverReason) -> Decision | None:

@@ -151,7 +151,9 @@ class Runtime:
 
     async def _decide(self, query: RouteQuery) -> Decision:
         self.experts.check_answers(query)
-        return with_fallbacks(await self._routing.route(query), self.experts.fallbacks)
+        decision = await self._routing.route(query)  # raises for a name in `exclude` that nobody has
+        excluded = [self.experts.name_of(name) for name in query.exclude]
+        return with_fallbacks(decision, self.experts.fallbacks, excluded)
 
     async def _prepare_scored(
         self, request: GenerateRequest, continuations: Iterable[str], count: RequestWatch

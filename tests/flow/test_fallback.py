@@ -408,6 +408,13 @@ def test_the_client_library_says_who_was_passed_over(server: Live, faults: Fault
         assert answer.decision.alternatives == ("general",)
 
 
+def test_a_fallback_that_the_request_excludes_does_not_answer(server: Live, faults: Faults) -> None:
+    faults.steps = {"sql"}
+    assert coe_of(ask(server, "x", model="sql"))["expert"] == "maths"
+    status, code, _ = error_of(ask(server, "x", model="sql", coe={"exclude": ["MATHS"]}))
+    assert (status, code) == (503, "expert_unavailable")
+
+
 # -- the breaker
 
 
