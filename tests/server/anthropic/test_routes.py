@@ -16,9 +16,7 @@ from api_keys import secret_of, write_keys
 from compositions import write_config
 from pydantic import BaseModel
 from server_live import Live, live_server, post
-from tiny_models import tiny_llama
-from tool_experts import MARKS, tool_expert
-from tool_templates import TOOL_TEMPLATES
+from tool_experts import MARKS, live_experts_with_tools
 
 ASKED: list[Any] = [{"role": "user", "content": "What is the weather in Paris?"}]
 WEATHER: Any = {
@@ -35,13 +33,7 @@ WEATHER: Any = {
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    folder = tmp_path_factory.mktemp("messages")
-    experts = {
-        "general": tiny_llama(folder / "general", max_position_embeddings=2048),
-        "qwen": tool_expert(folder / "qwen", TOOL_TEMPLATES["qwen-3"]),
-        "thinker": tool_expert(folder / "thinker", TOOL_TEMPLATES["qwq"]),
-    }
-    with live_server(write_config(folder, experts)) as server:
+    with live_experts_with_tools(tmp_path_factory.mktemp("messages")) as server:
         yield server
 
 
